@@ -1,0 +1,273 @@
+"""Every way in which mk can refuse or fail, as one tree.
+
+    MkError                        70  a bug in mk; never raised as such
+      UsageError                    2  the command line asks for something impossible, or needs --yes
+      DataError                    65  damaged or unparsable data
+        CorruptBatchError              a batch below the high watermark that does not prove itself
+        CorruptStateError              a state, epochs or JSON file that contradicts itself or the segments
+        RecordTooLargeError            an input record over max.message.bytes
+        InputError                     input that is not what the format says
+      NotFoundError                66
+        NoSuchDirectoryError
+        NoSuchTopicError               also: deleted, renamed or made anew while we worked
+        NoSuchPartitionError
+        OffsetOutOfRangeError
+      CannotCreateError            73
+        TopicExistsError
+      StorageError                 74  the disk refused
+        DiskFullError                  nothing of the append is stored
+        SyncFailedError                indeterminate: the append may or may not be stored
+        PartitionFailedError           FAILED is set: the disk refused a sync and a new segment too
+      TryAgainError                75
+        LockTimeoutError
+        NotLeaderError
+      PermissionDeniedError        77
+      ConfigurationError           78
+        UnsupportedFormatError         written by a newer mk
+        NetworkFileSystemError         locks are not proven there
+      DeadlineError               124  --timeout ran out
+
+A class for each thing that a caller may do differently, not for each place where it happens. Constructors take facts by
+keyword and build the sentence from them; the facts stay readable as `facts`, which is what `--json` prints.
+The command line turns an error into text and exit status in one place (mk/cli/main.py).
+"""
+
+
+class MkError(Exception):
+    """An error with what happened, why, and what to do next.
+
+    what: one line, no full stop. why: the cause, if it is known. fix: the next thing to type, and what state the data
+    is in. Each of them may quote names and numbers, never record values.
+    """
+
+    exit_status = 70
+    retriable = False
+
+    def __init__(self, what: str, *, why: str = "", fix: str = "", **facts: object) -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.fix = fix
+        self.facts = facts
+
+
+class UsageError(MkError):
+    exit_status = 2
+
+
+class DataError(MkError):
+    exit_status = 65
+
+
+class CorruptBatchError(DataError):
+    """Bytes below the high watermark, or below the durable end, are not the batch that was stored there."""
+
+    def __init__(self, *, path: str, position: int, offset: int, found: str) -> None:
+        super().__init__(
+            f"{path} is damaged at byte {position}, offset {offset}",
+            why=found,
+            fix="nothing was changed; other partitions are unaffected; restore the file from a copy,"
+            f" or read on behind the damage with `mk consume -o N`, N > {offset}",
+            path=path,
+            position=position,
+            offset=offset,
+            found=found,
+        )
+
+
+class CorruptStateError(DataError):
+    """A small file of the directory is unreadable, or disagrees with the segments."""
+
+    def __init__(self, *, path: str, found: str, fix: str = "nothing was changed; restore the file from a copy") -> None:
+        super().__init__(f"{path} is damaged", why=found, fix=fix, path=path, found=found)
+
+
+class RecordTooLargeError(DataError):
+    """An input record is over max.message.bytes; the records before it are stored."""
+
+    def __init__(self, *, size_bytes: int, max_bytes: int, place: str = "") -> None:
+        super().__init__(
+            f"{place or 'a record'} has {size_bytes} bytes or more, over max.message.bytes ({max_bytes})",
+            fix="create the topic with a larger limit (-c max.message.bytes=N), or split the record",
+            size_bytes=size_bytes,
+            max_bytes=max_bytes,
+            place=place,
+        )
+
+
+class InputError(DataError):
+    """Input is not what the chosen format says."""
+
+    def __init__(self, *, place: str, found: str) -> None:
+        super().__init__(f"{place} cannot be parsed", why=found, fix="", place=place, found=found)
+
+
+class NotFoundError(MkError):
+    exit_status = 66
+
+
+class NoSuchDirectoryError(NotFoundError):
+    def __init__(self, *, path: str) -> None:
+        super().__init__(
+            f"no log directory at {path}",
+            fix="name one with -d or MK_DIR; `mk produce` and `mk topics create` make it",
+            path=path,
+        )
+
+
+class NoSuchTopicError(NotFoundError):
+    def __init__(self, *, topic: str, directory: str, why: str = "") -> None:
+        super().__init__(
+            f"no topic {topic} in {directory}",
+            why=why,
+            fix="`mk topics` lists the topics there are" + ("; nothing more was written" if why else ""),
+            topic=topic,
+            directory=directory,
+        )
+
+
+class NoSuchPartitionError(NotFoundError):
+    def __init__(self, *, topic: str, partition: int, partitions: int) -> None:
+        super().__init__(
+            f"topic {topic} has no partition {partition}",
+            why=f"it has {partitions}, numbered from 0",
+            fix=f"`mk topics describe {topic}` shows them",
+            topic=topic,
+            partition=partition,
+            partitions=partitions,
+        )
+
+
+class OffsetOutOfRangeError(NotFoundError):
+    def __init__(self, *, topic: str, partition: int, offset: int, log_start_offset: int, log_end_offset: int) -> None:
+        super().__init__(
+            f"partition {partition} of {topic} has no offset {offset}",
+            why=f"it holds offsets {log_start_offset} up to {log_end_offset}, the end excluded",
+            fix="`-o start` reads all that is there, `-o end` only what comes",
+            topic=topic,
+            partition=partition,
+            offset=offset,
+            log_start_offset=log_start_offset,
+            log_end_offset=log_end_offset,
+        )
+
+
+class CannotCreateError(MkError):
+    exit_status = 73
+
+
+class TopicExistsError(CannotCreateError):
+    def __init__(self, *, topic: str, existing: str) -> None:
+        super().__init__(
+            f"topic {topic} exists already" + ("" if topic == existing else f", as {existing}"),
+            why="" if topic == existing else "names that differ only in upper and lower case would clash on some file systems",
+            fix=f"`mk topics describe {existing}` shows it; `--if-not-exists` accepts it",
+            topic=topic,
+            existing=existing,
+        )
+
+
+class StorageError(MkError):
+    """The disk or the file system refused an operation."""
+
+    exit_status = 74
+
+
+class DiskFullError(StorageError):
+    """A write found no room. It was taken back: nothing of this append is stored."""
+
+    def __init__(self, *, path: str, why: str) -> None:
+        super().__init__(
+            f"no room to append to {path}",
+            why=why,
+            fix="make room, then produce the rest again; this append was taken back whole",
+            path=path,
+        )
+
+
+class SyncFailedError(StorageError):
+    """The disk did not confirm an append, which may or may not be stored."""
+
+    def __init__(self, *, path: str, why: str) -> None:
+        super().__init__(
+            f"the disk did not confirm an append to {path}",
+            why=why,
+            fix="look at the disk (dmesg); this append is indeterminate, all acknowledged before it is safe;"
+            " writing goes on in a new segment",
+            path=path,
+        )
+
+
+class PartitionFailedError(StorageError):
+    def __init__(self, *, topic: str, partition: int, path: str) -> None:
+        super().__init__(
+            f"partition {partition} of {topic} accepts no records",
+            why=f"the disk refused a sync and a new segment too, and {path} says so",
+            fix="look at the disk (dmesg); reading goes on; nothing was written",
+            topic=topic,
+            partition=partition,
+            path=path,
+        )
+
+
+class TryAgainError(MkError):
+    exit_status = 75
+    retriable = True
+
+
+class LockTimeoutError(TryAgainError):
+    def __init__(self, *, what: str, waited_ms: int, holder: str, fix: str = "") -> None:
+        super().__init__(
+            f"{what} stayed locked for {waited_ms / 1000:g} s",
+            why=holder,
+            fix=fix or "wait, raise --lock-wait, or stop that process; nothing was written by this append",
+            waited_ms=waited_ms,
+            holder=holder,
+        )
+
+
+class NotLeaderError(TryAgainError):
+    def __init__(self, *, topic: str, partition: int, leader: str) -> None:
+        super().__init__(
+            f"this directory does not lead partition {partition} of {topic}",
+            why=f"directory {leader} does",
+            fix="produce there; nothing was written",
+            topic=topic,
+            partition=partition,
+            leader=leader,
+        )
+
+
+class PermissionDeniedError(MkError):
+    exit_status = 77
+
+
+class ConfigurationError(MkError):
+    exit_status = 78
+
+
+class UnsupportedFormatError(ConfigurationError):
+    def __init__(self, *, path: str, found: int, known: int) -> None:
+        super().__init__(
+            f"{path} has format version {found}; this mk knows up to {known}",
+            fix="install a newer mk; nothing was changed",
+            path=path,
+            found=found,
+            known=known,
+        )
+
+
+class NetworkFileSystemError(ConfigurationError):
+    def __init__(self, *, path: str, file_system: str) -> None:
+        super().__init__(
+            f"{path} is on {file_system}, where file locks may not reach every writer",
+            why="two hosts that both think they hold the lock would overwrite each other's records",
+            fix="use a local disk, or pass --allow-network-fs if you know that the locks hold; nothing was written",
+            path=path,
+            file_system=file_system,
+        )
+
+
+class DeadlineError(MkError):
+    exit_status = 124
+    retriable = True
