@@ -1,0 +1,58 @@
+"""Waiting for a file to change: told by the kernel where it tells us, by looking again everywhere.
+
+inotify is a hint only: it overflows, and says nothing of what other hosts do. Whoever waits looks again after
+`POLL_MS` in any case.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+POLL_MS = 500
+_IN_MODIFY = 0x2
+_EVENT_BYTES = 4096
+
+
+class Watch:
+    """Wakes when one of the watched files is written to."""
+
+    __slots__ = ("_add", "_fd", "_poll")
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        import select
+
+        self._fd = -1
+        self._poll = select.poll()
+        if sys.platform == "linux":
+            import ctypes
+
+            libc = ctypes.CDLL(None, use_errno=True)
+            self._fd = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+            self._add = libc.inotify_add_watch
+        if self._fd >= 0:
+            self._poll.register(self._fd, select.POLLIN)
+            for path in paths:
+                self.add(path)
+
+    def add(self, path: str) -> None:
+        """Watch one more file. A refusal (too many watches, a file system that does not tell) leaves polling."""
+        if self._fd >= 0:
+            self._add(self._fd, os.fsencode(path), _IN_MODIFY)
+
+    def wait(self, timeout_ms: int = POLL_MS) -> None:
+        """Sleep until a watched file may have changed, at most `timeout_ms`."""
+        if self._poll.poll(min(timeout_ms, POLL_MS)) and self._fd >= 0:
+            try:
+                os.read(self._fd, _EVENT_BYTES)
+            except BlockingIOError:
+                pass
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
