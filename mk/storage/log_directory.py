@@ -12,7 +12,6 @@ from mk.errors import (
     CorruptStateError,
     NetworkFileSystemError,
     NoSuchDirectoryError,
-    NoSuchTopicError,
     PermissionDeniedError,
     TopicExistsError,
     UsageError,
@@ -60,6 +59,12 @@ class LogDirectory:
                 raise NetworkFileSystemError(path=path, file_system=file_system)
         self.directory_id = str(fields["directory_id"])
         self.address = str(fields["address"])
+
+    def close(self) -> None:
+        for fd in (self._locks_fd, self.topics_fd, self.fd):
+            if fd >= 0:
+                files.close(fd)
+        self._locks_fd = self.topics_fd = self.fd = -1
 
     @property
     def locks_fd(self) -> int:

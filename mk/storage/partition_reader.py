@@ -164,6 +164,19 @@ class PartitionReader:
                 return max(found, self.log_start_offset)
         return self.high_watermark
 
+    @property
+    def leader_epoch(self) -> int:
+        return self._leader_epoch
+
+    @property
+    def watch_path(self) -> str:
+        """A path to watch for changes of `state`, true also after a rename."""
+        return f"/proc/self/fd/{self._files.state_fd}"
+
+    @property
+    def segment_path(self) -> str:
+        return self._files.segment_path(self._segment)
+
     def is_deleted(self) -> bool:
         """Tell whether the topic was deleted while we read it."""
         return os.fstat(self._files.state_fd).st_nlink == 0
@@ -244,7 +257,7 @@ class PartitionReader:
         try:
             fd = open_segment(base, partition_fd=self._files.fd)
         except FileNotFoundError:
-            self._check_topic()
+            self.check_topic()
             raise CorruptStateError(
                 path=self._files.segment_path(base), found=f"it is missing, and should hold offset {offset}"
             ) from None
@@ -257,7 +270,8 @@ class PartitionReader:
         self._position = self._position_of(offset)
         return self.next_offset < self.high_watermark
 
-    def _check_topic(self) -> None:
+    def check_topic(self) -> None:
+        """Raise NoSuchTopicError if the topic was deleted while we read it."""
         if self.is_deleted():
             topic = self._files.topic
             raise NoSuchTopicError(topic=topic.name, directory=topic.directory.path, why="it was deleted")
@@ -280,8 +294,8 @@ class PartitionReader:
                 finally:
                     files.close(index_fd)
         for relative, position in (start, (0, 0)):
-            expected = self._segment + relative
-            while True:
+            hinted = expected = self._segment + relative
+            while expected < offset or expected == hinted:
                 batch = parse_header(files.pread(self.segment_fd, HEADER_SIZE, position))
                 if batch is None or batch.base_offset != expected:
                     break
@@ -289,10 +303,10 @@ class PartitionReader:
                     return position
                 position += batch.size_bytes
                 expected = batch.next_offset
-            # At the end of what is written, or the damage itself: let the read there find out.
-            if expected > self._segment + relative or (relative, position) == (0, 0) or expected == offset:
-                self.next_offset = min(expected, offset) if expected < offset else offset
-                return position
+            if expected != hinted or expected == offset:
+                break  # Otherwise the hint led nowhere: walk from the segment's start.
+        # The end of what is written, or damage before `offset`: reading from there tells which.
+        self.next_offset = min(expected, offset)
         return position
 
     # What stands there.
