@@ -7,25 +7,25 @@
         CorruptStateError              a state, epochs or JSON file that contradicts itself or the segments
         RecordTooLargeError            an input record over max.message.bytes
         InputError                     input that is not what the format says
-      NotFoundError                66
+      NotFoundError                66  no such directory, topic, partition or offset
         NoSuchDirectoryError
         NoSuchTopicError               also: deleted, renamed or made anew while we worked
         NoSuchPartitionError
         OffsetOutOfRangeError
-      CannotCreateError            73
+      CannotCreateError            73  something is there already, or cannot be made
         TopicExistsError
-      StorageError                 74  the disk refused
+      StorageError                 74  the disk, a file system or an output refused
         DiskFullError                  nothing of the append is stored
         SyncFailedError                indeterminate: the append may or may not be stored
         PartitionFailedError           FAILED is set: the disk refused a sync and a new segment too
-      TryAgainError                75
+      TryAgainError                75  not now: a lock was not got in time, or another directory leads
         LockTimeoutError
         NotLeaderError
-      PermissionDeniedError        77
-      ConfigurationError           78
+      PermissionDeniedError        77  permission denied
+      ConfigurationError           78  this mk must not or cannot write there as it is set up
         UnsupportedFormatError         written by a newer mk
         NetworkFileSystemError         locks are not proven there
-      DeadlineError               124  --timeout ran out
+      DeadlineError               124  a time limit ran out
 
 A class for each thing that a caller may do differently, not for each place where it happens. Constructors take facts by
 keyword and build the sentence from them; the facts stay readable as `facts`, which is what `--json` prints.
