@@ -78,7 +78,9 @@ class CorruptBatchError(DataError):
 class CorruptStateError(DataError):
     """A small file of the directory is unreadable, or disagrees with the segments."""
 
-    def __init__(self, *, path: str, found: str, fix: str = "nothing was changed; restore the file from a copy") -> None:
+    def __init__(
+        self, *, path: str, found: str, fix: str = "nothing was changed; restore the file from a copy"
+    ) -> None:
         super().__init__(f"{path} is damaged", why=found, fix=fix, path=path, found=found)
 
 
@@ -160,7 +162,9 @@ class TopicExistsError(CannotCreateError):
     def __init__(self, *, topic: str, existing: str) -> None:
         super().__init__(
             f"topic {topic} exists already" + ("" if topic == existing else f", as {existing}"),
-            why="" if topic == existing else "names that differ only in upper and lower case would clash on some file systems",
+            why=""
+            if topic == existing
+            else "names that differ only in upper and lower case would clash on some file systems",
             fix=f"`mk topics describe {existing}` shows it; `--if-not-exists` accepts it",
             topic=topic,
             existing=existing,

@@ -51,9 +51,9 @@ def _run(arguments: "list[str]") -> int:
         return 0
     options = fast_parser.parse(arguments, os.environ)
     if options is None:
-        from mk.cli import typer_app
+        from mk.cli.typer_app import Application
 
-        parsed = typer_app.parse(arguments, os.environ)
+        parsed = Application().parse(arguments, os.environ)
         if isinstance(parsed, int):
             return parsed
         options = parsed

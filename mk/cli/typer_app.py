@@ -5,6 +5,7 @@ Typer splits the words; options.resolve() turns them into values, for both parse
 
 import difflib
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, NoReturn
 
@@ -51,87 +52,86 @@ class _Group(typer.core.TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-class _Parsed:
-    """What the callbacks saw, from the outermost command to the innermost."""
+class Application:
+    """The Typer application; parses any number of command lines."""
 
     def __init__(self) -> None:
-        self.path: tuple[str, ...] = ()
-        self.given: dict[str, list[str]] = {}
+        self._path: tuple[str, ...] = ()
+        self._given: dict[str, list[str]] = {}
+        self._command = self._build()
 
-    def add(self, level: Command, values: Mapping[str, Any]) -> None:
-        self.path = level.path
+    def parse(self, arguments: Sequence[str], environ: Mapping[str, str]) -> "Options | int":
+        """Return the Options that `arguments` ask for, or an exit status when all is done (help, version).
+
+        Raises:
+            UsageError: there is no such command or option, or a value is not what it should be.
+        """
+        if not arguments:
+            print(help_pages.page(definition.ROOT), end="", file=sys.stderr)
+            return UsageError.exit_status
+        self._path = ()
+        self._given = {}
+        try:
+            with self._command.make_context("mk", list(arguments)) as context:
+                self._command.invoke(context)
+        except typer.Exit as done:
+            return done.exit_code
+        except _ClickUsageError as error:
+            _raise_usage_error(error)
+        group = definition.group_at(self._path)
+        command = definition.command_at((*self._path, group.default) if group else self._path)
+        if command is None:
+            raise UsageError(f"`{' '.join(('mk', *self._path))}` needs a command", fix=see_help(self._path))
+        known = {parameter.name for parameter in command.parameters}
+        for parameter in definition.GLOBAL_OPTIONS:
+            if parameter.name in self._given and parameter.name not in known:
+                raise UsageError(
+                    f"{parameter.flags[-1]} means nothing to `mk {' '.join(command.path)}`", fix=see_help(command.path)
+                )
+        return resolve(command, self._given, environ)
+
+    def _build(self) -> Any:
+        root = self._group(definition.ROOT)
+        groups = {group.path: self._group(group) for group in definition.GROUPS}
+        for path, group in groups.items():
+            root.add_typer(group, name=path[-1])
+        for command in definition.COMMANDS:
+            parent = groups.get(command.path[:-1], root)
+            parent.command(command.path[-1], cls=_Command, add_help_option=False)(self._callback(command))
+        return typer.main.get_command(root)
+
+    def _group(self, group: Command) -> typer.Typer:
+        application = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        application.callback(cls=_Group, invoke_without_command=True, add_help_option=False)(self._callback(group))
+        return application
+
+    def _callback(self, level: Command) -> "Callable[..., None]":
+        """Make the function that Typer reads the parameters of `level` from."""
+
+        def callback(**values: Any) -> None:
+            self._take(level, values)
+
+        signature = [_signature_parameter(parameter) for parameter in level.parameters]
+        signature.append(_help_parameter(level))
+        if level is definition.ROOT:
+            signature.append(_version_parameter())
+        callback.__name__ = level.path[-1] if level.path else "mk"
+        callback.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
+        return callback
+
+    def _take(self, level: Command, values: Mapping[str, Any]) -> None:
+        """Note the words that one level of the command line gave; called from the outermost to the innermost."""
+        self._path = level.path
         for parameter in level.parameters:
             value = values[parameter.name]
             if parameter.kind == definition.FLAG:
                 if value:
-                    self.given[parameter.name] = []
+                    self._given[parameter.name] = []
             elif parameter.multiple:
                 if value:
-                    self.given[parameter.name] = list(value)
+                    self._given[parameter.name] = list(value)
             elif value is not None:
-                self.given[parameter.name] = [value]
-
-
-def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> "Options | int":
-    """Return the Options that `arguments` ask for, or an exit status when all is done (help, version).
-
-    Raises:
-        UsageError: there is no such command or option, or a value is not what it should be.
-    """
-    parsed = _Parsed()
-    application = _application(parsed)
-    try:
-        with application.make_context("mk", list(arguments)) as context:
-            application.invoke(context)
-    except typer.Exit as exit:
-        return exit.exit_code
-    except _ClickUsageError as error:
-        _raise_usage_error(error)
-    group = definition.group_at(parsed.path)
-    command = definition.command_at((*parsed.path, group.default) if group else parsed.path)
-    if command is None:
-        raise UsageError(f"`{' '.join(('mk', *parsed.path))}` needs a command", fix=see_help(parsed.path))
-    known = {parameter.name for parameter in command.parameters}
-    for parameter in definition.GLOBAL_OPTIONS:
-        if parameter.name in parsed.given and parameter.name not in known:
-            raise UsageError(
-                f"{parameter.flags[-1]} means nothing to `mk {' '.join(command.path)}`", fix=see_help(command.path)
-            )
-    return resolve(command, parsed.given, environ)
-
-
-def _application(parsed: _Parsed) -> Any:
-    root = _group(definition.ROOT, parsed)
-    groups = {group.path: _group(group, parsed) for group in definition.GROUPS}
-    for path, group in groups.items():
-        root.add_typer(group, name=path[-1])
-    for command in definition.COMMANDS:
-        parent = groups.get(command.path[:-1], root)
-        parent.command(command.path[-1], cls=_Command, add_help_option=False)(_callback(command, parsed))
-    return typer.main.get_command(root)
-
-
-def _group(group: Command, parsed: _Parsed) -> typer.Typer:
-    application = typer.Typer(
-        add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, invoke_without_command=True
-    )
-    application.callback(cls=_Group, invoke_without_command=True, add_help_option=False)(_callback(group, parsed))
-    return application
-
-
-def _callback(level: Command, parsed: _Parsed) -> "Callable[..., None]":
-    """Make the function that Typer reads the parameters of `level` from."""
-
-    def callback(**values: Any) -> None:
-        parsed.add(level, values)
-
-    signature = [_signature_parameter(parameter) for parameter in level.parameters]
-    signature.append(_help_parameter(level))
-    if level is definition.ROOT:
-        signature.append(_version_parameter())
-    callback.__name__ = level.path[-1] if level.path else "mk"
-    callback.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
-    return callback
+                self._given[parameter.name] = [value]
 
 
 def _signature_parameter(parameter: Parameter) -> inspect.Parameter:
@@ -186,6 +186,8 @@ def _raise_usage_error(error: Any) -> NoReturn:
     if type(error).__name__ == "BadOptionUsage" and "requires" in error.message:
         raise UsageError(f"{option} needs a value", fix=see_help(path), option=option)
     message = error.format_message().rstrip(".")
+    if message.startswith("Got unexpected extra argument"):
+        raise UsageError(f"too many arguments: {message.partition(' (')[2][:-1]}", fix=see_help(path))
     raise UsageError(message[:1].lower() + message[1:], fix=see_help(path))
 
 
