@@ -251,7 +251,7 @@ _ZSH_GROUP = """\
     local context state state_descr line
     local -a commands
     typeset -A opt_args
-    _arguments -C -s -S \\
+    _arguments -C -s -S -A '-*' \\
         {specifications} && return
     mk_directory=${{opt_args[-d]:-${{opt_args[--dir]:-$mk_directory}}}}
     case $state in
