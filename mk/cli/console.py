@@ -30,9 +30,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Mapping[str, object]], *,
     rows = list(rows)
     headings = [column.upper().replace(" ", "_") for column in columns]
     cells = [[_cell(row.get(column)) for column in columns] for row in rows]
-    numeric = [
-        bool(rows) and all(isinstance(row.get(column), (int, float, type(None))) for row in rows) for column in columns
-    ]
+    numeric = [bool(rows) and all(_is_number(row.get(column)) for row in rows) for column in columns]
     if sys.stdout.isatty():
         _print_rich_table(headings, cells, numeric, no_color=no_color)
     else:
@@ -60,7 +58,7 @@ def _print_rich_table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="bold cyan")
     for heading, is_numeric in zip(headings, numeric):
         table.add_column(heading, justify="right" if is_numeric else "left", overflow="fold")
     for line in cells:
@@ -79,6 +77,10 @@ def _cell(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ",".join(map(_cell, value)) or "-"
     return visible(str(value))
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
 
 
 def _spelled_out(letter: str) -> str:

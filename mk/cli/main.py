@@ -9,6 +9,7 @@ from mk.errors import MkError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TextIO
 
 
 def main(argv: "Sequence[str] | None" = None) -> int:
@@ -38,7 +39,7 @@ def _main(arguments: "list[str]") -> int:
         failure = _from_os_error(error)
     except Exception as error:  # noqa: BLE001  a bug is reported as one, with its traceback
         failure = _from_bug(error)
-    _drop_unwritten_output()
+    _flush_or_drop(sys.stdout, 1)
     _report(failure, as_json=_wants_json(arguments))
     return failure.exit_status
 
@@ -86,14 +87,14 @@ def _occupy(descriptor: int, mode: int) -> None:
         os.close(opened)
 
 
-def _drop_unwritten_output() -> None:
-    """Print what the command printed before it failed; what cannot be printed must not fail again at exit."""
+def _flush_or_drop(stream: "TextIO", descriptor: int) -> None:
+    """Write what `stream` holds; what cannot be written is dropped, or it would fail again at exit, with status 120."""
     try:
-        sys.stdout.flush()
+        stream.flush()
     except OSError:
-        descriptor = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(descriptor, 1)
-        os.close(descriptor)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, descriptor)
+        os.close(null)
 
 
 def _from_os_error(error: OSError) -> MkError:
@@ -164,6 +165,7 @@ def _report(error: MkError, *, as_json: bool) -> None:
         for line in error.facts.get("traceback", ()):  # type: ignore[attr-defined]
             lines.append(visible(line))
     try:
-        print("\n".join(lines), file=sys.stderr, flush=True)
+        print("\n".join(lines), file=sys.stderr)
     except OSError:
         pass  # nobody can be told; the exit status remains
+    _flush_or_drop(sys.stderr, 2)
