@@ -7,25 +7,25 @@
         CorruptStateError              a state, epochs or JSON file that contradicts itself or the segments
         RecordTooLargeError            an input record over max.message.bytes
         InputError                     input that is not what the format says
-      NotFoundError                66
+      NotFoundError                66  no such directory, topic, partition or offset
         NoSuchDirectoryError
         NoSuchTopicError               also: deleted, renamed or made anew while we worked
         NoSuchPartitionError
         OffsetOutOfRangeError
-      CannotCreateError            73
+      CannotCreateError            73  something is there already, or cannot be made
         TopicExistsError
-      StorageError                 74  the disk refused
+      StorageError                 74  the disk, a file system or an output refused
         DiskFullError                  nothing of the append is stored
         SyncFailedError                indeterminate: the append may or may not be stored
         PartitionFailedError           FAILED is set: the disk refused a sync and a new segment too
-      TryAgainError                75
+      TryAgainError                75  not now: a lock was not got in time, or another directory leads
         LockTimeoutError
         NotLeaderError
-      PermissionDeniedError        77
-      ConfigurationError           78
+      PermissionDeniedError        77  permission denied
+      ConfigurationError           78  this mk must not or cannot write there as it is set up
         UnsupportedFormatError         written by a newer mk
         NetworkFileSystemError         locks are not proven there
-      DeadlineError               124  --timeout ran out
+      DeadlineError               124  a time limit ran out
 
 A class for each thing that a caller may do differently, not for each place where it happens. Constructors take facts by
 keyword and build the sentence from them; the facts stay readable as `facts`, which is what `--json` prints.
@@ -78,7 +78,9 @@ class CorruptBatchError(DataError):
 class CorruptStateError(DataError):
     """A small file of the directory is unreadable, or disagrees with the segments."""
 
-    def __init__(self, *, path: str, found: str, fix: str = "nothing was changed; restore the file from a copy") -> None:
+    def __init__(
+        self, *, path: str, found: str, fix: str = "nothing was changed; restore the file from a copy"
+    ) -> None:
         super().__init__(f"{path} is damaged", why=found, fix=fix, path=path, found=found)
 
 
@@ -160,7 +162,9 @@ class TopicExistsError(CannotCreateError):
     def __init__(self, *, topic: str, existing: str) -> None:
         super().__init__(
             f"topic {topic} exists already" + ("" if topic == existing else f", as {existing}"),
-            why="" if topic == existing else "names that differ only in upper and lower case would clash on some file systems",
+            why=""
+            if topic == existing
+            else "names that differ only in upper and lower case would clash on some file systems",
             fix=f"`mk topics describe {existing}` shows it; `--if-not-exists` accepts it",
             topic=topic,
             existing=existing,

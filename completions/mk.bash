@@ -1,0 +1,115 @@
+# bash completion for mk; made from the definition of the commands by mk.cli.completions; changes here are lost
+
+_mk_topics() {
+    local name
+    for name in "$directory"/topics/*/; do
+        name=${name%/}
+        name=${name##*/}
+        [[ $name != .* && $name != '*' && $name == "$cur"* ]] && COMPREPLY+=("$name")
+    done
+}
+
+_mk() {
+    local cur=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+    local directory=${MK_DIR:-${XDG_DATA_HOME:-$HOME/.local/share}/mk}
+    local value_flags=" -d --dir -k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions -o --offset -n --count -f --format -c --config "
+    local path="" position=0 plain="" word value letters commands="" flags="" arguments="" offer="" kind="" i
+    COMPREPLY=()
+
+    # Where are we: the command so far, the number of arguments so far, the log directory.
+    _mk_level "$path"
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        value=""
+        if [[ -n $plain || $word != -?* ]]; then
+            if [[ -z $plain && " $commands " == *" $word "* ]]; then
+                path=${path:+$path }$word
+                _mk_level "$path"
+            else
+                ((position++))
+            fi
+            continue
+        elif [[ $word == -- ]]; then
+            plain=yes
+            continue
+        elif [[ $word == --* ]]; then
+            [[ $value_flags == *" $word "* ]] || continue
+            [[ ${COMP_WORDS[i + 1]} == = ]] && ((i++))
+            value=${COMP_WORDS[++i]}
+        else
+            # Short flags may be joined, and the last one with its value.
+            letters=${word#-}
+            while [[ -n $letters && $value_flags != *" -${letters:0:1} "* ]]; do letters=${letters:1}; done
+            [[ -n $letters ]] || continue
+            word=-${letters:0:1}
+            value=${letters:1}
+            [[ -n $value ]] || value=${COMP_WORDS[++i]}
+        fi
+        [[ $word == -d || $word == --dir ]] && directory=${value/#\~\//$HOME/}
+    done
+
+    # Bash breaks --flag=value into three words.
+    if [[ $cur == = ]]; then
+        cur=""
+    elif [[ $previous == = ]]; then
+        previous=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
+
+    if [[ -z $plain && $previous == -* && $value_flags == *" $previous "* ]]; then
+        kind=$previous
+        [[ $previous == -d || $previous == --dir ]] && kind=directory
+    elif [[ -z $plain && $cur == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$flags" -- "$cur")
+        return
+    else
+        [[ $position == 0 ]] && mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$cur")
+        for word in $arguments; do
+            kind=${word%...}
+            [[ $word == *... || $position == 0 ]] && break
+            ((position--))
+            kind=""
+        done
+    fi
+
+    case $kind in
+        topic) _mk_topics ;;
+        directory)
+            compopt -o filenames 2> /dev/null
+            mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+            ;;
+        "") ;;
+        *)
+            _mk_values "$path:$kind"
+            mapfile -t COMPREPLY < <(compgen -W "$offer" -- "$cur")
+            ;;
+    esac
+}
+
+_mk_level() {
+    case $1 in
+        "") commands="produce consume topics completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --help --version" arguments="" ;;
+        "topics") commands="list create describe delete offsets" flags="-d --dir --json --no-color --help" arguments="" ;;
+        "produce") commands="" flags="-k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions --no-create -d --dir --allow-network-fs -q -v --help" arguments="topic none..." ;;
+        "consume") commands="" flags="-o --offset -p --partition -n --count -F --follow -f --format -J --json -0 --null --raw -q -d --dir --help" arguments="topic..." ;;
+        "topics list") commands="" flags="-d --dir --json --no-color --help" arguments="" ;;
+        "topics create") commands="" flags="-p --partitions -c --config --if-not-exists -d --dir --allow-network-fs --json --no-color -q --help" arguments="none" ;;
+        "topics describe") commands="" flags="-d --dir --json --no-color --help" arguments="topic..." ;;
+        "topics delete") commands="" flags="--dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topic..." ;;
+        "topics offsets") commands="" flags="-p --partition -d --dir --json --no-color --help" arguments="topic" ;;
+        "completion") commands="" flags="--help" arguments="none" ;;
+        "help") commands="" flags="--help" arguments="help..." ;;
+    esac
+}
+
+_mk_values() {
+    case $1 in
+        "produce:-z" | "produce:--compression") offer="none zstd" ;;
+        "produce:--acks") offer="0 1" ;;
+        "consume:-o" | "consume:--offset") offer="start end" ;;
+        "consume:-f" | "consume:--format") offer="value kv json raw" ;;
+        "completion:none") offer="bash zsh fish" ;;
+        "help:help") offer="offsets formats exit-codes produce consume topics completion help" ;;
+    esac
+}
+
+complete -F _mk mk

@@ -1,0 +1,89 @@
+"""Documents to standard output: as JSON for programs, as text derived from the same documents for people.
+
+The only importer of rich, and only on a terminal. Records do not come through here.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+
+_GAP = "  "
+
+
+def visible(text: str) -> str:
+    """Return `text` with what a terminal would act on (control, format and undecodable characters) spelled out."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else _spelled_out(letter) for letter in text)
+
+
+def print_json(document: object) -> None:
+    """Print `document` as JSON."""
+    print(json.dumps(document, indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Mapping[str, object]], *, no_color: bool = False) -> None:
+    """Print documents as a table: of each row the keys `columns`, which become the upper case headings.
+
+    Off a terminal nothing is ever cut or wrapped, and a line is a row.
+    """
+    rows = list(rows)
+    headings = [column.upper().replace(" ", "_") for column in columns]
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    numeric = [bool(rows) and all(_is_number(row.get(column)) for row in rows) for column in columns]
+    if sys.stdout.isatty():
+        _print_rich_table(headings, cells, numeric, no_color=no_color)
+    else:
+        _print_aligned([headings, *cells], numeric)
+
+
+def print_fields(document: Mapping[str, object]) -> None:
+    """Print one document as lines of name and value."""
+    _print_aligned([[name, _cell(value)] for name, value in document.items()], [False, False])
+
+
+def _print_aligned(lines: Sequence[Sequence[str]], right: Sequence[bool]) -> None:
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    for line in lines:
+        cells = [
+            cell.rjust(width) if is_right else cell.ljust(width) for cell, width, is_right in zip(line, widths, right)
+        ]
+        print(_GAP.join(cells).rstrip())
+
+
+def _print_rich_table(
+    headings: Sequence[str], cells: Sequence[Sequence[str]], numeric: Sequence[bool], *, no_color: bool
+) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="bold cyan")
+    for heading, is_numeric in zip(headings, numeric):
+        table.add_column(heading, justify="right" if is_numeric else "left", overflow="fold")
+    for line in cells:
+        table.add_row(*map(Text, line))
+    # None leaves it to rich, which knows NO_COLOR.
+    Console(no_color=no_color or None, highlight=False).print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ",".join(f"{visible(str(key))}={_cell(item)}" for key, item in value.items()) or "-"
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(_cell, value)) or "-"
+    return visible(str(value))
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def _spelled_out(letter: str) -> str:
+    if 0xDC80 <= ord(letter) <= 0xDCFF:  # a byte that was not UTF-8
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return letter.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,205 @@
+"""The manual pages of the commands, mdoc(7), made from the definition.
+
+`python -m mk.cli.manual DIRECTORY` writes them. The pages on the format and on the guarantees are written by hand.
+"""
+
+import sys
+import textwrap
+from pathlib import Path
+
+from mk.cli import definition, help_pages, help_topics
+from mk.cli.definition import Command, Parameter
+from mk.cli.exit_statuses import exit_statuses
+
+# The date of the pages, for the header that mdoc wants; by hand, so that they come out the same on every day.
+_DATE = "November 23, 2026"
+
+_ENVIRONMENT = {
+    "MK_DIR": "the log directory, unless -d names one",
+    "MK_TOPIC": "the topic, when the command line names none",
+    "MK_ACKS": "the level of --acks",
+    "MK_LOCK_WAIT": "the time of --lock-wait",
+    "XDG_DATA_HOME": "where the log directory mk is, when neither -d nor MK_DIR names one",
+    "NO_COLOR": "no colors on a terminal",
+    "COLUMNS": "the width of tables and help texts",
+}
+_PAGES = (definition.ROOT, definition.PRODUCE, definition.CONSUME, definition.TOPICS)
+
+
+def files() -> "dict[str, str]":
+    """Return the manual pages: file name and content."""
+    return {f"{_page_name(level)}.1": _page(level) for level in _PAGES}
+
+
+def _page_name(level: Command) -> str:
+    return "-".join(("mk", *level.path))
+
+
+def _page(level: Command) -> str:
+    name = _page_name(level)
+    children = help_pages.subcommands(level)
+    lines = [
+        '.\\" Made from the definition of the commands by mk.cli.manual; changes here are lost.',
+        f".Dd {_DATE}",
+        f".Dt {name.upper()} 1",
+        ".Os",
+        ".Sh NAME",
+        f".Nm {name}",
+        f".Nd {_text(level.summary)}",
+        ".Sh SYNOPSIS",
+    ]
+    for one in [level, *children] if level is definition.TOPICS else [level]:
+        lines += _synopsis(one)
+    lines += [".Sh DESCRIPTION", *_paragraphs(level)]
+    if level is definition.ROOT:
+        lines += _commands(children)
+    elif children:
+        for child in children:
+            lines += [f".Ss mk {' '.join(child.path)}", *_paragraphs(child), *_options(child)]
+    if level is definition.CONSUME:
+        lines += [".Ss Offsets", *_literal(help_topics.OFFSETS), ".Ss Formats", *_literal(help_topics.FORMATS)]
+    if level is definition.ROOT or not children:
+        lines += [".Sh OPTIONS", *_options(level)]
+    lines += [".Sh ENVIRONMENT", *_environment([level, *children])]
+    lines += [".Sh EXIT STATUS", *_exit_status(level)]
+    lines += [".Sh EXAMPLES", *_examples([level, *children] if level is not definition.ROOT else [level])]
+    lines += [".Sh SEE ALSO", *_see_also(level)]
+    return "\n".join(lines) + "\n"
+
+
+def _synopsis(level: Command) -> "list[str]":
+    lines = [f".Nm {'mk' if not level.path else 'mk ' + ' '.join(level.path)}"]
+    for parameter in level.parameters:
+        if parameter.flags and not parameter.hidden:
+            lines.append(f".Op {_flag(parameter.flags[0])}{_value(parameter)}")
+    for parameter in level.parameters:
+        if not parameter.flags:
+            optional = help_pages.synopsis_of_argument(parameter).startswith("[")
+            dots = " ..." if parameter.multiple else ""
+            lines.append(f".{'Op ' if optional else ''}Ar {parameter.metavar}{dots}")
+    if level is definition.ROOT:
+        lines.append(".Ar command ...")
+    return lines
+
+
+def _options(level: Command) -> "list[str]":
+    lines = []
+    for parameter in level.parameters:
+        if parameter.flags and not parameter.hidden:
+            flags = " , ".join(_flag(flag) for flag in parameter.flags)
+            lines += [f".It {flags}{_value(parameter)}", *_sentence(parameter.help)]
+            if parameter.environment:
+                lines += ["Environment:", f".Ev {parameter.environment} ."]
+    if level is definition.ROOT:
+        lines += [".It Fl -version", "Print the version and exit."]
+    lines += [".It Fl h , Fl -help", "Print a help text and exit."]
+    return [".Bl -tag -width Ds", *lines, ".El"]
+
+
+def _commands(children: "list[Command]") -> "list[str]":
+    lines = [".Pp", "The commands are:", ".Bl -tag -width completion"]
+    for child in children:
+        lines.append(f".It Cm {child.path[-1]}")
+        if child in _PAGES:
+            lines += [*_sentence(child.summary), "See", f".Xr {_page_name(child)} 1 ."]
+        else:
+            lines += _paragraphs(child)
+    lines += [
+        ".El",
+        ".Pp",
+        "The options below may stand before or after the command,",
+        "as far as the command has them.",
+    ]
+    return lines
+
+
+def _environment(levels: "list[Command]") -> "list[str]":
+    parameters = [parameter for level in levels for parameter in level.parameters]
+    names = [parameter.environment for parameter in parameters if parameter.environment]
+    names += ["XDG_DATA_HOME", "COLUMNS"]
+    if any(parameter is definition.NO_COLOR_OPTION for parameter in parameters):
+        names.append("NO_COLOR")
+    lines = [".Bl -tag -width XDG_DATA_HOME"]
+    for name in sorted(set(names)):
+        lines += [f".It Ev {name}", *_sentence(_ENVIRONMENT[name])]
+    return [*lines, ".El"]
+
+
+def _exit_status(level: Command) -> "list[str]":
+    lines = _lines(level.exit_status) if level.exit_status else []
+    if level is not definition.ROOT:
+        return [*lines, "The other statuses are listed in", ".Xr mk 1 ."]
+    lines += [".Bl -tag -width 100"]
+    for status, meaning in exit_statuses():
+        lines += [f".It {status}", *_sentence(meaning)]
+    return [*lines, ".El"]
+
+
+def _examples(levels: "list[Command]") -> "list[str]":
+    lines = []
+    seen = set()
+    for level in levels:
+        for command_line, effect in level.examples:
+            if command_line not in seen:
+                seen.add(command_line)
+                lines += [*_sentence(effect), f".Dl {_argument(command_line)}", ".Pp"]
+    return lines[:-1]
+
+
+def _see_also(level: Command) -> "list[str]":
+    pages = [(_page_name(other), 1) for other in _PAGES if other is not level]
+    pages += [("mk-format", 5), ("mk-guarantees", 7)]
+    pages.sort(key=lambda page: (page[1], page[0]))
+    return [f".Xr {name} {section}{' ,' if (name, section) != pages[-1] else ''}" for name, section in pages]
+
+
+def _paragraphs(level: Command) -> "list[str]":
+    lines: list[str] = []
+    for paragraph in level.description:
+        lines += [*([".Pp"] if lines else []), *_lines(paragraph)]
+    return lines
+
+
+def _literal(text: str) -> "list[str]":
+    return [".Bd -literal", *(_text(line) for line in text.rstrip().splitlines()), ".Ed"]
+
+
+def _sentence(text: str) -> "list[str]":
+    """Return `text` as a sentence: with a capital, unless it begins with something to be typed, and a full stop."""
+    first = text.split(maxsplit=1)[0].rstrip(",;:")
+    capital = text[0].upper() + text[1:] if first.isalpha() else text
+    return _lines(capital if capital.endswith((".", "?")) else capital + ".")
+
+
+def _lines(text: str) -> "list[str]":
+    """Return `text` in roff: short lines, each sentence on its own, as mdoc likes it."""
+    sentences = text.replace(". ", ".\n").splitlines()
+    return [_text(line) for sentence in sentences for line in textwrap.wrap(sentence, 68, break_on_hyphens=False)]
+
+
+def _text(text: str) -> str:
+    """Return `text` so that roff prints it as it is."""
+    text = (
+        text.replace("\\", "\\e").replace("`", "\\(ga").replace("'", "\\(aq").replace("-", "\\-").replace("~", "\\(ti")
+    )
+    return "\\&" + text if text.startswith(".") else text
+
+
+def _argument(text: str) -> str:
+    """Return `text` as the argument of a macro: quoted, so that no word in it is taken for a macro."""
+    return '"' + _text(text).replace('"', '""') + '"'
+
+
+def _flag(flag: str) -> str:
+    return f"Fl {flag[1:]}"
+
+
+def _value(parameter: Parameter) -> str:
+    return f" Ar {_text(parameter.metavar)}" if parameter.metavar else ""
+
+
+if __name__ == "__main__":
+    directory = Path(sys.argv[1])
+    directory.mkdir(exist_ok=True)
+    for name, content in files().items():
+        (directory / name).write_text(content)

@@ -1,0 +1,37 @@
+"""Ending by a signal: finish what is held, then die of that same signal.
+
+`_signal` is the C module behind `signal`, whose import of enum alone would cost a third of the start-up budget.
+"""
+
+import _signal  # type: ignore[import-not-found]
+import os
+
+SIGINT: int = _signal.SIGINT
+SIGPIPE: int = _signal.SIGPIPE
+
+
+class Stopped(KeyboardInterrupt):
+    """SIGTERM or SIGHUP arrived. A KeyboardInterrupt, so that whoever handles ^C handles them too."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
+
+
+def raise_on_stop_signals() -> None:
+    """Make SIGTERM and SIGHUP raise Stopped in the main thread; one that is ignored (nohup) stays so."""
+    for number in (_signal.SIGTERM, _signal.SIGHUP):
+        if _signal.getsignal(number) == _signal.SIG_DFL:
+            _signal.signal(number, _raise_stopped)
+
+
+def die_of(number: int) -> int:
+    """End this process by signal `number`, so that the parent sees it; return 128 + number if it does not end."""
+    _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (number,))
+    os.kill(os.getpid(), number)
+    return 128 + number
+
+
+def _raise_stopped(number: int, frame: object) -> None:
+    raise Stopped(number)

@@ -1,0 +1,271 @@
+"""Both parsers read one definition: they agree, or the fast one declines."""
+
+import shlex
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from mk.cli import definition, fast_parser
+from mk.cli.options import Options
+from mk.cli.typer_app import Application
+from mk.errors import UsageError
+
+APPLICATION = Application()
+
+EVERYDAY = """
+produce
+produce orders
+produce orders paid
+produce orders -k user1 paid
+produce orders -kuser1 paid
+produce -k user1 orders paid
+produce --key=user1 orders paid refunded
+produce --key user1 orders
+produce orders -K '\\t' --partitions 8
+produce orders -z zstd --acks 0 --acks=1
+produce orders -p 3 -v
+produce orders -qv
+produce orders -vp3
+produce orders --no-create --lock-wait 500ms
+produce orders -- -k --key -- -
+produce orders - --
+produce orders ''
+produce orders -k '' ''
+produce orders -k=u
+produce orders -k --
+produce -d /tmp/log orders x
+produce --dir=/tmp/log orders x
+-d /tmp/log produce orders x
+-q -v produce orders
+consume orders
+consume orders -F
+consume -F orders payments
+consume orders -n 5 -o -5
+consume orders -o-5
+consume orders --offset=-5
+consume orders -o end -Fq
+consume orders -p 0,1 -p 3
+consume orders -J
+consume orders --json
+--json consume orders
+consume orders -f kv -0
+consume orders -eq
+consume orders --raw -f raw
+topics
+topics list
+topics --json
+topics --json list
+--json topics list --no-color
+topics create orders -p 8 -c segment.bytes=1048576 -c retention.ms=1 --if-not-exists
+topics create --partitions=2 orders
+topics describe orders payments
+topics describe orders --json
+topics delete orders --yes --dry-run --if-exists
+topics offsets orders -p 0,1
+--yes -d x topics delete orders
+"""
+
+WORDS = sorted(
+    {flag for command in (*definition.COMMANDS, definition.ROOT) for one in command.parameters for flag in one.flags}
+    | {word for command in definition.COMMANDS for word in command.path}
+    | {"--", "-", "", "-qv", "-vq", "-kx", "-k=x", "--key=", "--key=a=b", "-p0,1", "-o-5", "-5", "--acks=1", "-Fn3"}
+    | {"--json=1", "--kye", "--ke", "-h", "--help", "--version", "---", "-é", "--é=1", "-qé", "x", "orders", "0", "0,1"}
+    | {"1", "-1", "500ms", "10s", "1.5s", "zstd", "json", "kv", "end", "a=b", "\\t", "é", "a b", "\udcff", "٣"}
+)
+
+
+def typed(arguments: "list[str]", environ: "dict[str, str] | None" = None) -> "Options | int | None":
+    """What the Typer application makes of it; None if it refuses."""
+    try:
+        return APPLICATION.parse(arguments, environ or {})
+    except UsageError:
+        return None
+
+
+@pytest.mark.parametrize("line", EVERYDAY.strip().splitlines())
+def test_an_everyday_line_is_taken_by_the_fast_parser_and_means_the_same_to_both(line):
+    arguments = shlex.split(line)
+    environ = {"MK_TOPIC": "fallback"}
+    taken = fast_parser.parse(arguments, environ)
+    assert taken is not None
+    assert taken == typed(arguments, environ)
+
+
+command_lines = st.one_of(
+    st.tuples(
+        st.lists(st.sampled_from(["-q", "-v", "--json", "-d", "x", "--yes", "--no-color"]), max_size=2),
+        st.sampled_from([list(command.path) for command in (*definition.COMMANDS, *definition.GROUPS)]),
+        st.lists(
+            st.one_of(st.sampled_from(WORDS), st.text(max_size=4).filter(lambda text: "\0" not in text)), max_size=7
+        ),
+    ).map(lambda parts: [*parts[0], *parts[1], *parts[2]]),
+    st.lists(st.sampled_from(WORDS), max_size=6),
+)
+environs = st.fixed_dictionaries(
+    {},
+    optional={
+        "MK_TOPIC": st.sampled_from(["", "t"]),
+        "MK_ACKS": st.sampled_from(["", "0", "all"]),
+        "MK_LOCK_WAIT": st.sampled_from(["", "2s", "soon"]),
+        "MK_DIR": st.sampled_from(["", "/somewhere"]),
+    },
+)
+
+
+@settings(max_examples=5000, deadline=None)
+@given(command_lines, environs)
+@example(["produce", "--", "--"], {})
+@example(["topics", "--json", "describe"], {})
+def test_the_parsers_agree_or_the_fast_one_declines(arguments, environ):
+    try:
+        "".join(arguments).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return  # no process can be given such an argument
+    taken = fast_parser.parse(arguments, environ)
+    if taken is not None:
+        assert taken == typed(arguments, environ)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(command_lines, environs)
+def test_what_typer_accepts_the_fast_parser_accepts(arguments, environ):
+    """Not needed for truth, but for speed: only help and version are left to Typer."""
+    try:
+        "".join(arguments).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return
+    options = typed(arguments, environ)
+    if isinstance(options, Options) and "--" not in arguments:
+        assert fast_parser.parse(arguments, environ) == options
+
+
+def options_of(line, **environ):
+    options = fast_parser.parse(shlex.split(line), environ)
+    assert options is not None
+    return options
+
+
+def test_produce_has_these_values():
+    options = options_of("produce orders -k u1 -K '\\x1f' -p 2 -z zstd --acks 0 --lock-wait 1.5s -v -d there paid ''")
+    assert vars(options) == {
+        "command": definition.PRODUCE,
+        "topic": "orders",
+        "values": (b"paid", b""),
+        "key": b"u1",
+        "key_delimiter": b"\x1f",
+        "partition": 2,
+        "compression": "zstd",
+        "acks": 0,
+        "lock_wait_ms": 1500,
+        "partitions": None,
+        "no_create": False,
+        "directory": "there",
+        "allow_network_fs": False,
+        "quiet": False,
+        "verbose": True,
+    }
+
+
+def test_produce_without_anything_reads_stdin_into_default():
+    options = options_of("produce")
+    assert (options.topic, options.values, options.acks, options.lock_wait_ms) == ("default", (), 1, 10_000)
+    assert options.directory is None
+
+
+def test_consume_has_these_values():
+    assert vars(options_of("consume a b -o -5 -p 0,3 -p 1 -n 7 -F --json")) == {
+        "command": definition.CONSUME,
+        "topics": ("a", "b"),
+        "offset": -5,
+        "partitions": (0, 3, 1),
+        "count": 7,
+        "follow": True,
+        "exit_at_end": False,
+        "format": "json",
+        "json_lines": False,
+        "json": True,
+        "null": False,
+        "raw": False,
+        "quiet": False,
+        "directory": None,
+    }
+
+
+def test_a_flag_beats_the_environment_which_beats_the_default():
+    assert options_of("produce", MK_ACKS="0").acks == 0
+    assert options_of("produce --acks 1", MK_ACKS="0").acks == 1
+    assert options_of("produce", MK_ACKS="").acks == 1
+    assert options_of("consume", MK_TOPIC="t").topics == ("t",)
+    assert options_of("produce", MK_DIR="there", MK_TOPIC="t").directory == "there"
+
+
+@pytest.mark.parametrize(
+    ("spec", "offset"),
+    [
+        ("start", "start"),
+        ("beginning", "start"),
+        ("end", "end"),
+        ("latest", "end"),
+        ("7", 7),
+        ("-3", -3),
+        ("-0", "end"),
+    ],
+)
+def test_offsets(spec, offset):
+    assert options_of(f"consume t -o {spec}").offset == offset
+
+
+@pytest.mark.parametrize(
+    ("text", "delimiter"),
+    [
+        ("\t", b"\t"),
+        (r"\t", b"\t"),
+        (r"\\t", b"\\t"),
+        (r"\x00:", b"\0:"),
+        ("::", b"::"),
+        ("é", "é".encode()),
+        ("\\", b"\\"),
+        (r"\n\r\0", b"\n\r\0"),
+        ("\udcff", b"\xff"),
+    ],
+)
+def test_key_delimiters(text, delimiter):
+    options = fast_parser.parse(["produce", "t", "-K", text], {})
+    assert options is not None and options.key_delimiter == delimiter
+
+
+@pytest.mark.parametrize(
+    ("line", "what", "fix"),
+    [
+        ("prodce t", "there is no command prodce", "produce"),
+        ("topics dscribe", "there is no command dscribe", "describe"),
+        ("produce --kye x", "`mk produce` has no option --kye", "--key"),
+        ("consume t --count", "--count needs a value", "mk consume --help"),
+        ("consume t -n x", "--count cannot be x", "mk consume --help"),
+        ("consume t -n -1", "--count cannot be -1", "mk consume --help"),
+        ("consume", "TOPIC is missing", "mk consume --help"),
+        ("consume t -o soon", "--offset cannot be soon", "mk consume --help"),
+        ("consume t -J -f kv", "-J and another format exclude each other", "leave one"),
+        ("produce t --acks all", "--acks cannot be all", "mk produce --help"),
+        ("produce t --lock-wait 1x", "--lock-wait cannot be 1x", "mk produce --help"),
+        ("produce t -K ''", "--key-delimiter cannot be empty", "mk produce --help"),
+        ("produce t --partitions 0", "--partitions cannot be 0", "mk produce --help"),
+        ("--yes consume t", "--yes means nothing to `mk consume`", "mk consume --help"),
+        ("topics create t -c x", "--config cannot be x", "mk topics create --help"),
+        ("topics offsets a b", "too many arguments: b", "mk topics offsets --help"),
+        ("-q", "`mk` needs a command", "mk --help"),
+    ],
+)
+def test_a_usage_error_says_what_and_names_the_way_out(line, what, fix):
+    arguments = shlex.split(line)
+    assert fast_parser.parse(arguments, {}) is None
+    with pytest.raises(UsageError) as error:
+        APPLICATION.parse(arguments, {})
+    assert error.value.what == what
+    assert fix in error.value.fix
+
+
+def test_a_wrong_value_in_the_environment_is_blamed_on_the_variable():
+    with pytest.raises(UsageError, match="MK_ACKS cannot be all"):
+        APPLICATION.parse(["produce"], {"MK_ACKS": "all"})
