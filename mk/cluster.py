@@ -77,6 +77,7 @@ class Cluster(Protocol):
         partitions: Sequence[int] | None = None,
         offset: OffsetSpec | None = None,
         follow: bool = False,
+        output_fd: int | None = None,
         on_skip: Callable[[str, int, int, int], None] | None = None,
     ) -> Consumer:
         """Open a consumer of some topics. See Consumer."""

@@ -74,11 +74,10 @@ _SIZE_SUFFIXES = {"k": KIB, "kib": KIB, "m": MIB, "mib": MIB, "g": GIB, "gib": G
 _TIME_SUFFIXES = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
-def parse_topic_config(pairs: list[str]) -> dict[str, int | str]:
-    """Read `key=value` settings. Raises ConfigurationError naming the key, its bounds, or the keys there are."""
+def parse_topic_config(settings: dict[str, str]) -> dict[str, int | str]:
+    """Turn settings as typed into values. Raises ConfigurationError naming the key, its bounds, or the keys there are."""
     config: dict[str, int | str] = {}
-    for pair in pairs:
-        name, separator, text = pair.partition("=")
+    for name, text in settings.items():
         key = TOPIC_CONFIG.get(name)
         if key is None:
             raise ConfigurationError(
@@ -86,16 +85,8 @@ def parse_topic_config(pairs: list[str]) -> dict[str, int | str]:
                 fix="the settings of a topic are " + ", ".join(sorted(TOPIC_CONFIG)),
                 name=name,
             )
-        if not separator:
-            raise ConfigurationError(f"{name} needs a value", fix=f"write {name}=VALUE, {key.help}", name=name)
         config[name] = _parse_value(key, text)
     return config
-
-
-def parse_duration_ms(text: str) -> int | None:
-    """Read `10s`, `500ms`, `1.5m`, `2h` or a plain number of seconds; None if it is none of these."""
-    number, factor = _split_suffix(text, _TIME_SUFFIXES, 1000)
-    return None if number is None or number < 0 else int(number * factor)
 
 
 def _parse_value(key: TopicConfigKey, text: str) -> int | str:

@@ -129,9 +129,10 @@ class DirectoryCluster:
         partitions: Sequence[int] | None = None,
         offset: OffsetSpec | None = None,
         follow: bool = False,
+        output_fd: int | None = None,
         on_skip: Callable[[str, int, int, int], None] | None = None,
     ) -> Consumer:
         from mk.consumer.consumer import Consumer
 
         opened: list[Topic] = [self._directory.open_topic(name) for name in topics]
-        return Consumer(opened, partitions=partitions, offset=offset, follow=follow, on_skip=on_skip)
+        return Consumer(opened, partitions=partitions, offset=offset, follow=follow, output_fd=output_fd, on_skip=on_skip)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mk.errors import CorruptBatchError
 from mk.records.codecs import CodecError
+from mk.records.record_batch import HEADER_SIZE
 from mk.storage.partition_reader import PartitionReader
 
 TYPE_CHECKING = False
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class FetchedBatch:
     """A batch, cut to the offsets that were asked for: `first_offset` up to `next_offset`, that one excluded.
 
-    Valid until the next batch is polled. segment_fd, and batch.position, say where in which file it stands.
+    Valid until the next fetch. segment_fd, and batch.position, say where in which file it stands.
     """
 
     __slots__ = ("batch", "first_offset", "next_offset", "partition", "path", "segment_fd", "topic")
@@ -43,6 +44,11 @@ class FetchedBatch:
     @property
     def is_whole(self) -> bool:
         return len(self) == self.batch.last_offset_delta + 1
+
+    @property
+    def values_position(self) -> int:
+        """Byte in the segment where the values of plain lines stand, behind header and key."""
+        return self.batch.position + HEADER_SIZE + max(self.batch.key_length, 0)
 
     def limit(self, count: int) -> None:
         """Keep the first `count` records."""
@@ -92,13 +98,16 @@ class Consumer:
         partitions: Sequence[int] | None = None,
         offset: OffsetSpec | None = None,
         follow: bool = False,
+        output_fd: int | None = None,
         on_skip: Callable[[str, int, int, int], None] | None = None,
     ) -> None:
         """Open all partitions, or those numbered `partitions` in each topic, at `offset` (default: the start).
 
-        Without `follow`, reading ends where the partitions end now.
+        Without `follow`, reading ends where the partitions end now. With it, a wait for more ends with BrokenPipeError
+        when nobody reads the pipe `output_fd` any more.
         """
         self._follow = follow
+        self._output_fd = output_fd
         self._on_skip = on_skip
         self._watch: Watch | None = None
         self._readers: list[tuple[Topic, PartitionReader]] = []
@@ -122,11 +131,15 @@ class Consumer:
         self.close()
 
     def __iter__(self) -> Iterator[ConsumerRecord]:
-        for fetched in self.batches():
-            yield from fetched.records()
+        for fetch in self.fetches():
+            for batch in fetch:
+                yield from batch.records()
 
-    def batches(self) -> Iterator[FetchedBatch]:
-        """Yield batches, a fetch from each partition in turn; in offset order within each. Ends unless following."""
+    def fetches(self) -> Iterator[list[FetchedBatch]]:
+        """Yield what one fetch brought, from each partition in turn, in offset order within each.
+
+        A fetch is valid until the next one is asked for. Ends at the ends, unless following.
+        """
         while True:
             progress = False
             for topic, reader in self._readers:
@@ -139,11 +152,14 @@ class Consumer:
                     wanted = reader.skipped[-1][1] + 1
                     self._report(topic, reader, reader.skipped)
                     reader.skipped = []
-                for batch in fetched:
+                if fetched:
                     progress = True
-                    next_offset = batch.next_offset if self._follow else min(batch.next_offset, end)
-                    if next_offset > max(wanted, batch.base_offset):
-                        yield FetchedBatch(topic.name, reader.partition, batch, wanted, next_offset, reader)
+                    limit = fetched[-1].next_offset if self._follow else end
+                    yield [
+                        FetchedBatch(topic.name, reader.partition, batch, wanted, limit, reader)
+                        for batch in fetched
+                        if batch.next_offset > wanted and batch.base_offset < limit
+                    ]
             if not progress:
                 if not self._follow:
                     return
@@ -162,7 +178,7 @@ class Consumer:
         if self._watch is None:
             from mk.storage.watch import Watch
 
-            self._watch = Watch([reader.watch_path for _, reader in self._readers])
+            self._watch = Watch([reader.watch_path for _, reader in self._readers], output_fd=self._output_fd)
         elif not any(reader.refresh() for _, reader in self._readers):
             self._watch.wait()
             for _, reader in self._readers:

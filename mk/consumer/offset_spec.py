@@ -16,6 +16,15 @@ class OffsetSpec:
         self.kind = kind
         self.value = value
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OffsetSpec) and (self.kind, self.value) == (other.kind, other.value)
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.value))
+
+    def __repr__(self) -> str:
+        return f"OffsetSpec({self.kind!r}, {self.value})"
+
     def resolve(self, log_start_offset: int, high_watermark: int) -> int:
         """Return the offset in a partition that holds these. `at` may lie outside; the reader judges that."""
         if self.kind == "start":

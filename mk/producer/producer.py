@@ -6,7 +6,7 @@ import os
 
 from mk.clock import now_ms
 from mk.errors import MkError, RecordTooLargeError
-from mk.producer.record_accumulator import BATCH_BYTES, RecordAccumulator
+from mk.producer.record_accumulator import RecordAccumulator
 from mk.records.codecs import CODEC_NAMES
 from mk.records.record import Record
 from mk.storage.partition_log import DISK, PAGE_CACHE, AppendResult, PartitionLog
@@ -27,6 +27,7 @@ _DURABILITY = {0: PAGE_CACHE, 1: DISK}
 class Producer:
     """Sends records to one topic. Nothing is stored before `flush` returns, or the buffer was full.
 
+    max_message_bytes, flush_ms: the topic's settings, for whoever gathers input.
     records_stored: how many records this producer has had acknowledged.
     on_append: called with each acknowledged append, in order.
     """
@@ -53,7 +54,8 @@ class Producer:
         self._codec = CODEC_NAMES[compression or str(topic.config("compression.type"))]
         self._lock_wait_ms = lock_wait_ms
         self._on_append = on_append
-        self._max_message_bytes = int(topic.config("max.message.bytes"))
+        self.max_message_bytes = int(topic.config("max.message.bytes"))
+        self.flush_ms = int(topic.config("flush.ms"))
         self._sticky = int.from_bytes(os.urandom(2), "big") % topic.partitions if topic.partitions > 1 else 0
         self._partition_of_key: Callable[[bytes, int], int] | None = None
         self._accumulators: dict[int, RecordAccumulator] = {}
@@ -80,8 +82,8 @@ class Producer:
         """Buffer one record. value None is a tombstone; timestamp_ms None is now."""
         record = Record(value, key, headers)
         size = len(value or b"") + len(key or b"") + sum(len(name) + len(data or b"") for name, data in headers)
-        if size > self._max_message_bytes:
-            raise RecordTooLargeError(size_bytes=size, max_bytes=self._max_message_bytes)
+        if size > self.max_message_bytes:
+            raise RecordTooLargeError(size_bytes=size, max_bytes=self.max_message_bytes)
         accumulator = self._accumulator(self._partition(key))
         batches = len(accumulator.batches)
         accumulator.append(record, now_ms() if timestamp_ms is None else timestamp_ms)
@@ -89,20 +91,15 @@ class Producer:
             self._next_sticky()
         self._flush_if_full()
 
-    def send_lines(self, block: bytes | memoryview, key: bytes | None = None) -> None:
-        """Buffer newline-terminated values, all with the same key, as they stand."""
-        view = memoryview(block)
-        start, size = 0, len(view)
-        while start < size:
-            data = bytes(view[start : start + BATCH_BYTES])
-            if start + BATCH_BYTES < size:
-                end = data.rfind(b"\n") + 1
-                data = data[:end] if end else bytes(view[start : _line_end(view, start + BATCH_BYTES)])
-            start += len(data)
-            self._accumulator(self._partition(key)).append_lines(data, data.count(b"\n"), now_ms(), key)
-            if key is None:
-                self._next_sticky()
-            self._flush_if_full()
+    def send_lines(self, block: bytes | memoryview, count: int, key: bytes | None = None) -> None:
+        """Buffer `count` newline-terminated values with the same key, as one batch, as they stand.
+
+        The block is not copied: it stays untouched until the next `flush` returns. About BATCH_BYTES is a good size.
+        """
+        self._accumulator(self._partition(key)).append_lines(block, count, now_ms(), key)
+        if key is None:
+            self._next_sticky()
+        self._flush_if_full()
 
     def send_keyed(self, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
         """Buffer many records at once: parallel keys and values."""
@@ -110,7 +107,7 @@ class Producer:
         partitions = self._topic.partitions
         if self._fixed_partition is not None or partitions == 1:
             target = self._fixed_partition or 0
-            self._accumulator(target).append_columns(list(keys), list(values), time)
+            self._accumulator(target).append_columns(keys, values, time)
         else:
             partition_of = self._partitioner()
             sticky = self._sticky
@@ -192,11 +189,3 @@ class Producer:
         if sum(accumulator.size_bytes for accumulator in self._accumulators.values()) >= BUFFER_BYTES:
             self.flush()
 
-
-def _line_end(view: memoryview, start: int) -> int:
-    """Return where the line that goes on at `start` ends, its newline included."""
-    while True:
-        at = bytes(view[start : start + BATCH_BYTES]).find(b"\n")
-        if at >= 0:
-            return start + at + 1
-        start += BATCH_BYTES

@@ -35,7 +35,7 @@ class LogDirectory:
     directory_id: 32 hex digits, never used twice; it names the leader in `epochs`.
     """
 
-    __slots__ = ("_locks_fd", "address", "directory_id", "fd", "path", "topics_fd")
+    __slots__ = ("_allow_network_fs", "_locks_fd", "address", "directory_id", "fd", "path", "topics_fd")
 
     def __init__(self, path: str, *, allow_network_fs: bool = False) -> None:
         """Open an existing directory; nothing is written, and no write permission is needed."""
@@ -53,10 +53,7 @@ class LogDirectory:
             os.close(self.fd)
             raise NoSuchDirectoryError(path=path) from None
         fields = flat_json.decode(data, f"{path}/{FILE_NAME}")
-        if not allow_network_fs:
-            file_system = file_system_of(self.fd)
-            if is_network_file_system(file_system):
-                raise NetworkFileSystemError(path=path, file_system=file_system)
+        self._allow_network_fs = allow_network_fs
         self.directory_id = str(fields["directory_id"])
         self.address = str(fields["address"])
 
@@ -68,8 +65,14 @@ class LogDirectory:
 
     @property
     def locks_fd(self) -> int:
-        """The directory of lock files, opened when a writer first needs it."""
+        """The directory of lock files, opened when a writer first needs it.
+
+        Only writers ask for it, and only for them does it matter whether locks reach everybody: a reader takes none.
+        """
         if self._locks_fd < 0:
+            file_system = "" if self._allow_network_fs else file_system_of(self.fd)
+            if is_network_file_system(file_system):
+                raise NetworkFileSystemError(path=self.path, file_system=file_system)
             try:
                 self._locks_fd = files.open_directory("locks", dir_fd=self.fd)
             except PermissionError:

@@ -19,15 +19,18 @@ _EVENT_BYTES = 4096
 
 
 class Watch:
-    """Wakes when one of the watched files is written to."""
+    """Wakes when one of the watched files is written to, or when nobody reads the pipe `output_fd` any more."""
 
-    __slots__ = ("_add", "_fd", "_poll")
+    __slots__ = ("_add", "_fd", "_output_fd", "_poll")
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str], *, output_fd: int | None = None) -> None:
         import select
 
         self._fd = -1
         self._poll = select.poll()
+        self._output_fd = -1 if output_fd is None else output_fd
+        if output_fd is not None:
+            self._poll.register(output_fd, 0)  # An error is reported unasked.
         if sys.platform == "linux":
             import ctypes
 
@@ -45,10 +48,16 @@ class Watch:
             self._add(self._fd, os.fsencode(path), _IN_MODIFY)
 
     def wait(self, timeout_ms: int = POLL_MS) -> None:
-        """Sleep until a watched file may have changed, at most `timeout_ms`."""
-        if self._poll.poll(min(timeout_ms, POLL_MS)) and self._fd >= 0:
+        """Sleep until a watched file may have changed, at most `timeout_ms`.
+
+        Raises BrokenPipeError when the reader of `output_fd` has gone: `mk consume -F | head -1` ends with head, and
+        not at the next record.
+        """
+        for fd, _ in self._poll.poll(min(timeout_ms, POLL_MS)):
+            if fd == self._output_fd:
+                raise BrokenPipeError
             try:
-                os.read(self._fd, _EVENT_BYTES)
+                os.read(fd, _EVENT_BYTES)
             except BlockingIOError:
                 pass
 
