@@ -32,12 +32,14 @@ def raise_on_stop_signals() -> None:
 def call_on_stop_signals(stop: "Callable[[], None]") -> "list[int]":
     """Have SIGINT, SIGTERM and SIGHUP call `stop` instead of raising; returns a list that will hold the first of them.
 
-    For commands that must finish what they hold, and do not want to be interrupted in the middle of it.
+    For commands that finish what they hold first. The second signal does not wait for that: it raises Stopped.
     """
     arrived: list[int] = []
 
     def note(number: int, frame: object) -> None:
         arrived.append(number)
+        if len(arrived) > 1:
+            raise Stopped(number)
         stop()
 
     for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
