@@ -96,11 +96,14 @@ class Producer:
             self._next_sticky()
         self._flush_if_full()
 
-    def send_lines(self, block: bytes | memoryview, count: int, key: bytes | None = None) -> None:
-        """Buffer `count` newline-terminated values with the same key, as one batch, as they stand.
+    def send_lines(self, block: bytes | memoryview, count: int | None = None, key: bytes | None = None) -> None:
+        """Buffer newline-terminated values with the same key, as one batch, as they stand.
 
-        The block is not copied: it stays untouched until the next `flush` returns. About BATCH_BYTES is a good size.
+        `count` is how many there are, if the caller knows. The block is not copied: it stays untouched until the next
+        `flush` returns. About BATCH_BYTES is a good size.
         """
+        if count is None:
+            count = bytes(block).count(b"\n")
         self._accumulator(self._partition(key)).append_lines(block, count, now_ms(), key)
         if key is None:
             self._next_sticky()
