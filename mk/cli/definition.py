@@ -12,7 +12,7 @@ DELIMITER = "delimiter"  # bytes, after the escapes \n \t \r \0 \\ \xNN
 INTEGER = "integer"  # int, not negative
 PARTITIONS = "partitions"  # 0,1 becomes a tuple of int
 DURATION = "duration"  # 10s becomes int milliseconds
-OFFSET = "offset"  # "start", "end", or int; negative counts back from the end
+OFFSET = "offset"  # an OffsetSpec
 SETTING = "setting"  # key=value; all of them become one dict
 
 # What the shell offers for a value.
@@ -225,10 +225,9 @@ PRODUCE = Command(
             "-z",
             "--compression",
             metavar="CODEC",
-            default="none",
             choices=("none", "zstd"),
             panel="Records",
-            help="compress batches: none or zstd; default none",
+            help="compress batches: none or zstd; default the topic's compression.type",
         ),
         Parameter(
             "acks",
@@ -298,7 +297,6 @@ CONSUME = Command(
             "--offset",
             kind=OFFSET,
             metavar="SPEC",
-            default="start",
             panel="Which records",
             complete=OFFSET,
             help="where to begin in each partition: start, end, N, or -N for the last N; default start",

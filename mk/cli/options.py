@@ -14,15 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-_OFFSET_WORDS = {
-    "start": "start",
-    "beginning": "start",
-    "earliest": "start",
-    "oldest": "start",
-    "end": "end",
-    "latest": "end",
-    "newest": "end",
-}
+    from mk.consumer.offset_spec import OffsetSpec
+
 _UNITS_MS = {"": 1000, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _ESCAPES = {"n": b"\n", "t": b"\t", "r": b"\r", "0": b"\0"}
 _DELIMITER_FORM = r"one character or more; the escapes are \n \t \r \0 \\ \xNN"
@@ -162,15 +155,10 @@ def _duration_ms(word: str) -> int:
     return int(int(digits) * _UNITS_MS[unit] // 10 ** len(fraction))
 
 
-def _offset(word: str) -> "str | int":
-    if word in _OFFSET_WORDS:
-        return _OFFSET_WORDS[word]
-    try:
-        if word.startswith("-"):
-            return -_integer(word[1:]) or "end"
-        return _integer(word)
-    except ValueError:
-        raise ValueError("start, end, an offset, or -N for the last N records") from None
+def _offset(word: str) -> "OffsetSpec":
+    from mk.consumer.offset_spec import parse_offset_spec
+
+    return parse_offset_spec(word)
 
 
 def _delimiter(word: str) -> bytes:

@@ -6,6 +6,10 @@
 import _signal  # type: ignore[import-not-found]
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 SIGINT: int = _signal.SIGINT
 SIGPIPE: int = _signal.SIGPIPE
 
@@ -23,6 +27,25 @@ def raise_on_stop_signals() -> None:
     for number in (_signal.SIGTERM, _signal.SIGHUP):
         if _signal.getsignal(number) == _signal.SIG_DFL:
             _signal.signal(number, _raise_stopped)
+
+
+def call_on_stop_signals(stop: "Callable[[], None]") -> "list[int]":
+    """Have SIGINT, SIGTERM and SIGHUP call `stop` instead of raising; returns a list that will hold the first of them.
+
+    For commands that finish what they hold first. The second signal does not wait for that: it raises Stopped.
+    """
+    arrived: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        arrived.append(number)
+        if len(arrived) > 1:
+            raise Stopped(number)
+        stop()
+
+    for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
+        if _signal.getsignal(number) != _signal.SIG_IGN:
+            _signal.signal(number, note)
+    return arrived
 
 
 def die_of(number: int) -> int:

@@ -1,0 +1,146 @@
+"""`mk consume`: records out of topics, to standard output, as fast as it takes them."""
+
+import os
+import sys
+
+from mk.cluster import connect
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mk.cli.options import Options
+    from mk.consumer.consumer import FetchedBatch
+
+_STDOUT = 1
+_SPLICE_BYTES = 32 << 10
+"""Payloads from this size on go from the page cache into the pipe without a copy; below it, the call costs more."""
+
+_MAX_BUFFERS = 1000
+_PIPE_BYTES = 1 << 20
+_F_SETPIPE_SZ = 1031
+_S_IFMT, _S_IFIFO = 0o170000, 0o010000
+
+
+def run(options: "Options") -> int:
+    """Print the records that are asked for, and return 0 at their end."""
+    cluster = connect(options.directory)
+
+    def report_skip(topic: str, partition: int, first: int, last: int) -> None:
+        if not options.quiet:
+            print(f"mk: {topic} {partition}: offsets {first} to {last} are gone; reading on at {last + 1}", file=sys.stderr)
+
+    consumer = cluster.consumer(
+        options.topics,
+        partitions=options.partitions or None,
+        offset=options.offset,
+        follow=options.follow,
+        output_fd=_STDOUT,
+        on_skip=report_skip,
+    )
+    output = _Output(options)
+    left = options.count
+    if left == 0:
+        return 0
+    for fetch in consumer.fetches():
+        if left is not None:
+            fetch = _first_records(fetch, left)
+            left -= sum(map(len, fetch))
+        output.write(fetch)
+        if left == 0:
+            break
+    return 0
+
+
+def _first_records(fetch: "list[FetchedBatch]", count: int) -> "list[FetchedBatch]":
+    """Return the batches cut to their first `count` records."""
+    kept = []
+    for batch in fetch:
+        if count == 0:
+            break
+        batch.limit(count)
+        count -= len(batch)
+        kept.append(batch)
+    return kept
+
+
+class _Output:
+    """Writes batches to standard output: plain values as they are stored, everything else through a format."""
+
+    def __init__(self, options: "Options") -> None:
+        is_terminal = os.isatty(_STDOUT)
+        is_pipe = os.fstat(_STDOUT).st_mode & _S_IFMT == _S_IFIFO
+        self._delimiter = b"\0" if options.null else b"\n"
+        self._escape = None
+        if is_terminal and not options.raw:
+            from mk.formats.terminal import escape
+
+            self._escape = escape
+        self._takes_lines = options.format == "value" and not options.null and self._escape is None
+        self._format = options.format
+        self._writer = None
+        self._may_splice = is_pipe and hasattr(os, "splice")
+        self._pipe_is_narrow = is_pipe
+
+    def write(self, fetch: "list[FetchedBatch]") -> None:
+        """Write all records of a fetch; when it returns, standard output has taken them."""
+        buffers: list[bytes | memoryview] = []
+        for fetched in fetch:
+            block = fetched.lines() if self._takes_lines else None
+            if block is None:
+                buffers.append(self._formatted(fetched))
+            elif self._may_splice and len(block) >= _SPLICE_BYTES and fetched.is_whole and fetched.batch.is_plain_lines:
+                _write_all(buffers)
+                buffers = []
+                self._splice(fetched, block)
+            else:
+                buffers.append(block)
+        _write_all(buffers)
+
+    def _formatted(self, fetched: "FetchedBatch") -> bytes:
+        if self._writer is None:
+            from mk.formats.writers import writer
+
+            self._writer = writer(self._format, delimiter=self._delimiter)
+        data: bytes = self._writer(fetched.records())
+        return data if self._escape is None else self._escape(data)
+
+    def _splice(self, fetched: "FetchedBatch", block: bytes | memoryview) -> None:
+        """Move a payload from the segment into the pipe. It was checked just now, and below the high watermark a segment
+        does not change."""
+        if self._pipe_is_narrow:
+            self._widen_pipe()
+        position = fetched.values_position
+        done = 0
+        while done < len(block):
+            try:
+                count = os.splice(fetched.segment_fd, _STDOUT, len(block) - done, offset_src=position + done)
+            except BrokenPipeError:
+                raise
+            except OSError:
+                count = 0  # Not for this file system or this pipe: copy.
+            if count == 0:
+                self._may_splice = False
+                _write_all([memoryview(block)[done:]])
+                return
+            done += count
+
+    def _widen_pipe(self) -> None:
+        """Give the pipe room, so that the two ends wait less for each other."""
+        from fcntl import fcntl
+
+        self._pipe_is_narrow = False
+        try:
+            fcntl(_STDOUT, _F_SETPIPE_SZ, _PIPE_BYTES)
+        except OSError:
+            pass  # Over what the user may have: it works as it is.
+
+
+def _write_all(buffers: "list[bytes | memoryview]") -> None:
+    while buffers:
+        taken = os.writev(_STDOUT, buffers[:_MAX_BUFFERS])
+        done = 0
+        while done < len(buffers) and taken >= len(buffers[done]):
+            taken -= len(buffers[done])
+            done += 1
+        buffers = buffers[done:]
+        if taken:
+            buffers[0] = memoryview(buffers[0])[taken:]

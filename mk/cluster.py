@@ -1,0 +1,111 @@
+"""What a command needs from a cluster, whatever is behind it.
+
+Commands and the Python API know nothing else: a log directory is the first implementation (directory_cluster), and a
+command that reached around this interface into files could not be pointed at anything else later.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Protocol
+
+    from mk.consumer.consumer import Consumer
+    from mk.consumer.offset_spec import OffsetSpec
+    from mk.producer.producer import Producer
+    from mk.storage.partition_log import AppendResult
+else:
+    Protocol = object
+
+
+class Cluster(Protocol):
+    """Topics to create, describe and delete; producers and consumers on them. Open until `close`."""
+
+    location: str
+    """Where it is, for people: the directory's path."""
+
+    def topic_names(self) -> list[str]:
+        """Return the names of all topics, sorted."""
+        ...
+
+    def create_topic(
+        self,
+        name: str,
+        *,
+        partitions: int = 1,
+        partitioner: str = "crc32",
+        config: dict[str, int | str] | None = None,
+        wait_ms: int = 10_000,
+    ) -> None:
+        """Create a topic, on disk when it returns. Raises TopicExistsError."""
+        ...
+
+    def delete_topic(self, name: str, *, wait_ms: int = 10_000) -> None:
+        """Delete a topic and its records. Raises NoSuchTopicError."""
+        ...
+
+    def describe_topic(self, name: str) -> dict[str, object]:
+        """Return what is known of a topic, ready for JSON: id, settings, and of each partition offsets and size."""
+        ...
+
+    def offsets(self, name: str) -> list[dict[str, int]]:
+        """Return of each partition `partition`, `log_start_offset`, `high_watermark` and `leader_epoch`."""
+        ...
+
+    def offset_for_time(self, name: str, partition: int, timestamp_ms: int) -> int:
+        """Return the first offset whose record is of that time or later; the end if there is none."""
+        ...
+
+    def producer(
+        self,
+        topic: str,
+        *,
+        acks: int = 1,
+        partition: int | None = None,
+        compression: str | None = None,
+        lock_wait_ms: int = 10_000,
+        on_append: Callable[[AppendResult], None] | None = None,
+    ) -> Producer:
+        """Open a producer to one topic. See Producer."""
+        ...
+
+    def consumer(
+        self,
+        topics: Sequence[str],
+        *,
+        partitions: Sequence[int] | None = None,
+        offset: OffsetSpec | None = None,
+        follow: bool = False,
+        output_fd: int | None = None,
+        on_skip: Callable[[str, int, int, int], None] | None = None,
+    ) -> Consumer:
+        """Open a consumer of some topics. See Consumer."""
+        ...
+
+    def topic_config(self, name: str) -> dict[str, int | str]:
+        """Return a topic's settings, defaults included."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def default_location() -> str:
+    """Return the directory that is meant when nobody names one."""
+    import os
+
+    environ = os.environ
+    if named := environ.get("MK_DIR"):
+        return named
+    data_home = environ.get("XDG_DATA_HOME") or os.path.join(environ.get("HOME", "/"), ".local/share")
+    return os.path.join(data_home, "mk")
+
+
+def connect(location: str | None = None, *, create: bool = False, allow_network_fs: bool = False) -> Cluster:
+    """Open the cluster at `location`, a directory's path; None is MK_DIR or the user's own.
+
+    create: make the directory a log directory if there is none yet; otherwise that raises NoSuchDirectoryError.
+    """
+    from mk.directory_cluster import DirectoryCluster
+
+    return DirectoryCluster(location or default_location(), create=create, allow_network_fs=allow_network_fs)

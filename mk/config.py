@@ -1,0 +1,121 @@
+"""Settings of a topic, under Kafka's names: what there is, what it defaults to, what it may be.
+
+Outside they keep Kafka's spelling (`segment.bytes`); in code they are attributes (`segment_bytes`).
+"""
+
+from __future__ import annotations
+
+from mk.errors import ConfigurationError
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+
+class TopicConfigKey:
+    """One setting: its name, default, smallest and largest value (integers), or its choices (strings)."""
+
+    __slots__ = ("choices", "default", "help", "maximum", "minimum", "name")
+
+    def __init__(
+        self,
+        name: str,
+        default: int | str,
+        help: str,  # noqa: A002  what a setting's explanation is called everywhere here
+        *,
+        minimum: int = 0,
+        maximum: int = 0,
+        choices: tuple[str, ...] = (),
+    ) -> None:
+        self.name = name
+        self.default = default
+        self.help = help
+        self.minimum = minimum
+        self.maximum = maximum
+        self.choices = choices
+
+
+TOPIC_CONFIG = {
+    key.name: key
+    for key in (
+        TopicConfigKey(
+            "compression.type",
+            "none",
+            "how producers compress batches when -z does not say",
+            choices=("none", "zstd"),
+        ),
+        TopicConfigKey(
+            "flush.ms",
+            1000,
+            "how long a fast stream gathers input for one durable append, ms",
+            minimum=1,
+            maximum=3_600_000,
+        ),
+        TopicConfigKey(
+            "max.message.bytes",
+            16 * MIB,
+            "largest record, key and value together, bytes",
+            minimum=1,
+            # A batch of one such record, framed, must stay below what a reader accepts (64 MiB).
+            maximum=63 * MIB,
+        ),
+        TopicConfigKey(
+            "segment.bytes",
+            128 * MIB,
+            "size at which a segment is sealed and the next one begins, bytes",
+            minimum=4 * KIB,
+            # Positions in an index are 32 bits wide, and one batch may go beyond.
+            maximum=2 * GIB,
+        ),
+    )
+}
+
+PARTITIONERS = ("crc32", "murmur2")
+
+_SIZE_SUFFIXES = {"k": KIB, "kib": KIB, "m": MIB, "mib": MIB, "g": GIB, "gib": GIB, "b": 1}
+_TIME_SUFFIXES = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def parse_topic_config(settings: dict[str, str]) -> dict[str, int | str]:
+    """Turn settings as typed into values. Raises ConfigurationError naming the key, its bounds, or the keys there are."""
+    config: dict[str, int | str] = {}
+    for name, text in settings.items():
+        key = TOPIC_CONFIG.get(name)
+        if key is None:
+            raise ConfigurationError(
+                f"there is no setting {name!a}",
+                fix="the settings of a topic are " + ", ".join(sorted(TOPIC_CONFIG)),
+                name=name,
+            )
+        config[name] = _parse_value(key, text)
+    return config
+
+
+def _parse_value(key: TopicConfigKey, text: str) -> int | str:
+    if key.choices:
+        if text in key.choices:
+            return text
+        raise ConfigurationError(f"{key.name} cannot be {text!a}", fix="it is one of " + ", ".join(key.choices), name=key.name)
+    suffixes, unit = (_TIME_SUFFIXES, 1) if key.name.endswith(".ms") else (_SIZE_SUFFIXES, 1)
+    number, factor = _split_suffix(text, suffixes, unit)
+    value = -1 if number is None else int(number * factor)
+    if not key.minimum <= value <= key.maximum:
+        raise ConfigurationError(
+            f"{key.name} cannot be {text!a}",
+            why=f"it is {key.help}",
+            fix=f"give a number from {key.minimum} to {key.maximum}",
+            name=key.name,
+        )
+    return value
+
+
+def _split_suffix(text: str, suffixes: dict[str, int], default: int) -> tuple[float | None, int]:
+    digits = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    suffix = text[len(digits) :].lower()
+    if suffix and suffix not in suffixes:
+        return None, 1
+    factor = suffixes[suffix] if suffix else default
+    if digits.isascii() and digits.isdecimal():
+        return int(digits), factor
+    whole, dot, fraction = digits.partition(".")
+    if dot and (whole + fraction).isascii() and (whole + fraction).isdecimal():
+        return float(digits), factor
+    return None, 1

@@ -1,0 +1,138 @@
+"""The cluster that is one log directory."""
+
+from __future__ import annotations
+
+from mk.errors import NoSuchDirectoryError, UsageError
+from mk.storage.log_directory import LogDirectory, create_directory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mk.consumer.consumer import Consumer
+    from mk.consumer.offset_spec import OffsetSpec
+    from mk.producer.producer import Producer
+    from mk.storage.partition_log import AppendResult
+    from mk.storage.topic import Topic
+
+
+class DirectoryCluster:
+    """See Cluster. A log directory is made by the first process that asks for it with `create`."""
+
+    def __init__(self, path: str, *, create: bool, allow_network_fs: bool) -> None:
+        self.location = path
+        try:
+            self._directory = LogDirectory(path, allow_network_fs=allow_network_fs)
+        except NoSuchDirectoryError:
+            if not create:
+                raise
+            create_directory(path)
+            self._directory = LogDirectory(path, allow_network_fs=allow_network_fs)
+
+    def __enter__(self) -> DirectoryCluster:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._directory.close()
+
+    def topic_names(self) -> list[str]:
+        return self._directory.topic_names()
+
+    def create_topic(
+        self,
+        name: str,
+        *,
+        partitions: int = 1,
+        partitioner: str = "crc32",
+        config: dict[str, int | str] | None = None,
+        wait_ms: int = 10_000,
+    ) -> None:
+        from mk.config import PARTITIONERS
+
+        if partitioner not in PARTITIONERS:
+            raise UsageError(f"there is no partitioner {partitioner!a}", fix="it is one of " + ", ".join(PARTITIONERS))
+        self._directory.create_topic(
+            name, partitions=partitions, partitioner=partitioner, overrides=config or {}, wait_ms=wait_ms
+        )
+
+    def delete_topic(self, name: str, *, wait_ms: int = 10_000) -> None:
+        self._directory.delete_topic(name, wait_ms=wait_ms)
+
+    def describe_topic(self, name: str) -> dict[str, object]:
+        from mk.storage.description import describe
+
+        topic = self._directory.open_topic(name)
+        try:
+            return describe(topic)
+        finally:
+            topic.close()
+
+    def offsets(self, name: str) -> list[dict[str, int]]:
+        from mk.storage.description import offsets
+
+        topic = self._directory.open_topic(name)
+        try:
+            return offsets(topic)
+        finally:
+            topic.close()
+
+    def offset_for_time(self, name: str, partition: int, timestamp_ms: int) -> int:
+        from mk.storage.partition_reader import PartitionReader
+
+        topic = self._directory.open_topic(name)
+        try:
+            reader = PartitionReader(topic, partition)
+            try:
+                return reader.offset_for_time(timestamp_ms)
+            finally:
+                reader.close()
+        finally:
+            topic.close()
+
+    def topic_config(self, name: str) -> dict[str, int | str]:
+        from mk.config import TOPIC_CONFIG
+
+        topic = self._directory.open_topic(name)
+        try:
+            return {key: topic.config(key) for key in sorted(TOPIC_CONFIG)}
+        finally:
+            topic.close()
+
+    def producer(
+        self,
+        topic: str,
+        *,
+        acks: int = 1,
+        partition: int | None = None,
+        compression: str | None = None,
+        lock_wait_ms: int = 10_000,
+        on_append: Callable[[AppendResult], None] | None = None,
+    ) -> Producer:
+        from mk.producer.producer import Producer
+
+        return Producer(
+            self._directory.open_topic(topic),
+            acks=acks,
+            partition=partition,
+            compression=compression,
+            lock_wait_ms=lock_wait_ms,
+            on_append=on_append,
+        )
+
+    def consumer(
+        self,
+        topics: Sequence[str],
+        *,
+        partitions: Sequence[int] | None = None,
+        offset: OffsetSpec | None = None,
+        follow: bool = False,
+        output_fd: int | None = None,
+        on_skip: Callable[[str, int, int, int], None] | None = None,
+    ) -> Consumer:
+        from mk.consumer.consumer import Consumer
+
+        opened: list[Topic] = [self._directory.open_topic(name) for name in topics]
+        return Consumer(opened, partitions=partitions, offset=offset, follow=follow, output_fd=output_fd, on_skip=on_skip)

@@ -1,0 +1,90 @@
+"""Which partition a key belongs to: the same one that other Kafka clients choose.
+
+Pure: bytes and a partition count in, a number out. Records without a key are not its business.
+"""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+from mk.errors import ConfigurationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NAMES = ("crc32", "murmur2")
+
+_MURMUR2_SEED = 0x9747B28C
+_MURMUR2_M = 0x5BD1E995
+# Hashes kept by the murmur2 partitioner, in keys. Keys repeat, and a look-up costs a tenth of the hash; bounded, so that
+# a stream of ever new keys does not fill the memory (some 8 MiB with keys of 20 bytes).
+_KEPT_HASHES = 65536
+
+
+def partitioner(name: str) -> Callable[[bytes, int], int]:
+    """Return the function (key, partitions) -> partition, 0 up to partitions - 1, of that name.
+
+    crc32: librdkafka's `consistent`, for keys produced by kcat and every librdkafka client.
+    murmur2: the Java clients' default.
+
+    Raises:
+        ConfigurationError: there is no partitioner of that name.
+    """
+    if name == "crc32":
+        return crc32_partition
+    if name == "murmur2":
+        return _murmur2_partitioner()
+    raise ConfigurationError(
+        f"no partitioner {name}",
+        why=f"known are {' and '.join(NAMES)}",
+        fix="correct the partitioner of the topic",
+        name=name,
+    )
+
+
+def crc32_partition(key: bytes, partitions: int) -> int:
+    """Return the partition that librdkafka's `consistent` partitioner gives the key."""
+    return crc32(key) % partitions if partitions > 1 else 0
+
+
+def murmur2_partition(key: bytes, partitions: int) -> int:
+    """Return the partition that Java's default partitioner gives the key."""
+    # The sign bit is masked, not the absolute value taken: that is what Java's toPositive() does.
+    return (murmur2(key) & 0x7FFFFFFF) % partitions if partitions > 1 else 0
+
+
+def murmur2(data: bytes) -> int:
+    """Return the 32-bit MurmurHash2 of the bytes with Java's seed, unsigned.
+
+    Algorithm: Austin Appleby's MurmurHash2; words are little-endian.
+    """
+    m = _MURMUR2_M
+    mask = 0xFFFFFFFF
+    length = len(data)
+    whole = length & ~3
+    h = _MURMUR2_SEED ^ length
+    for at in range(0, whole, 4):
+        k = int.from_bytes(data[at : at + 4], "little") * m & mask
+        h = (h * m & mask) ^ ((k ^ (k >> 24)) * m & mask)
+    if whole != length:
+        h = (h ^ int.from_bytes(data[whole:], "little")) * m & mask
+    h = (h ^ (h >> 13)) * m & mask
+    return h ^ (h >> 15)
+
+
+def _murmur2_partitioner() -> Callable[[bytes, int], int]:
+    """Return murmur2_partition with a memory of the keys seen last."""
+    hashes: dict[bytes, int] = {}
+
+    def partition(key: bytes, partitions: int) -> int:
+        if partitions == 1:
+            return 0
+        positive = hashes.get(key)
+        if positive is None:
+            if len(hashes) >= _KEPT_HASHES:
+                hashes.clear()
+            positive = hashes[key] = murmur2(key) & 0x7FFFFFFF
+        return positive % partitions
+
+    return partition

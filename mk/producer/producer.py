@@ -1,0 +1,198 @@
+"""Sending records to a topic: which partition, which batch, and when to append."""
+
+from __future__ import annotations
+
+import os
+
+from mk.clock import now_ms
+from mk.errors import MkError, RecordTooLargeError
+from mk.producer.record_accumulator import RecordAccumulator
+from mk.records.codecs import CODEC_NAMES
+from mk.records.record import Record
+from mk.storage.host import allow_open_files
+from mk.storage.partition_log import DISK, PAGE_CACHE, AppendResult, PartitionLog
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mk.records.record import Header
+    from mk.storage.topic import Topic
+
+BUFFER_BYTES = 8 << 20
+"""What waits for an append at most, before it is made: half of buffer.memory, so that encoding it fits in the rest."""
+
+_FILES_A_PARTITION = 4
+_MANY_PARTITIONS = 200
+"""Below it, the usual limit of 1024 open files is enough."""
+
+_DURABILITY = {0: PAGE_CACHE, 1: DISK}
+
+
+class Producer:
+    """Sends records to one topic. Nothing is stored before `flush` returns, or the buffer was full.
+
+    max_message_bytes, flush_ms: the topic's settings, for whoever gathers input.
+    records_stored: how many records this producer has had acknowledged.
+    on_append: called with each acknowledged append, in order.
+    """
+
+    def __init__(
+        self,
+        topic: Topic,
+        *,
+        acks: int = 1,
+        partition: int | None = None,
+        compression: str | None = None,
+        lock_wait_ms: int = 10_000,
+        on_append: Callable[[AppendResult], None] | None = None,
+    ) -> None:
+        """Open a producer.
+
+        acks: 1, on disk when acknowledged; 0, survives this process but no power cut.
+        partition: send everything there, whatever the keys say.
+        compression: none or zstd; None takes the topic's compression.type.
+        """
+        self._topic = topic
+        self._durability = _DURABILITY[acks]
+        self._fixed_partition = None if partition is None else topic.check_partition(partition)
+        self._codec = CODEC_NAMES[compression or str(topic.config("compression.type"))]
+        self._lock_wait_ms = lock_wait_ms
+        self._on_append = on_append
+        self.max_message_bytes = int(topic.config("max.message.bytes"))
+        self.flush_ms = int(topic.config("flush.ms"))
+        self._sticky = int.from_bytes(os.urandom(2), "big") % topic.partitions if topic.partitions > 1 else 0
+        self._partition_of_key: Callable[[bytes, int], int] | None = None
+        self._accumulators: dict[int, RecordAccumulator] = {}
+        self._logs: dict[int, PartitionLog] = {}
+        self.records_stored = 0
+
+    def __enter__(self) -> Producer:
+        return self
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        try:
+            if kind is None:
+                self.flush()
+        finally:
+            self.close()
+
+    def send(
+        self,
+        value: bytes | None,
+        key: bytes | None = None,
+        headers: tuple[Header, ...] = (),
+        timestamp_ms: int | None = None,
+    ) -> None:
+        """Buffer one record. value None is a tombstone; timestamp_ms None is now."""
+        record = Record(value, key, headers)
+        size = len(value or b"") + len(key or b"") + sum(len(name) + len(data or b"") for name, data in headers)
+        if size > self.max_message_bytes:
+            raise RecordTooLargeError(size_bytes=size, max_bytes=self.max_message_bytes)
+        accumulator = self._accumulator(self._partition(key))
+        batches = len(accumulator.batches)
+        accumulator.append(record, now_ms() if timestamp_ms is None else timestamp_ms)
+        if key is None and len(accumulator.batches) != batches:
+            self._next_sticky()
+        self._flush_if_full()
+
+    def send_lines(self, block: bytes | memoryview, count: int, key: bytes | None = None) -> None:
+        """Buffer `count` newline-terminated values with the same key, as one batch, as they stand.
+
+        The block is not copied: it stays untouched until the next `flush` returns. About BATCH_BYTES is a good size.
+        """
+        self._accumulator(self._partition(key)).append_lines(block, count, now_ms(), key)
+        if key is None:
+            self._next_sticky()
+        self._flush_if_full()
+
+    def send_keyed(self, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
+        """Buffer many records at once: parallel keys and values."""
+        time = now_ms()
+        partitions = self._topic.partitions
+        if self._fixed_partition is not None or partitions == 1:
+            target = self._fixed_partition or 0
+            self._accumulator(target).append_columns(keys, values, time)
+        else:
+            partition_of = self._partitioner()
+            sticky = self._sticky
+            keys_of: list[list[bytes | None]] = [[] for _ in range(partitions)]
+            values_of: list[list[bytes | None]] = [[] for _ in range(partitions)]
+            for key, value in zip(keys, values, strict=True):
+                target = sticky if key is None else partition_of(key, partitions)
+                keys_of[target].append(key)
+                values_of[target].append(value)
+            for target in range(partitions):
+                if values_of[target]:
+                    self._accumulator(target).append_columns(keys_of[target], values_of[target], time)
+            self._next_sticky()
+        self._flush_if_full()
+
+    def flush(self) -> list[AppendResult]:
+        """Append all that is buffered; acknowledged when it returns. Partitions in ascending order.
+
+        Raises whatever PartitionLog.append raises; `records_stored` then counts what is stored all the same, and what
+        was not appended is dropped from the buffer, since only the caller knows whether to send it again.
+        """
+        results = []
+        pending = sorted(self._accumulators.items())
+        self._accumulators = {}
+        for partition, accumulator in pending:
+            batches = accumulator.drain()
+            if not batches:
+                continue
+            try:
+                result = self._log(partition).append(batches, self._durability)
+            except MkError as error:
+                appended = error.facts.pop("records_appended", 0)
+                self.records_stored += appended if isinstance(appended, int) else 0
+                raise
+            self.records_stored += result.last_offset - result.first_offset + 1
+            results.append(result)
+            if self._on_append is not None:
+                self._on_append(result)
+        return results
+
+    def close(self) -> None:
+        """Let go of the partitions. What was not flushed is dropped."""
+        self._accumulators = {}
+        logs, self._logs = self._logs, {}
+        for log in logs.values():
+            log.close()
+
+    def _partition(self, key: bytes | None) -> int:
+        if self._fixed_partition is not None:
+            return self._fixed_partition
+        if self._topic.partitions == 1:
+            return 0
+        return self._sticky if key is None else self._partitioner()(key, self._topic.partitions)
+
+    def _partitioner(self) -> Callable[[bytes, int], int]:
+        if self._partition_of_key is None:
+            from mk.producer.partitioner import partitioner
+
+            self._partition_of_key = partitioner(self._topic.partitioner)
+        return self._partition_of_key
+
+    def _next_sticky(self) -> None:
+        """Move records without a key to the next partition: a batch each, so that batches stay large."""
+        self._sticky = (self._sticky + 1) % self._topic.partitions
+
+    def _accumulator(self, partition: int) -> RecordAccumulator:
+        accumulator = self._accumulators.get(partition)
+        if accumulator is None:
+            accumulator = self._accumulators[partition] = RecordAccumulator(self._codec)
+        return accumulator
+
+    def _log(self, partition: int) -> PartitionLog:
+        log = self._logs.get(partition)
+        if log is None:
+            if len(self._logs) == _MANY_PARTITIONS:
+                allow_open_files(_FILES_A_PARTITION * self._topic.partitions)
+            log = self._logs[partition] = PartitionLog(self._topic, partition, lock_wait_ms=self._lock_wait_ms)
+        return log
+
+    def _flush_if_full(self) -> None:
+        if sum(accumulator.size_bytes for accumulator in self._accumulators.values()) >= BUFFER_BYTES:
+            self.flush()
+

@@ -1,0 +1,94 @@
+"""Gathering records into batches, per partition, without any lock."""
+
+from __future__ import annotations
+
+from mk.records.record_batch import RecordBatchBuilder, encode_columns, encode_lines
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mk.records.record import Record
+    from mk.records.record_batch import EncodedBatch
+
+BATCH_BYTES = 256 << 10
+"""Where a batch closes. Larger ones leave the CPU's cache between checksum and write (measured: 2.5 x slower to consume
+at 1 MiB), smaller ones pay the header's Python more often."""
+
+
+class RecordAccumulator:
+    """The batches of one partition that wait for the next append.
+
+    Records come in three ways: one by one, as a block of lines that makes a batch as it stands, or as parallel keys and
+    values. Their order is kept: what came one way is closed before the first that comes another way.
+    """
+
+    __slots__ = ("_builder", "_codec", "_column_bytes", "_columns_timestamp", "_keys", "_values", "batches", "size_bytes")
+
+    def __init__(self, codec: int) -> None:
+        self._codec = codec
+        self._builder = RecordBatchBuilder()
+        self._keys: list[bytes | None] = []
+        self._values: list[bytes | None] = []
+        self._column_bytes = 0
+        self._columns_timestamp = 0
+        self.batches: list[EncodedBatch] = []
+        self.size_bytes = 0
+
+    def append(self, record: Record, timestamp_ms: int) -> None:
+        self._close_columns()
+        before = self._builder.size_bytes
+        self._builder.append(record, timestamp_ms)
+        self.size_bytes += self._builder.size_bytes - before
+        if self._builder.size_bytes >= BATCH_BYTES:
+            self._close_builder()
+
+    def append_lines(self, block: bytes | memoryview, count: int, timestamp_ms: int, key: bytes | None) -> None:
+        """Take `count` newline-terminated values as one batch. The block is not copied, and not touched until drained."""
+        self._close()
+        self.batches.append(encode_lines(block, count=count, timestamp_ms=timestamp_ms, key=key, codec=self._codec))
+        self.size_bytes += len(block)
+
+    def append_columns(self, keys: Sequence[bytes | None], values: Sequence[bytes | None], timestamp_ms: int) -> None:
+        """Take parallel keys and values."""
+        self._close_builder()
+        if not self._values:
+            self._columns_timestamp = timestamp_ms
+        self._keys += keys
+        self._values += values
+        size = sum(map(len, filter(None, values))) + sum(map(len, filter(None, keys)))
+        self._column_bytes += size
+        self.size_bytes += size
+        if self._column_bytes >= BATCH_BYTES:
+            self._close_columns()
+
+    def drain(self) -> list[EncodedBatch]:
+        """Return all that waits, and begin anew."""
+        self._close()
+        batches, self.batches, self.size_bytes = self.batches, [], 0
+        return batches
+
+    def _close(self) -> None:
+        self._close_builder()
+        self._close_columns()
+
+    def _close_builder(self) -> None:
+        if len(self._builder):
+            self.batches.append(self._builder.build(codec=self._codec))
+            self._builder = RecordBatchBuilder()
+
+    def _close_columns(self) -> None:
+        """Encode the columns, as several batches if one call brought more than one should hold."""
+        keys, values = self._keys, self._values
+        if values:
+            step = max(1, len(values) * 2 * BATCH_BYTES // max(self._column_bytes, 1))
+            for at in range(0, len(values), step):
+                self.batches.append(
+                    encode_columns(
+                        values[at : at + step],
+                        base_timestamp=self._columns_timestamp,
+                        keys=keys[at : at + step],
+                        codec=self._codec,
+                    )
+                )
+            self._keys, self._values, self._column_bytes = [], [], 0

@@ -1,0 +1,484 @@
+"""Record batches: the unit that is checksummed, appended, replicated and read whole.
+
+A batch is a header of 128 bytes and a payload. All integers are big-endian; reserved bytes are zero.
+
+      0  4s   magic             8A 4D 4B 01: the last byte is the version
+      4  u32  payload_length    bytes that follow the header
+      8  u32  payload_crc       CRC-32C of those bytes
+     12  u32  raw_length        payload before compression, bytes
+     16  u16  attributes        see the constants below
+     18  u16  reserved
+     20  i32  key_length        lines only: the key that all records share, at the front of the payload; -1 is no key
+     24  i64  base_offset
+     32  u32  record_count      0 only in a compacted batch
+     36  u32  last_offset_delta  the batch covers base_offset .. base_offset + this
+     40  i64  base_timestamp    ms since the epoch
+     48  i64  max_timestamp     ms since the epoch
+     56  u64  leader_epoch      promotions in the upper, recoveries in the lower half
+     64  u64  producer_id       hash of the producer's name; 0 is none
+     72  i64  first_sequence    input sequences of the first and last record; -1 without producer
+     80  i64  last_sequence
+     88  i64  durable_offset    everything below it was on disk when this batch was stamped
+     96  u32  chain             CRC-32C over the previous chain and this batch, see chain_of
+    100  24s  reserved
+    124  u32  header_crc        CRC-32C of the 124 bytes before it
+
+Two payload kinds. *lines*: newline-terminated values as a pipe delivers them, after the shared key if there is one, all
+with base_timestamp. *columns*: one msgpack array of five, [values, keys, timestamps, headers, offset deltas], each but
+the first nil where it says nothing; timestamps as differences to base_timestamp; the headers of a record as one flat
+list, name, value, name, value.
+
+Pure: no files, no clock, no locks. Format: man/mk-format.5, RECORD BATCH. Idea: Kafka's DefaultRecordBatch.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from mk.records.codecs import CodecError, MAX_RATIO, MAX_RAW_BYTES, NONE, ZSTD, compress, crc32c, decompress, pack, unpack
+from mk.records.record import ConsumerRecord, Header, Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAGIC = b"\x8aMK\x01"
+HEADER_SIZE = 128
+
+# Attributes. Bits not named here are reserved and zero.
+CODEC_MASK = 0x0007
+LOG_APPEND_TIME = 0x0008
+CONTROL = 0x0020
+COMPACTED = 0x0040
+KIND_MASK = 0x0300
+LINES = 0x0000
+COLUMNS = 0x0100
+_KNOWN_ATTRIBUTES = CODEC_MASK | LOG_APPEND_TIME | CONTROL | COMPACTED | COLUMNS
+_KNOWN_CODECS = (NONE, ZSTD)
+
+NO_KEY = -1
+NO_SEQUENCE = -1
+_MAX_INT64 = (1 << 63) - 1
+_RESERVED = bytes(24)
+
+_FIELDS = Struct(">4sIIIHHiqIIqqQQqqqI24s")
+_CRC = Struct(">I")
+_CHAIN = Struct(">IIQqq")
+assert _FIELDS.size + _CRC.size == HEADER_SIZE
+
+
+def chain_of(previous: int, payload_crc: int, count: int, producer_id: int, first: int, last: int) -> int:
+    """Link a batch to all before it, so that equal chains at equal offsets mean equal histories.
+
+    Independent of what a leader stamps (epoch, durable offset), so a copy can be compared batch by batch.
+    """
+    return crc32c(_CHAIN.pack(payload_crc, count, producer_id, first, last), previous)
+
+
+class EncodedBatch:
+    """A batch with everything but its place in the log: made without the lock, stamped under it.
+
+    payload: buffers that follow the header on disk, in order; they may be views of a reader's buffer, which the
+    producer keeps untouched until the append returns.
+    """
+
+    __slots__ = (
+        "attributes",
+        "base_timestamp",
+        "first_sequence",
+        "key_length",
+        "last_offset_delta",
+        "last_sequence",
+        "max_timestamp",
+        "payload",
+        "payload_crc",
+        "payload_length",
+        "producer_id",
+        "raw_length",
+        "record_count",
+    )
+
+    def __init__(
+        self,
+        payload: list[bytes | memoryview],
+        *,
+        raw_length: int,
+        attributes: int,
+        record_count: int,
+        base_timestamp: int,
+        max_timestamp: int,
+        key_length: int = NO_KEY,
+    ) -> None:
+        self.payload = payload
+        crc = length = 0
+        for part in payload:
+            crc = crc32c(part, crc)
+            length += len(part)
+        self.payload_crc = crc
+        self.payload_length = length
+        self.raw_length = raw_length
+        self.attributes = attributes
+        self.key_length = key_length
+        self.record_count = record_count
+        self.last_offset_delta = record_count - 1
+        self.base_timestamp = base_timestamp
+        self.max_timestamp = max_timestamp
+        self.producer_id = 0
+        self.first_sequence = NO_SEQUENCE
+        self.last_sequence = NO_SEQUENCE
+
+    @property
+    def size_bytes(self) -> int:
+        return HEADER_SIZE + self.payload_length
+
+    def stamp(self, base_offset: int, leader_epoch: int, durable_offset: int, chain: int) -> bytes:
+        """Return the header for this place in the log. `chain` is this batch's own, from chain_of."""
+        fields = _FIELDS.pack(
+            MAGIC,
+            self.payload_length,
+            self.payload_crc,
+            self.raw_length,
+            self.attributes,
+            0,
+            self.key_length,
+            base_offset,
+            self.record_count,
+            self.last_offset_delta,
+            self.base_timestamp,
+            self.max_timestamp,
+            leader_epoch,
+            self.producer_id,
+            self.first_sequence,
+            self.last_sequence,
+            durable_offset,
+            chain,
+            _RESERVED,
+        )
+        return fields + _CRC.pack(crc32c(fields))
+
+    def chain_after(self, previous: int) -> int:
+        return chain_of(
+            previous, self.payload_crc, self.record_count, self.producer_id, self.first_sequence, self.last_sequence
+        )
+
+
+def encode_lines(
+    block: bytes | memoryview, *, count: int, timestamp_ms: int, key: bytes | None = None, codec: int = NONE
+) -> EncodedBatch:
+    """Make a lines batch of `block`: `count` newline-terminated values, and the key that they share."""
+    key_length = NO_KEY if key is None else len(key)
+    parts: list[bytes | memoryview] = [key, block] if key else [block]
+    raw_length = len(block) + max(key_length, 0)
+    if codec != NONE:
+        parts = [compress(codec, b"".join(parts))]
+        if raw_length > MAX_RATIO * len(parts[0]):
+            return encode_lines(block, count=count, timestamp_ms=timestamp_ms, key=key)
+    return EncodedBatch(
+        parts,
+        raw_length=raw_length,
+        attributes=LINES | codec,
+        record_count=count,
+        base_timestamp=timestamp_ms,
+        max_timestamp=timestamp_ms,
+        key_length=key_length,
+    )
+
+
+def encode_columns(
+    values: Sequence[bytes | None],
+    *,
+    base_timestamp: int,
+    keys: Sequence[bytes | None] | None = None,
+    timestamps: Sequence[int] | None = None,
+    headers: Sequence[tuple[Header, ...]] | None = None,
+    codec: int = NONE,
+) -> EncodedBatch:
+    """Make a columns batch. Sequences are parallel; `timestamps` are absolute ms, None when all are base_timestamp."""
+    deltas = None if timestamps is None else [timestamp - base_timestamp for timestamp in timestamps]
+    flat = None if headers is None else [[part for header in of_record for part in header] for of_record in headers]
+    payload = pack([values, keys, deltas, flat, None])
+    raw_length = len(payload)
+    if codec != NONE:
+        smaller = compress(codec, payload)
+        if raw_length > MAX_RATIO * len(smaller):
+            codec = NONE
+        else:
+            payload = smaller
+    return EncodedBatch(
+        [payload],
+        raw_length=raw_length,
+        attributes=COLUMNS | codec,
+        record_count=len(values),
+        base_timestamp=base_timestamp,
+        max_timestamp=base_timestamp + max(deltas) if deltas else base_timestamp,
+    )
+
+
+class RecordBatchBuilder:
+    """Gather records for one partition until they make a batch."""
+
+    __slots__ = ("_headers", "_keys", "_timestamps", "_values", "size_bytes")
+
+    def __init__(self) -> None:
+        self._values: list[bytes | None] = []
+        self._keys: list[bytes | None] = []
+        self._timestamps: list[int] = []
+        self._headers: list[tuple[Header, ...]] = []
+        self.size_bytes = 0
+        """Bytes of keys, values and headers so far, with a few for each record's framing."""
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def append(self, record: Record, timestamp_ms: int) -> None:
+        """Take one record, whose time is `timestamp_ms`."""
+        self._values.append(record.value)
+        self._keys.append(record.key)
+        self._timestamps.append(timestamp_ms)
+        self._headers.append(record.headers)
+        self.size_bytes += record_size(record)
+
+    def build(self, *, codec: int = NONE) -> EncodedBatch:
+        """Return the records as one batch: lines where that loses nothing, else columns."""
+        values, keys, timestamps = self._values, self._keys, self._timestamps
+        has_headers = any(self._headers)
+        one_time = timestamps.count(timestamps[0]) == len(timestamps)
+        one_key = keys.count(keys[0]) == len(keys)
+        if one_time and one_key and not has_headers and None not in values:
+            block = b"\n".join(values) + b"\n"  # type: ignore[arg-type]
+            if block.count(b"\n") == len(values):
+                return encode_lines(block, count=len(values), timestamp_ms=timestamps[0], key=keys[0], codec=codec)
+        return encode_columns(
+            values,
+            base_timestamp=timestamps[0],
+            keys=None if one_key and keys[0] is None else keys,
+            timestamps=None if one_time else timestamps,
+            headers=self._headers if has_headers else None,
+            codec=codec,
+        )
+
+
+def record_size(record: Record) -> int:
+    """Return the bytes of a record that max.message.bytes bounds, framing included roughly (at most 16 a part)."""
+    size = 16 + len(record.value or b"") + len(record.key or b"")
+    for name, value in record.headers:
+        size += 16 + len(name) + len(value or b"")
+    return size
+
+
+class RecordBatch:
+    """A batch as it stands in a log: the header's fields, and the payload once it was read.
+
+    Immutable. `payload` is None until the caller that read it has it checked by `check_payload`. `position` is the byte
+    in its segment at which the header stands, for whoever can move bytes from file to pipe.
+    """
+
+    __slots__ = (
+        "attributes",
+        "base_offset",
+        "base_timestamp",
+        "chain",
+        "durable_offset",
+        "first_sequence",
+        "key_length",
+        "last_offset_delta",
+        "last_sequence",
+        "leader_epoch",
+        "max_timestamp",
+        "payload",
+        "payload_crc",
+        "payload_length",
+        "position",
+        "producer_id",
+        "raw_length",
+        "record_count",
+    )
+
+    position: int
+    payload: bytes | memoryview | None
+
+    @property
+    def next_offset(self) -> int:
+        return self.base_offset + self.last_offset_delta + 1
+
+    @property
+    def size_bytes(self) -> int:
+        return HEADER_SIZE + self.payload_length
+
+    @property
+    def codec(self) -> int:
+        return self.attributes & CODEC_MASK
+
+    @property
+    def is_plain_lines(self) -> bool:
+        """Tell whether the payload, behind the key, is the values themselves, a newline after each."""
+        return not self.attributes & (KIND_MASK | CODEC_MASK | CONTROL)
+
+    def chain_after(self, previous: int) -> int:
+        return chain_of(
+            previous, self.payload_crc, self.record_count, self.producer_id, self.first_sequence, self.last_sequence
+        )
+
+    def check_payload(self, payload: bytes | memoryview) -> bool:
+        """Keep `payload` if it is the one this header was written for."""
+        if len(payload) != self.payload_length or crc32c(payload) != self.payload_crc:
+            return False
+        self.payload = payload
+        return True
+
+    def lines(self) -> bytes | memoryview | None:
+        """Return the newline-terminated values of a lines batch, without the key; None for columns and control."""
+        if self.attributes & (KIND_MASK | CONTROL):
+            return None
+        raw = self._raw()
+        return raw[self.key_length :] if self.key_length > 0 else raw
+
+    def records(self, topic: str, partition: int) -> list[ConsumerRecord]:
+        """Decode all records, in offset order. Raises CodecError where the payload is not what the header says."""
+        if self.attributes & CONTROL:
+            return []
+        base, epoch, count = self.base_offset, self.leader_epoch, self.record_count
+        if not self.attributes & KIND_MASK:
+            return self._records_of_lines(topic, partition)
+        values, keys, deltas, headers, offset_deltas = self._columns()
+        time = self.base_timestamp
+        return [
+            ConsumerRecord(
+                topic,
+                partition,
+                base + (offset_deltas[i] if offset_deltas is not None else i),
+                time if deltas is None else time + deltas[i],
+                None if keys is None else keys[i],
+                values[i],
+                () if headers is None else _pairs(headers[i]),
+                epoch,
+            )
+            for i in range(count)
+        ]
+
+    def _raw(self) -> bytes | memoryview:
+        assert self.payload is not None
+        if not self.attributes & CODEC_MASK:
+            return self.payload
+        return decompress(self.attributes & CODEC_MASK, self.payload, self.raw_length)
+
+    def _records_of_lines(self, topic: str, partition: int) -> list[ConsumerRecord]:
+        raw = bytes(self._raw())
+        key = None if self.key_length < 0 else raw[: self.key_length]
+        values = raw[max(self.key_length, 0) :].split(b"\n")
+        if values.pop() or len(values) != self.record_count:
+            raise CodecError(f"{len(values)} lines where {self.record_count} are announced")
+        time, epoch = self.base_timestamp, self.leader_epoch
+        return [
+            ConsumerRecord(topic, partition, offset, time, key, value, (), epoch)
+            for offset, value in enumerate(values, self.base_offset)
+        ]
+
+    def _columns(self):  # type: ignore[no-untyped-def]
+        """Unpack and check the five columns; each is None or as long as the batch has records."""
+        columns = unpack(self._raw())
+        if type(columns) is not list or len(columns) != 5 or type(columns[0]) is not list:
+            raise CodecError("a columns payload is not an array of five")
+        for column, kinds in zip(columns, _COLUMN_TYPES, strict=True):
+            if column is not None and (
+                type(column) is not list or len(column) != self.record_count or not kinds.issuperset(map(type, column))
+            ):
+                raise CodecError("a column is not what it should be")
+        headers = columns[3]
+        if headers is not None:
+            for flat in headers:
+                if len(flat) % 2 or not all(type(name) is bytes for name in flat[::2]) or not all(
+                    value is None or type(value) is bytes for value in flat[1::2]
+                ):
+                    raise CodecError("headers are not pairs of name and value")
+        deltas = columns[4]
+        if deltas is None:
+            if self.record_count != self.last_offset_delta + 1:
+                raise CodecError("offset deltas are missing")
+        elif any(b <= a for a, b in zip([-1, *deltas], [*deltas, self.last_offset_delta + 1], strict=True)):
+            raise CodecError("offset deltas do not increase")
+        return columns
+
+
+_NONE = type(None)
+_COLUMN_TYPES = (frozenset((bytes, _NONE)), frozenset((bytes, _NONE)), frozenset((int,)), frozenset((list,)), frozenset((int,)))
+
+
+def _pairs(flat: list[bytes | None]) -> tuple[Header, ...]:
+    return tuple(zip(flat[::2], flat[1::2], strict=True))  # type: ignore[arg-type]
+
+
+def parse_header(buffer: bytes | memoryview, position: int = 0) -> RecordBatch | None:
+    """Read the header at `position`, or None if what stands there is not a header that mk could have written.
+
+    The checksum proves bytes, not sense: every field is bounded as well, so that no caller allocates or loops on
+    somebody's word. The caller still has to compare base offset, epoch and chain with what it expects there.
+    """
+    if len(buffer) - position < HEADER_SIZE:
+        return None
+    fields = _FIELDS.unpack_from(buffer, position)
+    (
+        magic,
+        payload_length,
+        payload_crc,
+        raw_length,
+        attributes,
+        reserved,
+        key_length,
+        base_offset,
+        record_count,
+        last_offset_delta,
+        base_timestamp,
+        max_timestamp,
+        leader_epoch,
+        producer_id,
+        first_sequence,
+        last_sequence,
+        durable_offset,
+        chain,
+        more_reserved,
+    ) = fields
+    if magic != MAGIC:
+        return None
+    end = position + HEADER_SIZE - _CRC.size
+    if _CRC.unpack_from(buffer, end)[0] != crc32c(buffer[position:end]):
+        return None
+    codec = attributes & CODEC_MASK
+    if (
+        attributes & ~_KNOWN_ATTRIBUTES
+        or codec not in _KNOWN_CODECS
+        or reserved
+        or more_reserved != _RESERVED
+        or not (payload_length == raw_length if codec == NONE else raw_length <= MAX_RATIO * payload_length)
+        or raw_length > MAX_RAW_BYTES
+        or payload_length > MAX_RAW_BYTES
+        or not NO_KEY <= key_length <= raw_length
+        or (attributes & KIND_MASK and key_length != NO_KEY)
+        or not 0 <= base_offset <= _MAX_INT64 - last_offset_delta - 1
+        or not 0 <= durable_offset <= base_offset
+        or record_count > last_offset_delta + 1
+        or (record_count != last_offset_delta + 1 and not attributes & COMPACTED)
+        or record_count > max(raw_length, 1)
+        or max_timestamp < base_timestamp
+        or last_sequence < first_sequence
+    ):
+        return None
+    batch = RecordBatch()
+    batch.payload_length = payload_length
+    batch.payload_crc = payload_crc
+    batch.raw_length = raw_length
+    batch.attributes = attributes
+    batch.key_length = key_length
+    batch.base_offset = base_offset
+    batch.record_count = record_count
+    batch.last_offset_delta = last_offset_delta
+    batch.base_timestamp = base_timestamp
+    batch.max_timestamp = max_timestamp
+    batch.leader_epoch = leader_epoch
+    batch.producer_id = producer_id
+    batch.first_sequence = first_sequence
+    batch.last_sequence = last_sequence
+    batch.durable_offset = durable_offset
+    batch.chain = chain
+    batch.payload = None
+    return batch

@@ -1,0 +1,205 @@
+"""The one door to the disk: every change that mk makes to a directory goes through a function of this module.
+
+So a test can stand a recording disk, or a failing one, in its place. Names are opened relative to the descriptor of
+their directory and never followed through a symbolic link, so that what another user plants in a shared directory
+is refused and not obeyed. All descriptors are close-on-exec.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from stat import S_ISREG
+
+from mk.errors import CorruptStateError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
+# Without O_NONBLOCK, opening a planted FIFO would wait for ever. It means nothing to a regular file.
+_SAFE_FILE = _SAFE | os.O_NONBLOCK
+
+MAX_BUFFERS = 1000
+"""Buffers that one append may have; the kernel's IOV_MAX is 1024."""
+
+
+def open_directory(name: str, *, dir_fd: int | None = None) -> int:
+    """Open a directory to hold on to: later opens relative to it cannot be redirected by renames above it."""
+    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | _SAFE, dir_fd=dir_fd)
+
+
+def open_file(name: str, flags: int, mode: int = 0o644, *, dir_fd: int) -> int:
+    """Open a regular file, and nothing else, whatever stands there under that name."""
+    fd = os.open(name, flags | _SAFE_FILE, mode, dir_fd=dir_fd)
+    if not S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise CorruptStateError(path=name, found="it is not a regular file", fix="nothing was changed; remove it")
+    return fd
+
+
+def close(fd: int) -> None:
+    os.close(fd)
+
+
+def pread(fd: int, size_bytes: int, position: int) -> bytes:
+    """Read up to `size_bytes` at `position`; less only where the file ends."""
+    data = os.pread(fd, size_bytes, position)
+    if len(data) == size_bytes or not data:
+        return data
+    while len(data) < size_bytes:
+        more = os.pread(fd, size_bytes - len(data), position + len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def size(fd: int) -> int:
+    return os.fstat(fd).st_size
+
+
+def read_file(name: str, *, dir_fd: int, max_bytes: int = 1 << 20) -> bytes:
+    """Read a small file whole."""
+    fd = open_file(name, os.O_RDONLY, dir_fd=dir_fd)
+    try:
+        return pread(fd, max_bytes, 0)
+    finally:
+        os.close(fd)
+
+
+def append(fd: int, buffers: Sequence[bytes | memoryview]) -> int:
+    """Write at the end of a file opened with O_APPEND, in one call. Returns the bytes taken, which may be fewer.
+
+    O_APPEND and never a position: a process that was stopped for hours and goes on writes behind what others appended
+    meanwhile, where the offsets do not fit and readers reject it, and never over it.
+    """
+    return os.writev(fd, buffers)
+
+
+def pwrite(fd: int, data: bytes, position: int) -> None:
+    """Write all of `data` at `position`."""
+    written = os.pwrite(fd, data, position)
+    while written < len(data):
+        count = os.pwrite(fd, data[written:], position + written)
+        if count == 0:
+            raise OSError(5, "the file takes no more bytes")
+        written += count
+
+
+def truncate(fd: int, size_bytes: int) -> None:
+    os.ftruncate(fd, size_bytes)
+
+
+if sys.platform == "darwin":
+    from fcntl import fcntl as _fcntl
+
+    _F_FULLFSYNC = 51
+
+    def fdatasync(fd: int) -> None:
+        """Put a file's data on the disk itself: macOS's fsync stops at the drive's cache."""
+        _fcntl(fd, _F_FULLFSYNC)
+
+else:
+
+    def fdatasync(fd: int) -> None:
+        """Put a file's data, and what is needed to find it, on disk."""
+        os.fdatasync(fd)
+
+
+def fsync(fd: int) -> None:
+    """Put a file or a directory on disk: for a directory, the names in it."""
+    os.fsync(fd)
+
+
+def rename(old: str, new: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+    os.rename(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+
+def link(old: str, new: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+    """Give a file a second name, or raise FileExistsError: the create-exclusive that works everywhere."""
+    os.link(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd, follow_symlinks=False)
+
+
+def unlink(name: str, *, dir_fd: int) -> None:
+    os.unlink(name, dir_fd=dir_fd)
+
+
+def mkdir(name: str, mode: int = 0o755, *, dir_fd: int | None = None) -> None:
+    os.mkdir(name, mode, dir_fd=dir_fd)
+
+
+def rmdir(name: str, *, dir_fd: int) -> None:
+    os.rmdir(name, dir_fd=dir_fd)
+
+
+def exists(name: str, *, dir_fd: int) -> bool:
+    try:
+        os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def remove_tree(name: str, *, dir_fd: int) -> None:
+    """Remove a directory and all in it, never leaving it through a link."""
+    fd = open_directory(name, dir_fd=dir_fd)
+    try:
+        for entry in os.listdir(fd):
+            try:
+                unlink(entry, dir_fd=fd)
+            except (IsADirectoryError, PermissionError):  # what Linux and what macOS say of a directory
+                remove_tree(entry, dir_fd=fd)
+    finally:
+        os.close(fd)
+    rmdir(name, dir_fd=dir_fd)
+
+
+def replace_file(name: str, data: bytes, *, dir_fd: int, mode: int = 0o644) -> None:
+    """Replace a small file whole. On return it is on disk, name and content; a crash leaves the old or the new one."""
+    temporary = f".tmp-{os.urandom(8).hex()}"
+    write_new_file(temporary, data, dir_fd=dir_fd, mode=mode)
+    try:
+        rename(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    except OSError:
+        unlink(temporary, dir_fd=dir_fd)
+        raise
+    fsync(dir_fd)
+
+
+def write_new_file(name: str, data: bytes, *, dir_fd: int, mode: int = 0o644) -> None:
+    """Create a small file with its content on disk; the caller syncs the directory. The name must be free."""
+    fd = open_file(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode, dir_fd=dir_fd)
+    try:
+        pwrite(fd, data, 0)
+        fsync(fd)
+    except OSError:
+        unlink(name, dir_fd=dir_fd)
+        raise
+    finally:
+        os.close(fd)
+
+
+def drop_cache(fd: int, size_bytes: int) -> bool:
+    """Make the kernel forget its copy of a file, and prove at its tail that it did.
+
+    After a failed write-back the page cache holds bytes that the disk does not (ext4: the disk has zeros), and a read
+    would find them good. The whole file, since partial pages and large folios are kept otherwise. False means that
+    somebody pins the tail, or that this file system keeps no other copy than the cache (tmpfs).
+    """
+    advise = getattr(os, "posix_fadvise", None)
+    nowait = getattr(os, "RWF_NOWAIT", None)
+    if advise is None or nowait is None:
+        return True
+    advise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    if size_bytes == 0:
+        return True
+    try:
+        os.preadv(fd, [bytearray(1)], size_bytes - 1, nowait)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        # A file system without non-blocking reads cannot prove it either way.
+        return error.errno == 95
+    return False

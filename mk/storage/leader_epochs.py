@@ -1,0 +1,78 @@
+"""`epochs`: which leader epoch began at which offset, and which directory led it.
+
+One line an epoch: epoch, first offset, directory id of the leader, checksum of the line. Replaced by rename, under the
+partition's lock. An epoch is one integer, promotions in the upper and recoveries in the lower half of 64 bits.
+Format: man/mk-format.5, EPOCHS. Idea: Kafka's leader-epoch-checkpoint.
+"""
+
+from __future__ import annotations
+
+from mk.errors import CorruptStateError
+from mk.records.codecs import crc32c
+from mk.storage import files
+
+FILE_NAME = "epochs"
+
+
+class EpochEntry:
+    __slots__ = ("epoch", "first_offset", "leader_id")
+
+    def __init__(self, epoch: int, first_offset: int, leader_id: str) -> None:
+        self.epoch = epoch
+        self.first_offset = first_offset
+        self.leader_id = leader_id
+
+    def encode(self) -> bytes:
+        line = f"{self.epoch} {self.first_offset} {self.leader_id}".encode()
+        return b"%b %08x\n" % (line, crc32c(line))
+
+
+class LeaderEpochs:
+    """The epochs of one partition, ascending. Cached; whoever holds the lock reads it again when `state` has moved on."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self, entries: list[EpochEntry]) -> None:
+        self.entries = entries
+
+    @property
+    def latest(self) -> EpochEntry:
+        return self.entries[-1]
+
+    def led_by(self, epoch: int, directory_id: str) -> bool:
+        """Tell whether `directory_id` led `epoch`, as far as this file knows."""
+        return any(entry.epoch == epoch and entry.leader_id == directory_id for entry in self.entries)
+
+    def raised(self, first_offset: int, epoch: int) -> LeaderEpochs:
+        """Return these epochs with `epoch` from `first_offset` on, led by whoever leads now.
+
+        An epoch that got no batch is replaced: it never was.
+        """
+        kept = [entry for entry in self.entries if entry.first_offset < first_offset]
+        return LeaderEpochs([*kept, EpochEntry(epoch, first_offset, self.latest.leader_id)])
+
+    def encode(self) -> bytes:
+        return b"".join(entry.encode() for entry in self.entries)
+
+
+def read_epochs(partition_fd: int, path: str) -> LeaderEpochs:
+    """Read the file. Raises CorruptStateError where a line does not prove itself."""
+    entries: list[EpochEntry] = []
+    for line in files.read_file(FILE_NAME, dir_fd=partition_fd).splitlines():
+        text, _, crc = line.rpartition(b" ")
+        try:
+            epoch, first_offset, leader_id = text.decode().split(" ")
+            entry = EpochEntry(int(epoch), int(first_offset), leader_id)
+            if int(crc, 16) != crc32c(text) or (entries and entry.epoch <= entries[-1].epoch):
+                raise ValueError
+        except ValueError:
+            raise CorruptStateError(path=f"{path}/{FILE_NAME}", found=f"line {len(entries) + 1} is damaged") from None
+        entries.append(entry)
+    if not entries:
+        raise CorruptStateError(path=f"{path}/{FILE_NAME}", found="it is empty")
+    return LeaderEpochs(entries)
+
+
+def write_epochs(partition_fd: int, epochs: LeaderEpochs) -> None:
+    """Replace the file; on disk when it returns. The caller holds the lock."""
+    files.replace_file(FILE_NAME, epochs.encode(), dir_fd=partition_fd)

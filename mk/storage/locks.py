@@ -1,0 +1,152 @@
+"""Locks: the only coordinator between mk processes, and the only importer of portalocker.
+
+All are flock(2): held by an open file description, let go by the kernel when the process dies, however it dies. Lock
+files are created once, and never unlinked, renamed, replaced or truncated while what they guard lives.
+"""
+
+from __future__ import annotations
+
+import os
+from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
+
+from mk.errors import LockTimeoutError
+from mk.storage import files
+
+DIRECTORY_LOCK = "directory"
+"""Held by whoever creates, deletes or renames a topic."""
+
+
+def acquire(fd: int, *, what: str, wait_ms: int) -> None:
+    """Take the exclusive lock on an open file, waiting at most `wait_ms`.
+
+    Waiters sleep in the kernel, which wakes them within a millisecond of the holder's death or unlock, where polling
+    would add its interval each time.
+
+    Raises:
+        LockTimeoutError: somebody else still holds it; the error says who.
+    """
+    try:
+        flock(fd, LOCK_EX | LOCK_NB)
+        return
+    except BlockingIOError:
+        pass
+    if wait_ms <= 0 or not _acquire_in_thread(fd, wait_ms / 1000):
+        raise LockTimeoutError(what=what, waited_ms=wait_ms, holder=describe_holder(fd))
+
+
+def release(fd: int) -> None:
+    flock(fd, LOCK_UN)
+
+
+def _acquire_in_thread(fd: int, timeout: float) -> bool:
+    """Wait for the lock in a thread, so that the wait can end and a ^C be heard.
+
+    The thread locks through a descriptor of its own on the same open file description. If nobody waits any more when it
+    gets the lock, it lets go again: otherwise a producer that gave up would block all others as long as it lives.
+    """
+    import _thread
+
+    own_fd = os.dup(fd)
+    done, decision = _thread.allocate_lock(), _thread.allocate_lock()
+    done.acquire()
+    locked = abandoned = False
+    error: OSError | None = None
+
+    def wait() -> None:
+        nonlocal locked, error
+        try:
+            flock(own_fd, LOCK_EX)
+            with decision:
+                if abandoned:
+                    flock(own_fd, LOCK_UN)
+                else:
+                    locked = True
+        except OSError as failure:
+            error = failure
+        finally:
+            os.close(own_fd)
+            done.release()
+
+    _thread.start_new_thread(wait, ())
+    try:
+        done.acquire(timeout=timeout)
+    except BaseException:
+        with decision:
+            abandoned = True
+            if locked:
+                flock(fd, LOCK_UN)
+        raise
+    with decision:
+        abandoned = not locked
+    if error is not None:
+        raise error
+    return locked
+
+
+def describe_holder(fd: int) -> str:
+    """Say who holds the lock on an open file, as far as the kernel tells: pid and command, or that it does not."""
+    status = os.fstat(fd)
+    wanted = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    try:
+        with open("/proc/locks", encoding="ascii") as locks:
+            for line in locks:
+                fields = line.split()
+                if "->" not in fields and len(fields) > 5 and fields[5] == wanted and fields[3] == "WRITE":
+                    return _describe_process(fields[4])
+    except OSError:
+        pass
+    return "another process holds it; the system does not say which"
+
+
+def _describe_process(pid: str) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            command = file.read(200).replace(b"\0", b" ").decode(errors="replace").strip()
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            stopped = file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
+    except OSError:
+        return f"process {pid} holds it"
+    return f"process {pid} ({command}) holds it" + (", and is stopped; `kill -CONT` it or end it" if stopped else "")
+
+
+class directory_lock:
+    """Hold the lock under which topics come and go, for a `with` block. Not on the path of records."""
+
+    def __init__(self, locks_fd: int, *, wait_ms: int) -> None:
+        import portalocker
+
+        def opener(name: str, flags: int) -> int:
+            return files.open_file(name, os.O_RDWR | os.O_CREAT, 0o600, dir_fd=locks_fd)
+
+        self._wait_ms = wait_ms
+        self._locked_elsewhere = portalocker.exceptions.LockException
+        self._locks_fd = locks_fd
+        self._lock = portalocker.Lock(
+            DIRECTORY_LOCK,
+            "rb+",
+            timeout=wait_ms / 1000,
+            check_interval=0.005,
+            flags=portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING,
+            opener=opener,
+        )
+
+    def __enter__(self) -> None:
+        try:
+            self._lock.acquire()
+        except self._locked_elsewhere:
+            fd = files.open_file(DIRECTORY_LOCK, os.O_RDWR, dir_fd=self._locks_fd)
+            try:
+                holder = describe_holder(fd)
+            finally:
+                os.close(fd)
+            raise LockTimeoutError(
+                what="the list of topics",
+                waited_ms=self._wait_ms,
+                holder=holder,
+                fix="wait, or stop that process; nothing was changed",
+            ) from None
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.release()
+
+

@@ -1,0 +1,275 @@
+"""The log directory: its identity, and the topics in it.
+
+Knows the layout of design and man/mk-format.5 down to a partition's files; what is inside them is for PartitionLog.
+"""
+
+from __future__ import annotations
+
+import os
+
+from mk.errors import (
+    CannotCreateError,
+    CorruptStateError,
+    NetworkFileSystemError,
+    NoSuchDirectoryError,
+    PermissionDeniedError,
+    TopicExistsError,
+    UsageError,
+)
+from mk.storage import files, flat_json
+from mk.storage.host import boot_id, file_system_of, is_network_file_system
+from mk.storage.topic import FILE_NAME as TOPIC_FILE
+from mk.storage.topic import Topic, encode_topic
+from mk.topic_partition import MAX_PARTITIONS, check_name, is_valid_name
+
+FILE_NAME = "mk.json"
+PRIVATE = 0o700
+"""Mode of what only writers may open: a reader with a lock file open could block them all."""
+
+_OWN_NAMES = frozenset(("topics", "locks", "groups", "replicas", "quarantine"))
+
+
+class LogDirectory:
+    """An open log directory. Its descriptors are held, so nobody can redirect later opens by renaming above it.
+
+    directory_id: 32 hex digits, never used twice; it names the leader in `epochs`.
+    """
+
+    __slots__ = ("_allow_network_fs", "_locks_fd", "address", "directory_id", "fd", "path", "topics_fd")
+
+    def __init__(self, path: str, *, allow_network_fs: bool = False) -> None:
+        """Open an existing directory; nothing is written, and no write permission is needed."""
+        self.path = path
+        self._locks_fd = -1
+        try:
+            # The root itself may be reached through a link: that is the user's own choice of a path.
+            self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NoSuchDirectoryError(path=path) from None
+        try:
+            data = files.read_file(FILE_NAME, dir_fd=self.fd)
+            self.topics_fd = files.open_directory("topics", dir_fd=self.fd)
+        except FileNotFoundError:
+            os.close(self.fd)
+            raise NoSuchDirectoryError(path=path) from None
+        fields = flat_json.decode(data, f"{path}/{FILE_NAME}")
+        self._allow_network_fs = allow_network_fs
+        self.directory_id = str(fields["directory_id"])
+        self.address = str(fields["address"])
+
+    def close(self) -> None:
+        for fd in (self._locks_fd, self.topics_fd, self.fd):
+            if fd >= 0:
+                files.close(fd)
+        self._locks_fd = self.topics_fd = self.fd = -1
+
+    @property
+    def locks_fd(self) -> int:
+        """The directory of lock files, opened when a writer first needs it.
+
+        Only writers ask for it, and only for them does it matter whether locks reach everybody: a reader takes none.
+        """
+        if self._locks_fd < 0:
+            file_system = "" if self._allow_network_fs else file_system_of(self.fd)
+            if is_network_file_system(file_system):
+                raise NetworkFileSystemError(path=self.path, file_system=file_system)
+            try:
+                self._locks_fd = files.open_directory("locks", dir_fd=self.fd)
+            except PermissionError:
+                raise PermissionDeniedError(
+                    f"you may read {self.path} but not write to it",
+                    why="its locks/ directory is closed to you",
+                    fix="become a user who may, or produce to a directory of your own with -d; nothing was written",
+                ) from None
+        return self._locks_fd
+
+    def open_topic(self, name: str) -> Topic:
+        return Topic(self, check_name(name))
+
+    def topic_names(self) -> list[str]:
+        """Return the names of the topics there, sorted. What is not a topic's name is ignored."""
+        return sorted(
+            entry.name
+            for entry in os.scandir(self.topics_fd)
+            if is_valid_name(entry.name) and entry.is_dir(follow_symlinks=False)
+        )
+
+    def create_topic(
+        self, name: str, *, partitions: int, partitioner: str, overrides: dict[str, int | str], wait_ms: int
+    ) -> None:
+        """Create a topic; on disk, and visible all at once, when it returns.
+
+        Raises TopicExistsError also for a name that differs only in case, which other file systems cannot hold.
+        """
+        from mk.storage.locks import directory_lock
+
+        check_name(name)
+        if not 1 <= partitions <= MAX_PARTITIONS:
+            raise UsageError(f"a topic has 1 to {MAX_PARTITIONS} partitions, not {partitions}")
+        with directory_lock(self.locks_fd, wait_ms=wait_ms):
+            self._sweep()
+            for existing in self.topic_names():
+                if existing.casefold() == name.casefold():
+                    raise TopicExistsError(topic=name, existing=existing)
+            topic_id = os.urandom(16).hex()
+            temporary = f".tmp-{topic_id}"
+            # First, so that a later sweep finds by its name all that a killed create leaves, the locks too.
+            files.mkdir(temporary, dir_fd=self.topics_fd)
+            self._create_locks(topic_id, partitions)
+            topic_fd = files.open_directory(temporary, dir_fd=self.topics_fd)
+            try:
+                for partition in range(partitions):
+                    self._create_partition(topic_fd, topic_id, partition)
+                content = encode_topic(name, topic_id, partitions, partitioner, overrides)
+                files.write_new_file(TOPIC_FILE, content, dir_fd=topic_fd)
+                files.fsync(topic_fd)
+            finally:
+                files.close(topic_fd)
+            files.rename(temporary, name, src_dir_fd=self.topics_fd, dst_dir_fd=self.topics_fd)
+            files.fsync(self.topics_fd)
+
+    def delete_topic(self, name: str, *, wait_ms: int) -> None:
+        """Delete a topic and all its records. Waits for appends under way; later ones find it gone."""
+        from mk.storage.locks import acquire, directory_lock
+
+        with directory_lock(self.locks_fd, wait_ms=wait_ms):
+            self._sweep()
+            topic = self.open_topic(name)
+            lock_fds = []
+            try:
+                # All append locks, in order: an append that got its lock before us is acknowledged before the topic
+                # goes; one that gets it after us finds another topic.json, or none, at the path.
+                for partition in range(topic.partitions):
+                    lock_fds.append(self.open_lock(topic.topic_id, partition))
+                    acquire(lock_fds[-1], what=f"partition {partition} of {name}", wait_ms=wait_ms)
+                gone = f".deleted-{topic.topic_id}"
+                files.rename(name, gone, src_dir_fd=self.topics_fd, dst_dir_fd=self.topics_fd)
+                files.fsync(self.topics_fd)
+                self._remove(gone, topic.topic_id)
+            finally:
+                for fd in lock_fds:
+                    files.close(fd)
+                topic.close()
+
+    def open_lock(self, topic_id: str, partition: int) -> int:
+        """Open the lock file of a partition, which exists as long as the topic does."""
+        locks_fd = files.open_directory(topic_id, dir_fd=self.locks_fd)
+        try:
+            return files.open_file(str(partition), os.O_RDWR, dir_fd=locks_fd)
+        finally:
+            files.close(locks_fd)
+
+    def lock_is_current(self, fd: int, topic_id: str, partition: int) -> bool:
+        """Tell whether an open lock file is the one at its path: two inodes would be two locks."""
+        opened = os.fstat(fd)
+        try:
+            there = os.stat(f"{topic_id}/{partition}", dir_fd=self.locks_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return (opened.st_ino, opened.st_dev) == (there.st_ino, there.st_dev)
+
+    def open_quarantine(self) -> int:
+        """Open quarantine/, where whatever is cut off is kept."""
+        try:
+            files.mkdir("quarantine", PRIVATE, dir_fd=self.fd)
+            files.fsync(self.fd)
+        except FileExistsError:
+            pass
+        return files.open_directory("quarantine", dir_fd=self.fd)
+
+    def _create_locks(self, topic_id: str, partitions: int) -> None:
+        files.mkdir(topic_id, PRIVATE, dir_fd=self.locks_fd)
+        fd = files.open_directory(topic_id, dir_fd=self.locks_fd)
+        try:
+            for partition in range(partitions):
+                files.write_new_file(str(partition), b"", dir_fd=fd, mode=0o600)
+            files.fsync(fd)
+        finally:
+            files.close(fd)
+        files.fsync(self.locks_fd)
+
+    def _create_partition(self, topic_fd: int, topic_id: str, partition: int) -> None:
+        from mk.storage.leader_epochs import FILE_NAME as EPOCHS_FILE
+        from mk.storage.leader_epochs import EpochEntry
+        from mk.storage.log_segment import INDEX_SUFFIX, segment_name
+        from mk.storage.partition_state import PartitionState, initial_state
+
+        files.mkdir(str(partition), dir_fd=topic_fd)
+        fd = files.open_directory(str(partition), dir_fd=topic_fd)
+        try:
+            files.write_new_file(segment_name(0), b"", dir_fd=fd)
+            files.write_new_file(segment_name(0, INDEX_SUFFIX), b"", dir_fd=fd)
+            files.write_new_file("state", initial_state(PartitionState(topic_id, boot_id())), dir_fd=fd)
+            files.write_new_file(EPOCHS_FILE, EpochEntry(0, 0, self.directory_id).encode(), dir_fd=fd)
+            files.fsync(fd)
+        finally:
+            files.close(fd)
+
+    def _remove(self, name: str, topic_id: str) -> None:
+        files.remove_tree(name, dir_fd=self.topics_fd)
+        try:
+            files.remove_tree(topic_id, dir_fd=self.locks_fd)
+        except FileNotFoundError:
+            pass
+        files.fsync(self.topics_fd)
+
+    def _sweep(self) -> None:
+        """Finish what a killed create or delete left: nobody else is at it, since we hold the directory's lock."""
+        for name in os.listdir(self.topics_fd):
+            for prefix in (".deleted-", ".tmp-"):
+                if name.startswith(prefix) and name[len(prefix) :].isalnum():
+                    self._remove(name, name[len(prefix) :])
+
+
+def create_directory(path: str) -> None:
+    """Make `path` a log directory, on disk when it returns; an existing one is left as it is.
+
+    Raises CannotCreateError for a directory that holds other things: a mistyped path must not fill with segments.
+    """
+    import socket
+    import time
+
+    try:
+        os.makedirs(path, exist_ok=True)
+        foreign = [name for name in os.listdir(path) if name not in _OWN_NAMES and not name.startswith(".tmp-")]
+    except (FileExistsError, NotADirectoryError):
+        raise CannotCreateError(f"{path} is not a directory", fix="name another one with -d or MK_DIR") from None
+    if FILE_NAME in foreign:
+        return
+    if foreign:
+        raise CannotCreateError(
+            f"{path} is no log directory, and not empty",
+            why=f"it holds {foreign[0]!a}",
+            fix="name an empty or a new directory with -d or MK_DIR; nothing was written",
+        )
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name, mode in (("topics", 0o755), ("locks", PRIVATE), ("quarantine", PRIVATE)):
+            try:
+                files.mkdir(name, mode, dir_fd=fd)
+            except FileExistsError:
+                pass
+        absolute = os.path.abspath(path)
+        content = flat_json.encode(
+            {
+                "directory_id": os.urandom(16).hex(),
+                "address": f"{socket.gethostname()}:{absolute}",
+                "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            }
+        )
+        temporary = f".tmp-{os.urandom(8).hex()}"
+        files.write_new_file(temporary, content, dir_fd=fd)
+        try:
+            # link and not rename: of two processes that create it at once, one wins and both use its identity.
+            files.link(temporary, FILE_NAME, src_dir_fd=fd, dst_dir_fd=fd)
+        except FileExistsError:
+            pass
+        files.unlink(temporary, dir_fd=fd)
+        files.fsync(fd)
+        parent = os.open(os.path.dirname(absolute), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            files.fsync(parent)
+        finally:
+            os.close(parent)
+    finally:
+        os.close(fd)

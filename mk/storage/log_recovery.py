@@ -1,0 +1,345 @@
+"""Opening a partition after a writer that did not finish: what may be cut, and what is proof of damage.
+
+Every function runs under the partition's lock. The one rule: bytes below what was acknowledged are never cut. What was
+acknowledged is known from the durable end in `state` and, since `state` lags behind after a power cut, from the durable
+offset in every batch header that survived, also behind the first bad batch. What is cut is kept in quarantine/.
+Source: man/mk-guarantees.7, RECOVERY. Ideas: Kafka's LogLoader and leader epochs (KIP-101).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from mk.errors import CorruptBatchError, CorruptStateError, MkError, PartitionFailedError
+from mk.storage import files
+from mk.storage.host import boot_id, file_system_of
+from mk.storage.leader_epochs import LeaderEpochs, write_epochs
+from mk.storage.log_segment import (
+    INDEX_SUFFIX,
+    UNKNOWN_CHAIN,
+    find_headers,
+    list_segments,
+    open_segment,
+    segment_name,
+    validate,
+)
+from mk.storage.offset_index import whole_entries_up_to
+from mk.storage.partition_files import FAILED_FILE, PartitionFiles
+from mk.storage.partition_state import LogEnd, PartitionState, write_state
+
+_UNCACHED_TRIES = 20
+_UNCACHED_PAUSE_SECONDS = 0.01
+_MEMORY_FILE_SYSTEMS = ("tmpfs", "ramfs")
+
+
+def recover(
+    partition: PartitionFiles, state: PartitionState | None, epochs: LeaderEpochs
+) -> tuple[PartitionState, LeaderEpochs]:
+    """Bring a partition to where it can be appended to, and publish the `state` that says so.
+
+    Args:
+        state: the newest valid slot; None if both are damaged.
+
+    Raises:
+        CorruptBatchError, CorruptStateError: something acknowledged is missing. Nothing was changed.
+        PartitionFailedError: the disk refused to sync, and then to begin a new segment.
+    """
+    if state is None:
+        state = _rebuild_state(partition, epochs)
+    same_boot = state.boot_id == boot_id()
+    try:
+        fd = partition.open_segment_for_append(state.segment)
+    except FileNotFoundError:
+        raise missing_segment(partition, state.segment) from None
+    try:
+        size = files.size(fd)
+        if size < state.durable.position:
+            raise _newer_than_data(partition, state, size)
+        try:
+            files.fdatasync(fd)
+        except OSError:
+            return give_up_segment(partition, state, epochs)
+        if size > state.durable.position and not _uncached(fd, size):
+            # What is in memory cannot be compared with what is on disk: no better than a failed sync.
+            return give_up_segment(partition, state, epochs)
+        end, fault, _ = validate(fd, state.durable, size, _epoch_at(epochs, state.durable.offset))
+        _refuse_loss(partition, state, epochs, fd, end, fault, size)
+        had_batch = _holds_header(fd, end.position, size)
+        new = state.copy()
+        new.boot_id = boot_id()
+        new.syncing = 0
+        new.written = new.durable = end
+        new.high_watermark = end.offset
+        kept = not had_batch or _keep_evidence(partition, fd, end, size, epochs)
+        if (had_batch or not same_boot) and _leads(partition, epochs):
+            epochs = epochs.raised(end.offset, epochs.latest.epoch + 1)
+            write_epochs(partition.fd, epochs)
+            new.leader_epoch = epochs.latest.epoch
+        if not kept:
+            # No room for the evidence: leave it where it is, behind the end of a segment that is sealed here.
+            return begin_segment(partition, new, end), epochs
+        if size > end.position:
+            files.truncate(fd, end.position)
+            files.fdatasync(fd)
+            _cut_index(partition, state.segment, end.position)
+    finally:
+        files.close(fd)
+    write_state(partition.state_fd, new)
+    files.fdatasync(partition.state_fd)
+    return new, epochs
+
+
+def give_up_segment(
+    partition: PartitionFiles, state: PartitionState, epochs: LeaderEpochs
+) -> tuple[PartitionState, LeaderEpochs]:
+    """Go on in a new segment at the durable end, since the disk did not confirm what lies above it.
+
+    The file is never synced or appended to again: a second fdatasync would report success for bytes that the kernel has
+    dropped, and writing them again does not put them on disk either (ext4). If even a new segment cannot be had, FAILED
+    stops all writers; reading goes on.
+    """
+    end = state.durable
+    try:
+        fd = partition.open_segment_for_append(state.segment)
+        try:
+            size = files.size(fd)
+            had_batch = _holds_header(fd, end.position, size)
+            # Without anything durable in it the whole file goes to quarantine/, see begin_segment.
+            if end.position > 0 and (not had_batch or _keep_evidence(partition, fd, end, size, epochs)):
+                _cut_unsynced(fd, end.position)
+                _cut_index(partition, state.segment, end.position)
+        finally:
+            files.close(fd)
+        new = state.copy()
+        new.boot_id = boot_id()
+        new.syncing = 0
+        if had_batch and _leads(partition, epochs):
+            epochs = epochs.raised(end.offset, epochs.latest.epoch + 1)
+            write_epochs(partition.fd, epochs)
+            new.leader_epoch = epochs.latest.epoch
+        return begin_segment(partition, new, end), epochs
+    except (OSError, MkError) as error:
+        _mark_failed(partition, error)
+        raise PartitionFailedError(
+            topic=partition.topic.name, partition=partition.partition, path=f"{partition.path}/{FAILED_FILE}"
+        ) from None
+
+
+def begin_segment(partition: PartitionFiles, state: PartitionState, end: LogEnd) -> PartitionState:
+    """Create the segment that begins at `end`, and publish it in `state`; both are on disk on return.
+
+    A file already there under that name is a leftover of a roll that did not get as far as `state`, or a segment given up
+    before it held anything durable: the first is removed, the second kept in quarantine/.
+    """
+    for leftover in list_segments(partition.fd):
+        if leftover > state.segment:
+            _unlink_segment(partition, leftover)
+    name = segment_name(end.offset)
+    if end.offset == state.segment:
+        _replace_segment(partition, name, _evidence_name(partition, end.offset, state.leader_epoch))
+        _unlink_if_there(partition, segment_name(end.offset, INDEX_SUFFIX))
+    else:
+        files.close(files.open_file(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, dir_fd=partition.fd))
+    files.fsync(partition.fd)
+    new = state.copy()
+    new.segment = end.offset
+    new.written = new.durable = LogEnd(0, end.offset, end.chain, -1)
+    new.high_watermark = end.offset
+    write_state(partition.state_fd, new)
+    # Otherwise a power cut could bring back a `state` that ends in the old segment, and what is acknowledged in the
+    # new one would be a leftover.
+    files.fdatasync(partition.state_fd)
+    return new
+
+
+def missing_segment(partition: PartitionFiles, base_offset: int) -> CorruptStateError:
+    return CorruptStateError(
+        path=partition.segment_path(base_offset),
+        found="it is missing, and `state` names it as the active segment",
+    )
+
+
+def _rebuild_state(partition: PartitionFiles, epochs: LeaderEpochs) -> PartitionState:
+    """Find out from the segments alone where the log ends, when neither slot of `state` can be read.
+
+    Whatever is valid counts as acknowledged, so nothing is cut below it and damage in front of it is refused. The
+    next step validates the last segment again, from disk.
+    """
+    segments = list_segments(partition.fd)
+    if not segments:
+        raise CorruptStateError(path=f"{partition.path}/state", found="both its slots are damaged, and no segment is left")
+    state = PartitionState(partition.topic.topic_id, "unknown")
+    state.log_start_offset = segments[0]
+    state.leader_epoch = epochs.latest.epoch
+    end = LogEnd(0, segments[0], 0 if segments[0] == 0 else UNKNOWN_CHAIN, -1)
+    for base, following in zip(segments, [*segments[1:], None], strict=True):
+        fd = open_segment(base, partition_fd=partition.fd)
+        try:
+            start = LogEnd(0, base, end.chain, -1)
+            end, fault, _ = validate(fd, start, files.size(fd))
+            state.segment = base
+            state.durable = state.written = start
+            if following is None:
+                break
+            if end.offset < following:
+                raise CorruptBatchError(
+                    path=partition.segment_path(base), position=end.position, offset=end.offset, found=fault or "it ends there"
+                )
+        finally:
+            files.close(fd)
+    if end.chain == UNKNOWN_CHAIN:
+        raise CorruptStateError(path=f"{partition.path}/state", found="both its slots are damaged, and no batch is left")
+    return state
+
+
+def _replace_segment(partition: PartitionFiles, name: str, kept_name: str) -> None:
+    """Put an empty segment in a given-up one's place, and that one into quarantine/.
+
+    By a second name and a rename over the first, so that no kill leaves a moment without the file that `state` names.
+    """
+    temporary = f".tmp-{os.urandom(8).hex()}"
+    files.write_new_file(temporary, b"", dir_fd=partition.fd)
+    quarantine_fd = partition.topic.directory.open_quarantine()
+    try:
+        files.link(name, kept_name, src_dir_fd=partition.fd, dst_dir_fd=quarantine_fd)
+        files.fsync(quarantine_fd)
+    finally:
+        files.close(quarantine_fd)
+    files.rename(temporary, name, src_dir_fd=partition.fd, dst_dir_fd=partition.fd)
+
+
+def _newer_than_data(partition: PartitionFiles, state: PartitionState, size: int) -> CorruptStateError:
+    return CorruptStateError(
+        path=partition.segment_path(state.segment),
+        found=f"state is newer than the data: {state.durable.position} bytes of it were on disk, {size} are there",
+        fix="this is what a copy made file by file looks like; restore a snapshot, or the missing file; nothing was changed",
+    )
+
+
+def _refuse_loss(
+    partition: PartitionFiles,
+    state: PartitionState,
+    epochs: LeaderEpochs,
+    fd: int,
+    end: LogEnd,
+    fault: str,
+    size: int,
+) -> None:
+    """Raise unless all that lies above `end` may be cut.
+
+    A header with a durable offset above `end` was written after somebody was told that records up to there are safe:
+    the bad batch is not a torn write but damage. Only headers of epochs led here count, since a follower copies what
+    its leader had made durable, which says nothing of this disk.
+    """
+    directory_id = partition.topic.directory.directory_id
+    for position, batch in find_headers(fd, end.position, size):
+        beyond = batch.durable_offset > end.offset and epochs.led_by(batch.leader_epoch, directory_id)
+        if beyond or (state.boot_id == "unknown" and position > end.position and batch.base_offset > end.offset):
+            raise CorruptBatchError(
+                path=partition.segment_path(state.segment), position=end.position, offset=end.offset, found=fault
+            )
+
+
+def _holds_header(fd: int, position: int, size: int) -> bool:
+    return next(find_headers(fd, position, size), None) is not None
+
+
+def _uncached(fd: int, size: int) -> bool:
+    """Have the next reads come from the disk. A reader may pin a page for a moment; hence the tries."""
+    for _ in range(_UNCACHED_TRIES):
+        if files.drop_cache(fd, size):
+            return True
+        if file_system_of(fd) in _MEMORY_FILE_SYSTEMS:
+            return True  # There is no disk to compare with: memory is all there is.
+        time.sleep(_UNCACHED_PAUSE_SECONDS)
+    return False
+
+
+def _keep_evidence(partition: PartitionFiles, fd: int, end: LogEnd, size: int, epochs: LeaderEpochs) -> bool:
+    """Copy what lies above `end` to quarantine/, on disk on return. False if it cannot be stored."""
+    try:
+        quarantine_fd = partition.topic.directory.open_quarantine()
+    except OSError:
+        return False
+    name = _evidence_name(partition, end.offset, epochs.latest.epoch)
+    try:
+        copy = files.open_file(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=quarantine_fd)
+        try:
+            position = end.position
+            while position < size:
+                data = files.pread(fd, min(1 << 20, size - position), position)
+                if not data:
+                    break
+                files.pwrite(copy, data, position - end.position)
+                position += len(data)
+            files.fsync(copy)
+        finally:
+            files.close(copy)
+        files.fsync(quarantine_fd)
+    except OSError:
+        try:
+            files.unlink(name, dir_fd=quarantine_fd)
+        except OSError:
+            pass
+        return False
+    finally:
+        files.close(quarantine_fd)
+    return True
+
+
+def _evidence_name(partition: PartitionFiles, offset: int, epoch: int) -> str:
+    return f"{partition.topic.name}-{partition.partition}-{offset}-{epoch}-{os.urandom(4).hex()}.log"
+
+
+def _cut_unsynced(fd: int, position: int) -> None:
+    """Cut a segment that is being given up. If it cannot be cut, readers ignore what lies behind the next one's base."""
+    try:
+        files.truncate(fd, position)
+        files.fdatasync(fd)
+    except OSError:
+        pass
+
+
+def _cut_index(partition: PartitionFiles, segment: int, position: int) -> None:
+    """Drop the hints that point beyond `position`. Nothing depends on it, so a refusal is no matter."""
+    try:
+        fd = partition.open_index_for_append(segment)
+    except OSError:
+        return
+    try:
+        files.truncate(fd, whole_entries_up_to(fd, position))
+    except OSError:
+        pass
+    finally:
+        files.close(fd)
+
+
+def _unlink_segment(partition: PartitionFiles, base_offset: int) -> None:
+    files.unlink(segment_name(base_offset), dir_fd=partition.fd)
+    _unlink_if_there(partition, segment_name(base_offset, INDEX_SUFFIX))
+
+
+def _unlink_if_there(partition: PartitionFiles, name: str) -> None:
+    try:
+        files.unlink(name, dir_fd=partition.fd)
+    except FileNotFoundError:
+        pass
+
+
+def _epoch_at(epochs: LeaderEpochs, offset: int) -> int:
+    """Return the epoch of the batch that ends at `offset`: the next one may not be older."""
+    return max((entry.epoch for entry in epochs.entries if entry.first_offset < offset), default=0)
+
+
+def _leads(partition: PartitionFiles, epochs: LeaderEpochs) -> bool:
+    return epochs.latest.leader_id == partition.topic.directory.directory_id
+
+
+def _mark_failed(partition: PartitionFiles, error: Exception) -> None:
+    try:
+        note = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {error}\n".encode()
+        files.write_new_file(FAILED_FILE, note, dir_fd=partition.fd)
+        files.fsync(partition.fd)
+    except OSError:
+        pass  # `state` still has `syncing`: the next writer tries the disk again, and never trusts the cache.

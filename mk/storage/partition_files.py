@@ -1,0 +1,62 @@
+"""The open files of one partition, shared by those who append, recover and read."""
+
+from __future__ import annotations
+
+import os
+
+from mk.errors import CorruptStateError, NoSuchTopicError
+from mk.storage import files
+from mk.storage.log_segment import INDEX_SUFFIX, segment_name
+from mk.storage.partition_state import PartitionState, read_state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mk.storage.topic import Topic
+
+STATE_FILE = "state"
+FAILED_FILE = "FAILED"
+
+
+class PartitionFiles:
+    """A partition's directory and `state`, held open. `flags` is O_RDONLY for readers, O_RDWR for writers."""
+
+    __slots__ = ("fd", "partition", "path", "state_fd", "topic")
+
+    def __init__(self, topic: Topic, partition: int, flags: int) -> None:
+        self.topic = topic
+        self.partition = topic.check_partition(partition)
+        self.path = f"{topic.path}/{partition}"
+        try:
+            self.fd = files.open_directory(str(partition), dir_fd=topic.fd)
+        except FileNotFoundError:
+            if not files.exists(topic.name, dir_fd=topic.directory.topics_fd):
+                raise NoSuchTopicError(
+                    topic=topic.name, directory=topic.directory.path, why="it was deleted or renamed"
+                ) from None
+            raise CorruptStateError(path=self.path, found="the partition's directory is missing") from None
+        try:
+            self.state_fd = files.open_file(STATE_FILE, flags, dir_fd=self.fd)
+        except FileNotFoundError:
+            files.close(self.fd)
+            raise CorruptStateError(path=f"{self.path}/{STATE_FILE}", found="it is missing") from None
+
+    def close(self) -> None:
+        files.close(self.state_fd)
+        files.close(self.fd)
+
+    def read_state(self) -> PartitionState | None:
+        """Return the newest valid slot; None if there is none, see partition_state.read_state."""
+        state = read_state(self.state_fd)
+        if state is not None and state.topic_id != self.topic.topic_id:
+            raise CorruptStateError(path=f"{self.path}/{STATE_FILE}", found=f"it belongs to topic id {state.topic_id}")
+        return state
+
+    def segment_path(self, base_offset: int) -> str:
+        return f"{self.path}/{segment_name(base_offset)}"
+
+    def open_segment_for_append(self, base_offset: int) -> int:
+        return files.open_file(segment_name(base_offset), os.O_RDWR | os.O_APPEND, dir_fd=self.fd)
+
+    def open_index_for_append(self, base_offset: int) -> int:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+        return files.open_file(segment_name(base_offset, INDEX_SUFFIX), flags, dir_fd=self.fd)

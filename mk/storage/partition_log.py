@@ -1,0 +1,379 @@
+"""Appending to one partition: the only way in which bytes enter a log.
+
+Orders the steps, and does each by the module whose noun it is: lock, re-read `state`, recover if the last writer did not
+finish, roll if due, write once, sync, publish. Recovery is in log_recovery, reading in partition_reader.
+Source: the append protocol of man/mk-guarantees.7.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, SIGTSTP, pthread_sigmask
+
+from mk.errors import (
+    DiskFullError,
+    LockTimeoutError,
+    MkError,
+    NoSuchTopicError,
+    NotLeaderError,
+    PartitionFailedError,
+    PermissionDeniedError,
+    StorageError,
+    SyncFailedError,
+)
+from mk.storage import files, offset_index
+from mk.storage.host import boot_id
+from mk.storage.leader_epochs import read_epochs
+from mk.storage.locks import acquire, release
+from mk.storage.log_segment import segment_name
+from mk.storage.partition_files import FAILED_FILE, PartitionFiles
+from mk.storage.partition_state import LogEnd, PartitionState, write_state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mk.records.record_batch import EncodedBatch
+    from mk.storage.topic import Topic
+
+# What an acknowledged record survives. Integers and not an enum, whose import costs a third of the start-up budget.
+PAGE_CACHE = 0
+"""This process's end, however it ends; not a power cut."""
+DISK = 1
+"""Also a power cut: the segment was synced before the acknowledgement."""
+
+_DEFERRED_SIGNALS = (SIGINT, SIGTERM, SIGHUP, SIGTSTP)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_STATE_SYNC_SECONDS = 1.0
+
+
+class AppendResult:
+    """Where an append landed: first and last offset, both included."""
+
+    __slots__ = ("first_offset", "last_offset", "partition")
+
+    def __init__(self, partition: int, first_offset: int, last_offset: int) -> None:
+        self.partition = partition
+        self.first_offset = first_offset
+        self.last_offset = last_offset
+
+
+class PartitionLog:
+    """One partition, open for appending. Others may append, roll, delete or rename between any two calls.
+
+    Everything remembered between calls is a guess until it is compared with `state` under the lock.
+    """
+
+    __slots__ = ("_epochs", "_files", "_lock_fd", "_lock_wait_ms", "_segment", "_segment_fd", "_segment_inode", "_state_synced_at", "_state_unsynced")
+
+    def __init__(self, topic: Topic, partition: int, *, lock_wait_ms: int = 10_000) -> None:
+        try:
+            self._files = PartitionFiles(topic, partition, os.O_RDWR)
+        except PermissionError:
+            raise PermissionDeniedError(
+                f"you may read topic {topic.name} but not write to it",
+                fix="become a user who may; nothing was written",
+            ) from None
+        try:
+            self._lock_fd = topic.directory.open_lock(topic.topic_id, partition)
+        except FileNotFoundError:
+            self._files.close()
+            raise NoSuchTopicError(
+                topic=topic.name, directory=topic.directory.path, why="it was deleted or renamed"
+            ) from None
+        except BaseException:
+            self._files.close()
+            raise
+        self._lock_wait_ms = lock_wait_ms
+        self._epochs = read_epochs(self._files.fd, self._files.path)
+        self._segment = self._segment_fd = self._segment_inode = -1
+        self._state_synced_at = time.monotonic()
+        self._state_unsynced = False
+
+    def append(self, batches: Sequence[EncodedBatch], durability: int) -> AppendResult:
+        """Append batches one behind the other and tell where they landed.
+
+        Takes the partition's lock, waiting at most lock_wait_ms. INT, TERM, HUP and TSTP are held off while the lock is
+        held, so that ^Z cannot stop a process with everybody else waiting for it.
+
+        Args:
+            batches: at least one; their buffers stay untouched until this returns.
+            durability: PAGE_CACHE, or DISK: synced before this returns.
+
+        Raises:
+            LockTimeoutError, NoSuchTopicError, NotLeaderError, PartitionFailedError: nothing was written.
+            DiskFullError: no room; taken back.
+            SyncFailedError: indeterminate.
+            CorruptBatchError, CorruptStateError: the log is damaged; nothing was written.
+            Any of them carries `records_appended` in its facts: how many of the first records are stored all the same,
+            because segments were full in between.
+        """
+        first_offset = -1
+        state = None
+        mask = pthread_sigmask(SIG_BLOCK, _DEFERRED_SIGNALS)
+        try:
+            self._acquire(mask)
+            try:
+                state = self._refresh()
+                first_offset = state.written.offset
+                at = 0
+                while at < len(batches):
+                    if self._is_full(state.written.position, batches[at]):
+                        state = self._roll(state)
+                    stop = self._run_end(batches, at, state.written.position)
+                    state = self._append_run(batches[at:stop], state, durability)
+                    at = stop
+            except (MkError, OSError) as failure:
+                error = failure if isinstance(failure, MkError) else self._refused(failure)
+                error.facts["records_appended"] = state.written.offset - first_offset if state is not None else 0
+                raise error from None
+            finally:
+                release(self._lock_fd)
+        finally:
+            pthread_sigmask(SIG_SETMASK, mask)
+        if durability == DISK:
+            self._state_unsynced = True
+            if time.monotonic() - self._state_synced_at > _STATE_SYNC_SECONDS:
+                self._sync_state()
+        return AppendResult(self._files.partition, first_offset, state.written.offset - 1)
+
+    def _refused(self, error: OSError) -> StorageError:
+        """Give words to what the system refused outside of the append itself: a new segment, `state`, a recovery."""
+        path = error.filename or self._files.path
+        return StorageError(
+            f"cannot append to {self._files.path}",
+            why=f"{path}: {os.strerror(error.errno or 0)}",
+            fix="make room, or look at the disk (dmesg); what was not acknowledged is not stored",
+            path=self._files.path,
+        )
+
+    def close(self) -> None:
+        """Sync `state`, so that a power cut leaves little to validate, and let go of the files."""
+        try:
+            self._sync_state()
+        finally:
+            if self._segment_fd >= 0:
+                files.close(self._segment_fd)
+                self._segment_fd = -1
+            files.close(self._lock_fd)
+            self._files.close()
+
+    # Under the lock from here on.
+
+    def _acquire(self, outer_mask: object) -> None:
+        files_, topic = self._files, self._files.topic
+        what = f"partition {files_.partition} of {topic.name}"
+        while True:
+            try:
+                acquire(self._lock_fd, what=what, wait_ms=0)
+            except LockTimeoutError:
+                # Waiting may take seconds: let ^C through meanwhile.
+                pthread_sigmask(SIG_SETMASK, outer_mask)  # type: ignore[arg-type]
+                try:
+                    acquire(self._lock_fd, what=what, wait_ms=self._lock_wait_ms)
+                finally:
+                    pthread_sigmask(SIG_BLOCK, _DEFERRED_SIGNALS)
+            try:
+                topic.check_identity()
+                if topic.directory.lock_is_current(self._lock_fd, topic.topic_id, files_.partition):
+                    return
+                lock_fd = topic.directory.open_lock(topic.topic_id, files_.partition)
+            except BaseException:
+                release(self._lock_fd)
+                raise
+            # Somebody replaced the lock file: two inodes are two locks, so take the one at the path.
+            files.close(self._lock_fd)
+            self._lock_fd = lock_fd
+
+    def _refresh(self) -> PartitionState:
+        """Return `state` with this partition ready for an append, its active segment open."""
+        files_ = self._files
+        if files.exists(FAILED_FILE, dir_fd=files_.fd):
+            raise PartitionFailedError(
+                topic=files_.topic.name, partition=files_.partition, path=f"{files_.path}/{FAILED_FILE}"
+            )
+        state = files_.read_state()
+        if state is None or state.leader_epoch != self._epochs.latest.epoch:
+            self._epochs = read_epochs(files_.fd, files_.path)
+        if self._epochs.latest.leader_id != files_.topic.directory.directory_id:
+            raise NotLeaderError(
+                topic=files_.topic.name, partition=files_.partition, leader=self._epochs.latest.leader_id
+            )
+        if state is not None and state.boot_id == boot_id() and not state.syncing:
+            if self._open_segment(state.segment) == state.written.position:
+                return state
+        from mk.storage.log_recovery import recover
+
+        self._close_segment()
+        state, self._epochs = recover(files_, state, self._epochs)
+        self._open_segment(state.segment)
+        return state
+
+    def _open_segment(self, base_offset: int) -> int:
+        """Have the segment at this name open for append, and return its size.
+
+        A descriptor from an earlier call is used only if it is still the file at that name: a segment that was given up
+        lives on in quarantine/, and what is appended to it there is lost.
+        """
+        try:
+            there = os.stat(segment_name(base_offset), dir_fd=self._files.fd, follow_symlinks=False)
+            if self._segment == base_offset and self._segment_inode == there.st_ino:
+                return there.st_size
+            self._close_segment()
+            self._segment_fd = self._files.open_segment_for_append(base_offset)
+        except FileNotFoundError:
+            from mk.storage.log_recovery import missing_segment
+
+            raise missing_segment(self._files, base_offset) from None
+        self._segment = base_offset
+        self._segment_inode = there.st_ino
+        return there.st_size
+
+    def _close_segment(self) -> None:
+        if self._segment_fd >= 0:
+            files.close(self._segment_fd)
+        self._segment = self._segment_fd = -1
+
+    def _is_full(self, position: int, batch: EncodedBatch) -> bool:
+        """Tell whether `batch` goes into the next segment. A batch larger than a segment has one for itself."""
+        limit = self._files.topic.config("segment.bytes")
+        return position > 0 and position + batch.size_bytes > limit  # type: ignore[operator]
+
+    def _run_end(self, batches: Sequence[EncodedBatch], start: int, position: int) -> int:
+        """Return where the run that begins at `start` ends: what one write puts into this segment."""
+        at, buffers = start, 0
+        while at < len(batches):
+            buffers += 1 + len(batches[at].payload)
+            if at > start and (buffers > files.MAX_BUFFERS or self._is_full(position, batches[at])):
+                break
+            position += batches[at].size_bytes
+            at += 1
+        return at
+
+    def _append_run(self, run: Sequence[EncodedBatch], state: PartitionState, durability: int) -> PartitionState:
+        start = state.written
+        position, offset, chain, max_timestamp = start.position, start.offset, start.chain, start.max_timestamp
+        buffers: list[bytes | memoryview] = []
+        entries = b""
+        for batch in run:
+            chain = batch.chain_after(chain)
+            buffers.append(batch.stamp(offset, state.leader_epoch, state.durable.offset, chain))
+            buffers += batch.payload
+            next_position = position + batch.size_bytes
+            offset += batch.record_count
+            max_timestamp = max(max_timestamp, batch.max_timestamp)
+            if offset_index.entry_due(position, next_position):
+                entries += offset_index.ENTRY.pack(offset - state.segment, next_position, max_timestamp)
+            position = next_position
+        end = LogEnd(position, offset, chain, max_timestamp)
+        self._write(buffers, position - start.position, state)
+        new = state.copy()
+        new.written = end
+        new.high_watermark = end.offset
+        if durability == DISK:
+            self._sync(state)
+            new.sequence = state.sequence + 1
+            new.durable = end
+        self._publish(new)
+        if entries:
+            self._write_index(new.segment, entries)
+        return new
+
+    def _write(self, buffers: Sequence[bytes | memoryview], size_bytes: int, state: PartitionState) -> None:
+        path = self._files.segment_path(state.segment)
+        try:
+            written = files.append(self._segment_fd, buffers)
+        except OSError as error:
+            self._take_back(state)
+            if error.errno in _NO_ROOM:
+                raise DiskFullError(path=path, why=os.strerror(error.errno)) from None
+            raise StorageError(
+                f"cannot append to {path}",
+                why=os.strerror(error.errno or 0),
+                fix="look at the disk (dmesg); this append was taken back whole",
+                path=path,
+            ) from None
+        if written != size_bytes:
+            # The rest in a second write could land behind somebody else's bytes, or never.
+            self._take_back(state)
+            raise DiskFullError(path=path, why=f"the file system took {written} of {size_bytes} bytes")
+
+    def _take_back(self, state: PartitionState) -> None:
+        """Cut a short write off. If even that fails, the next writer sees that the size is wrong and recovers."""
+        try:
+            files.truncate(self._segment_fd, state.written.position)
+        except OSError:
+            pass
+
+    def _sync(self, state: PartitionState) -> None:
+        """Put the segment on disk. `state` stays the last published one, but for `syncing`.
+
+        syncing is on record first: if the sync fails and this process dies before it can say so, the next one's sync of
+        the same bytes would succeed, although the kernel has dropped them. Seeing the mark, it reads the disk instead.
+        """
+        marked = state.copy()
+        marked.syncing = 1
+        try:
+            write_state(self._files.state_fd, marked)
+            files.fdatasync(self._segment_fd)
+        except OSError as error:
+            from mk.storage.log_recovery import give_up_segment
+
+            why = os.strerror(error.errno or 0)
+            path = self._files.segment_path(state.segment)
+            self._close_segment()
+            _, self._epochs = give_up_segment(self._files, marked, self._epochs)
+            raise SyncFailedError(path=path, why=why) from None
+
+    def _publish(self, state: PartitionState) -> None:
+        try:
+            write_state(self._files.state_fd, state)
+        except OSError as error:
+            raise SyncFailedError(path=f"{self._files.path}/state", why=os.strerror(error.errno or 0)) from None
+
+    def _roll(self, state: PartitionState) -> PartitionState:
+        """Seal the active segment and begin the next one, which `state` names on disk before its first byte.
+
+        In this order: sync the old segment, so that the durable end is its end; create the new file and sync the
+        directory, so that its name survives what is acknowledged in it; name it in `state`.
+        """
+        from mk.storage.log_recovery import begin_segment
+
+        self._sync(state)
+        end = state.written
+        entry = offset_index.ENTRY.pack(end.offset - state.segment, end.position, end.max_timestamp)
+        self._write_index(state.segment, entry)
+        self._close_segment()
+        new = state.copy()
+        new.sequence = state.sequence + 1
+        new.durable = end
+        new = begin_segment(self._files, new, end)
+        self._open_segment(new.segment)
+        return new
+
+    def _write_index(self, segment: int, entries: bytes) -> None:
+        try:
+            fd = self._files.open_index_for_append(segment)
+        except OSError:
+            return  # A hint: without it a look-up reads further. The append itself is stored.
+        try:
+            files.append(fd, [entries])
+        except OSError:
+            pass
+        finally:
+            files.close(fd)
+
+    def _sync_state(self) -> None:
+        """Put `state` on disk. Not under the lock: it says no more than what is true already.
+
+        A failure changes nothing that was promised: the records are on disk, and `state` may lag behind them.
+        """
+        if self._state_unsynced:
+            self._state_unsynced = False
+            self._state_synced_at = time.monotonic()
+            try:
+                files.fdatasync(self._files.state_fd)
+            except OSError:
+                pass

@@ -1,0 +1,401 @@
+"""Reading one partition: without a lock, without write permission, up to the high watermark and never beyond.
+
+Others append, roll and remove segments meanwhile. A header or payload that does not prove itself is forgotten and read
+again from a newly opened file; it is damage only if it still does not prove itself below the high watermark.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from mk.errors import CorruptBatchError, CorruptStateError, DataError, NoSuchTopicError, OffsetOutOfRangeError
+from mk.records.codecs import CodecError
+from mk.records.record_batch import HEADER_SIZE, parse_header
+from mk.storage import files, offset_index
+from mk.storage.host import boot_id
+from mk.storage.log_segment import INDEX_SUFFIX, list_segments, open_segment, segment_name, validate
+from mk.storage.partition_files import STATE_FILE, PartitionFiles
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mk.records.record_batch import RecordBatch
+    from mk.storage.partition_state import PartitionState
+    from mk.storage.topic import Topic
+
+_FIRST_READ = 64 << 10
+"""What one read asks for: many small batches at once, or the front of a large one, whose rest is then read exactly."""
+
+_STATE_TRIES = 100
+_STATE_PAUSE_SECONDS = 0.002
+
+
+class PartitionReader:
+    """One partition, open for reading at `next_offset`.
+
+    log_start_offset, high_watermark: as of the last `refresh`. skipped: ranges of offsets, both ends included, that were
+    removed before they could be read; the caller reports and clears them.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_files",
+        "_leader_epoch",
+        "_position",
+        "_segment",
+        "_segment_end",
+        "_sequence",
+        "_validated",
+        "active_segment",
+        "high_watermark",
+        "log_start_offset",
+        "next_offset",
+        "segment_fd",
+        "skipped",
+    )
+
+    def __init__(self, topic: Topic, partition: int) -> None:
+        self._files = PartitionFiles(topic, partition, os.O_RDONLY)
+        self._buffer = bytearray(0)
+        self._segment = self.segment_fd = -1
+        self._segment_end = -1  # offset at which a sealed segment ends; -1 for the active one
+        self._position = 0
+        self._sequence = -1
+        self._validated = -1
+        self._leader_epoch = 0
+        self.active_segment = 0
+        self.log_start_offset = self.high_watermark = self.next_offset = 0
+        self.skipped: list[tuple[int, int]] = []
+        self.refresh()
+        self.next_offset = self.log_start_offset
+
+    @property
+    def partition(self) -> int:
+        return self._files.partition
+
+    def close(self) -> None:
+        self._close_segment()
+        self._files.close()
+
+    def refresh(self) -> bool:
+        """Read `state` again. Returns whether there is now something to read at `next_offset`.
+
+        Raises:
+            DataError: the log was cut below what this reader has been given. Only records that were acknowledged
+                without a sync can be lost so, and never silently.
+        """
+        state = self._read_state()
+        if state.sequence >= self._sequence:
+            high_watermark = self._high_watermark_of(state)
+            self.log_start_offset = max(self.log_start_offset, state.log_start_offset)
+            if state.segment != self.active_segment:
+                self.active_segment = state.segment
+                self._find_segment_end()
+            if high_watermark > self.high_watermark:
+                self.high_watermark = high_watermark
+            elif high_watermark < self.high_watermark and state.leader_epoch > self._leader_epoch:
+                self._accept_truncation(high_watermark)
+            self._leader_epoch = state.leader_epoch
+            self._sequence = state.sequence
+        return self.next_offset < self.high_watermark
+
+    def seek(self, offset: int) -> None:
+        """Go to `offset`, which may be the end. Raises OffsetOutOfRangeError for one that was never written."""
+        if not 0 <= offset <= self.high_watermark:
+            raise OffsetOutOfRangeError(
+                topic=self._files.topic.name,
+                partition=self.partition,
+                offset=offset,
+                log_start_offset=self.log_start_offset,
+                log_end_offset=self.high_watermark,
+            )
+        self._close_segment()
+        self.next_offset = offset
+
+    def fetch(self) -> list[RecordBatch]:
+        """Read the next whole batches, their payloads checked; [] at the high watermark.
+
+        The first one may begin before `next_offset`, if that lies inside it; the caller drops the records before it.
+        Payloads are views of a buffer that the next call uses again. `segment_fd` is the file they came from.
+        """
+        if self.next_offset >= self.high_watermark and not self.refresh():
+            return []
+        for attempt in range(3):
+            if self.segment_fd < 0 and not self._open_at(self.next_offset):
+                return []
+            batches, fault = self._read_batches()
+            if batches:
+                self.next_offset = batches[-1].next_offset
+                return batches
+            # It may be a half-seen write, or a file that was replaced: look again with new eyes.
+            position = self._position
+            self._close_segment()
+            self.refresh()
+            if self.next_offset >= self.high_watermark:
+                return []
+            if attempt:
+                time.sleep(0.01 * attempt)
+        raise CorruptBatchError(
+            path=self._files.segment_path(self._floor(self.next_offset)),
+            position=position,
+            offset=self.next_offset,
+            found=fault,
+        )
+
+    def offset_for_time(self, timestamp_ms: int) -> int:
+        """Return the first offset whose record's time is `timestamp_ms` or later; the high watermark if there is none.
+
+        Reads an index entry or two of each segment, and the headers behind one of them; never the log.
+        """
+        segments = [base for base in list_segments(self._files.fd) if base <= self.active_segment]
+        for base, following in zip(segments, [*segments[1:], None], strict=True):
+            start = (0, 0)
+            index_fd = self._open_index(base)
+            if index_fd >= 0:
+                try:
+                    last = offset_index.last_entry(index_fd)
+                    if last and following is not None and last[0] + base == following and last[2] < timestamp_ms:
+                        continue
+                    start = offset_index.lookup_time(index_fd, timestamp_ms)
+                finally:
+                    files.close(index_fd)
+            found = self._scan_for_time(base, start, following, timestamp_ms)
+            if found >= 0:
+                return max(found, self.log_start_offset)
+        return self.high_watermark
+
+    @property
+    def leader_epoch(self) -> int:
+        return self._leader_epoch
+
+    @property
+    def watch_path(self) -> str:
+        """A path to watch for changes of `state`, true also after a rename."""
+        return f"/proc/self/fd/{self._files.state_fd}"
+
+    @property
+    def segment_path(self) -> str:
+        return self._files.segment_path(self._segment)
+
+    def is_deleted(self) -> bool:
+        """Tell whether the topic was deleted while we read it."""
+        return os.fstat(self._files.state_fd).st_nlink == 0
+
+    # Where the log ends.
+
+    def _read_state(self) -> PartitionState:
+        for _ in range(_STATE_TRIES):
+            state = self._files.read_state()
+            if state is not None:
+                return state
+            time.sleep(_STATE_PAUSE_SECONDS)
+        raise CorruptStateError(
+            path=f"{self._files.path}/{STATE_FILE}",
+            found="neither of its slots can be read",
+            fix="the next `mk produce` to this topic rebuilds it from the segments, if they are whole",
+        )
+
+    def _high_watermark_of(self, state: PartitionState) -> int:
+        """Return the high watermark, which a `state` from before a reboot does not know.
+
+        What was in memory then is gone, and what is readable now is on disk: follow it from the durable end. Then look
+        at `state` again: if a writer has recovered meanwhile, it may have cut and rewritten what we just saw.
+        """
+        while state.boot_id != boot_id():
+            if state.sequence == self._validated:
+                return self.high_watermark
+            try:
+                fd = open_segment(state.segment, partition_fd=self._files.fd)
+            except FileNotFoundError:
+                end_offset = state.durable.offset
+            else:
+                try:
+                    end_offset = validate(fd, state.durable, files.size(fd))[0].offset
+                finally:
+                    files.close(fd)
+            again = self._read_state()
+            if again.sequence == state.sequence:
+                self._validated = state.sequence
+                return end_offset
+            state = again
+        return state.high_watermark
+
+    def _accept_truncation(self, high_watermark: int) -> None:
+        had = self.next_offset
+        self.high_watermark = high_watermark
+        self._close_segment()
+        if had > high_watermark:
+            raise DataError(
+                f"partition {self.partition} of {self._files.topic.name} was cut back to offset {high_watermark}",
+                why=f"the disk lost records that were acknowledged without a sync; up to {had - 1} had been read",
+                fix=f"read on with -o {high_watermark}; produce with --acks 1 what must not be lost",
+                offset=high_watermark,
+                next_offset=had,
+            )
+
+    # Where the segments are.
+
+    def _close_segment(self) -> None:
+        if self.segment_fd >= 0:
+            files.close(self.segment_fd)
+        self._segment = self.segment_fd = self._segment_end = -1
+
+    def _floor(self, offset: int) -> int:
+        """Return the base offset of the segment that holds `offset`, or of the first one if it is before that."""
+        below = [base for base in list_segments(self._files.fd) if base <= self.active_segment]
+        return max((base for base in below if base <= offset), default=below[0] if below else 0)
+
+    def _find_segment_end(self) -> None:
+        """Learn where the open segment ends: at the base of the next one, whatever bytes may follow that."""
+        self._segment_end = min(
+            (base for base in list_segments(self._files.fd) if self._segment < base <= self.active_segment), default=-1
+        )
+
+    def _open_at(self, offset: int) -> bool:
+        """Open the segment that holds `offset`, at the batch that does. False if nothing is there to read any more."""
+        base = self._floor(offset)
+        try:
+            fd = open_segment(base, partition_fd=self._files.fd)
+        except FileNotFoundError:
+            self.check_topic()
+            raise CorruptStateError(
+                path=self._files.segment_path(base), found=f"it is missing, and should hold offset {offset}"
+            ) from None
+        if base > offset:
+            # Removed before we got here: say which, go on behind.
+            self.skipped.append((offset, base - 1))
+            self.next_offset = offset = base
+        self._segment, self.segment_fd = base, fd
+        self._find_segment_end()
+        self._position = self._position_of(offset)
+        return self.next_offset < self.high_watermark
+
+    def check_topic(self) -> None:
+        """Raise NoSuchTopicError if the topic was deleted while we read it."""
+        if self.is_deleted():
+            topic = self._files.topic
+            raise NoSuchTopicError(topic=topic.name, directory=topic.directory.path, why="it was deleted")
+
+    def _open_index(self, base_offset: int) -> int:
+        """Open a segment's index; -1 if it has none, which only makes a look-up longer."""
+        try:
+            return files.open_file(segment_name(base_offset, INDEX_SUFFIX), os.O_RDONLY, dir_fd=self._files.fd)
+        except FileNotFoundError:
+            return -1
+
+    def _position_of(self, offset: int) -> int:
+        """Return where the batch that holds `offset` starts in the open segment."""
+        start = (0, 0)
+        if offset > self._segment:
+            index_fd = self._open_index(self._segment)
+            if index_fd >= 0:
+                try:
+                    start = offset_index.lookup_offset(index_fd, offset - self._segment)
+                finally:
+                    files.close(index_fd)
+        for relative, position in (start, (0, 0)):
+            hinted = expected = self._segment + relative
+            while expected < offset or expected == hinted:
+                batch = parse_header(files.pread(self.segment_fd, HEADER_SIZE, position))
+                if batch is None or batch.base_offset != expected:
+                    break
+                if batch.next_offset > offset:
+                    return position
+                position += batch.size_bytes
+                expected = batch.next_offset
+            if expected != hinted or expected == offset:
+                break  # Otherwise the hint led nowhere: walk from the segment's start.
+        # The end of what is written, or damage before `offset`: reading from there tells which.
+        self.next_offset = min(expected, offset)
+        return position
+
+    # What stands there.
+
+    def _read_batches(self) -> tuple[list[RecordBatch], str]:
+        """Read batches from the current position. Returns those that prove themselves, and why the next does not."""
+        data = self._read(_FIRST_READ)
+        batches: list[RecordBatch] = []
+        at, offset = 0, self.next_offset
+        fault = "the segment ends there"
+        while offset < self.high_watermark:
+            if offset == self._segment_end:
+                if not batches:
+                    self._close_segment()
+                    fault = "the next segment does not begin there"
+                break
+            batch = parse_header(data, at)
+            if batch is None:
+                if len(data) - at >= HEADER_SIZE:
+                    fault = "there is no batch header"
+                break
+            first = not batches and batch.base_offset <= offset < batch.next_offset
+            if batch.base_offset != offset and not first:
+                fault = f"the batch there begins at offset {batch.base_offset}"
+                break
+            size = batch.size_bytes
+            if len(data) - at < size:
+                if batches:
+                    break
+                data = self._read(size, len(data))
+                if len(data) < size:
+                    fault = "the batch there is cut short"
+                    break
+            if not batch.check_payload(data[at + HEADER_SIZE : at + size]):
+                fault = "the batch there has another checksum than its bytes"
+                break
+            batch.position = self._position + at
+            batches.append(batch)
+            at += size
+            offset = batch.next_offset
+        self._position += at
+        return batches, fault
+
+    def _read(self, size_bytes: int, have: int = 0) -> memoryview:
+        """Read up to `size_bytes` at the current position, of which the first `have` are in the buffer already."""
+        if len(self._buffer) < size_bytes:
+            larger = bytearray(size_bytes)
+            larger[:have] = memoryview(self._buffer)[:have]
+            self._buffer = larger
+        view = memoryview(self._buffer)[:size_bytes]
+        count = have
+        while count < size_bytes:
+            got = os.preadv(self.segment_fd, [view[count:]], self._position + count)
+            if got == 0:
+                break
+            count += got
+        return view[:count]
+
+    def _scan_for_time(self, base: int, start: tuple[int, int], end_offset: int | None, timestamp_ms: int) -> int:
+        fd = open_segment(base, partition_fd=self._files.fd)
+        try:
+            expected, position = base + start[0], start[1]
+            while expected < self.high_watermark and expected != end_offset:
+                batch = parse_header(files.pread(fd, HEADER_SIZE, position))
+                if batch is None or batch.base_offset != expected:
+                    if position == 0 or start == (0, 0):
+                        return -1
+                    start = (0, 0)  # The hint was wrong.
+                    expected, position = base, 0
+                    continue
+                if batch.max_timestamp >= timestamp_ms:
+                    return self._first_record_at(fd, position, batch, timestamp_ms)
+                position += batch.size_bytes
+                expected = batch.next_offset
+        finally:
+            files.close(fd)
+        return -1
+
+    def _first_record_at(self, fd: int, position: int, batch: RecordBatch, timestamp_ms: int) -> int:
+        if batch.base_timestamp >= timestamp_ms:
+            return batch.base_offset
+        path = self._files.segment_path(self._floor(batch.base_offset))
+        fault = "the batch there has another checksum than its bytes"
+        if batch.check_payload(files.pread(fd, batch.payload_length, position + HEADER_SIZE)):
+            try:
+                for record in batch.records("", 0):
+                    if record.timestamp_ms >= timestamp_ms:
+                        return record.offset
+                return batch.next_offset
+            except CodecError as error:
+                fault = str(error)
+        raise CorruptBatchError(path=path, position=position, offset=batch.base_offset, found=fault)

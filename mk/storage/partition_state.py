@@ -1,0 +1,148 @@
+"""`state`: where a partition ends, how much of it is on disk, and how much of it readers may see.
+
+Two slots of 512 bytes, at 0 and at 4096, each one line of text with its checksum; overwritten in place, the older
+one first, so that a torn write spoils one of them at most. The newest valid slot counts. Written by whoever holds the
+partition's lock, read by anybody without it.
+Format: man/mk-format.5, STATE.
+"""
+
+from __future__ import annotations
+
+from mk.records.codecs import crc32c
+from mk.storage import files
+
+SLOT_SIZE = 512
+SLOT_DISTANCE = 4096
+"""Apart by a page, so that no sector, block or page write can spoil both."""
+
+STATE_SIZE = SLOT_DISTANCE + SLOT_SIZE
+
+
+class LogEnd:
+    """A place between two batches.
+
+    position: bytes from the start of the active segment. offset: of the next record. chain: of the batch before.
+    max_timestamp: largest record time in the active segment up to here, ms; -1 where there is none.
+    """
+
+    __slots__ = ("chain", "max_timestamp", "offset", "position")
+
+    def __init__(self, position: int, offset: int, chain: int, max_timestamp: int) -> None:
+        self.position = position
+        self.offset = offset
+        self.chain = chain
+        self.max_timestamp = max_timestamp
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LogEnd) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash((self.position, self.offset))
+
+    def __str__(self) -> str:
+        return f"{self.position}:{self.offset}:{self.chain}:{self.max_timestamp}"
+
+    __repr__ = __str__
+
+
+class PartitionState:
+    """One slot's content. A new one is made by `copy` and changed before it is published, never after."""
+
+    __slots__ = (
+        "boot_id",
+        "cleaned_to",
+        "durable",
+        "high_watermark",
+        "leader_epoch",
+        "log_start_offset",
+        "segment",
+        "sequence",
+        "syncing",
+        "tombstones_dropped_to",
+        "topic_id",
+        "written",
+    )
+
+    def __init__(self, topic_id: str, boot_id: str) -> None:
+        self.sequence = 0
+        self.boot_id = boot_id
+        self.topic_id = topic_id
+        self.segment = 0
+        self.written = self.durable = LogEnd(0, 0, 0, -1)
+        self.high_watermark = 0
+        self.log_start_offset = 0
+        self.leader_epoch = 0
+        self.cleaned_to = 0
+        self.tombstones_dropped_to = 0
+        self.syncing = 0
+
+    def copy(self) -> PartitionState:
+        new = PartitionState.__new__(PartitionState)
+        for name in PartitionState.__slots__:
+            setattr(new, name, getattr(self, name))
+        return new
+
+    def encode(self) -> bytes:
+        """Return the slot, 512 bytes."""
+        line = (
+            f"sequence={self.sequence} boot={self.boot_id} topic={self.topic_id} segment={self.segment}"
+            f" written={self.written} durable={self.durable} high_watermark={self.high_watermark}"
+            f" log_start={self.log_start_offset} leader_epoch={self.leader_epoch} cleaned_to={self.cleaned_to}"
+            f" tombstones_dropped_to={self.tombstones_dropped_to} syncing={self.syncing}"
+        ).encode()
+        return b"%b crc=%08x" % (line, crc32c(line)) + b" " * (SLOT_SIZE - len(line) - 14) + b"\n"
+
+
+def decode_slot(slot: bytes) -> PartitionState | None:
+    """Read one slot, or None if it is torn, damaged or empty."""
+    at = slot.rfind(b" crc=")
+    if at < 0 or len(slot) != SLOT_SIZE:
+        return None
+    try:
+        if int(slot[at + 5 : at + 13], 16) != crc32c(slot[:at]):
+            return None
+        fields = [field.partition("=")[2] for field in slot[:at].decode().split(" ")]
+        state = PartitionState(fields[2], fields[1])
+        state.sequence = int(fields[0])
+        state.segment = int(fields[3])
+        state.written = _decode_end(fields[4])
+        state.durable = _decode_end(fields[5])
+        state.high_watermark = int(fields[6])
+        state.log_start_offset = int(fields[7])
+        state.leader_epoch = int(fields[8])
+        state.cleaned_to = int(fields[9])
+        state.tombstones_dropped_to = int(fields[10])
+        state.syncing = int(fields[11])
+    except (ValueError, IndexError):
+        return None
+    return state
+
+
+def read_state(fd: int) -> PartitionState | None:
+    """Return the newest valid slot, or None if neither is valid.
+
+    Without the lock, None may mean that both were being overwritten while we read (never seen in 10^6 reads): read
+    again. Under the lock it means damage.
+    """
+    data = files.pread(fd, STATE_SIZE, 0)
+    first = decode_slot(data[:SLOT_SIZE])
+    second = decode_slot(data[SLOT_DISTANCE:])
+    if first is None or (second is not None and second.sequence > first.sequence):
+        return second
+    return first
+
+
+def write_state(fd: int, state: PartitionState) -> None:
+    """Publish the next state over the older slot. The caller holds the lock; not synced."""
+    state.sequence += 1
+    files.pwrite(fd, state.encode(), SLOT_DISTANCE * (state.sequence & 1))
+
+
+def initial_state(state: PartitionState) -> bytes:
+    """Return the whole file for a new partition."""
+    return state.encode() + bytes(SLOT_DISTANCE - SLOT_SIZE) + bytes(SLOT_SIZE)
+
+
+def _decode_end(text: str) -> LogEnd:
+    position, offset, chain, max_timestamp = text.split(":")
+    return LogEnd(int(position), int(offset), int(chain), int(max_timestamp))

@@ -1,0 +1,119 @@
+"""One topic of a log directory: its identity and settings, and whether it is still the one that was opened."""
+
+from __future__ import annotations
+
+import os
+
+from mk.config import TOPIC_CONFIG
+from mk.errors import CorruptStateError, NoSuchPartitionError, NoSuchTopicError
+from mk.storage import files, flat_json
+from mk.topic_partition import MAX_PARTITIONS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mk.storage.log_directory import LogDirectory
+
+FILE_NAME = "topic.json"
+
+
+class Topic:
+    """An open topic.
+
+    Held open: its directory, so that reading goes on after a rename; and topic.json, so that the inode cannot be used
+    again and a comparison with what stands at its path now is exact.
+
+    topic_id: 32 hex digits, never used twice. overrides: the settings that differ from the defaults.
+    """
+
+    __slots__ = ("_json_fd", "directory", "fd", "name", "overrides", "partitioner", "partitions", "topic_id")
+
+    def __init__(self, directory: LogDirectory, name: str) -> None:
+        self.directory = directory
+        self.name = name
+        try:
+            self.fd = files.open_directory(name, dir_fd=directory.topics_fd)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NoSuchTopicError(topic=name, directory=directory.path) from None
+        try:
+            self._json_fd = files.open_file(FILE_NAME, os.O_RDONLY, dir_fd=self.fd)
+        except FileNotFoundError:
+            os.close(self.fd)
+            raise NoSuchTopicError(topic=name, directory=directory.path, why="its topic.json is missing") from None
+        self._load()
+
+    def close(self) -> None:
+        files.close(self._json_fd)
+        files.close(self.fd)
+
+    @property
+    def path(self) -> str:
+        return f"{self.directory.path}/topics/{self.name}"
+
+    def config(self, name: str) -> int | str:
+        """Return a setting's value, the default if the topic does not override it."""
+        return self.overrides.get(name, TOPIC_CONFIG[name].default)
+
+    def check_partition(self, partition: int) -> int:
+        if not 0 <= partition < self.partitions:
+            raise NoSuchPartitionError(topic=self.name, partition=partition, partitions=self.partitions)
+        return partition
+
+    def check_identity(self) -> None:
+        """Make sure, under a partition's lock, that the topic at this name is still the one that was opened.
+
+        Without this, a topic deleted or renamed between our open and our lock would take an append into files that
+        nobody will ever read, and the acknowledgement would be a lie.
+        """
+        opened = os.fstat(self._json_fd)
+        try:
+            there = os.stat(f"{self.name}/{FILE_NAME}", dir_fd=self.directory.topics_fd, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._gone("it was deleted or renamed") from None
+        if (opened.st_ino, opened.st_dev) == (there.st_ino, there.st_dev):
+            return
+        topic_id = self.topic_id
+        # By its path and not by self.fd: after a rename that descriptor leads to the renamed topic.
+        topic_fd = files.open_directory(self.name, dir_fd=self.directory.topics_fd)
+        try:
+            json_fd = files.open_file(FILE_NAME, os.O_RDONLY, dir_fd=topic_fd)
+        finally:
+            files.close(topic_fd)
+        files.close(self._json_fd)
+        self._json_fd = json_fd
+        self._load()
+        if self.topic_id != topic_id:
+            self.topic_id = topic_id
+            raise self._gone("another topic has its name now")
+
+    def _gone(self, why: str) -> NoSuchTopicError:
+        return NoSuchTopicError(topic=self.name, directory=self.directory.path, why=why)
+
+    def _load(self) -> None:
+        path = f"{self.path}/{FILE_NAME}"
+        fields = flat_json.decode(files.pread(self._json_fd, 1 << 20, 0), path)
+        topic_id, partitions, partitioner = fields.get("topic_id"), fields.get("partitions"), fields.get("partitioner")
+        if (
+            type(topic_id) is not str
+            or len(topic_id) != 32
+            or not topic_id.isalnum()
+            or type(partitions) is not int
+            or not 1 <= partitions <= MAX_PARTITIONS
+            or type(partitioner) is not str
+        ):
+            raise CorruptStateError(path=path, found="a field is missing or impossible")
+        self.topic_id = topic_id
+        self.partitions = partitions
+        self.partitioner = partitioner
+        # A setting of a newer mk is none of ours; one of ours has the type that was checked when it was set.
+        self.overrides: dict[str, int | str] = {
+            name: value
+            for name, value in fields.items()
+            if name in TOPIC_CONFIG and type(value) is type(TOPIC_CONFIG[name].default)
+        }  # type: ignore[assignment]
+
+
+def encode_topic(name: str, topic_id: str, partitions: int, partitioner: str, overrides: dict[str, int | str]) -> bytes:
+    """Return the content of topic.json."""
+    return flat_json.encode(
+        {"topic_id": topic_id, "name": name, "partitions": partitions, "partitioner": partitioner, **overrides}
+    )

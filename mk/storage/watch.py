@@ -1,0 +1,67 @@
+"""Waiting for a file to change: told by the kernel where it tells us, by looking again everywhere.
+
+inotify is a hint only: it overflows, and says nothing of what other hosts do. Whoever waits looks again after
+`POLL_MS` in any case.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+POLL_MS = 500
+_IN_MODIFY = 0x2
+_EVENT_BYTES = 4096
+
+
+class Watch:
+    """Wakes when one of the watched files is written to, or when nobody reads the pipe `output_fd` any more."""
+
+    __slots__ = ("_add", "_fd", "_output_fd", "_poll")
+
+    def __init__(self, paths: Sequence[str], *, output_fd: int | None = None) -> None:
+        import select
+
+        self._fd = -1
+        self._poll = select.poll()
+        self._output_fd = -1 if output_fd is None else output_fd
+        if output_fd is not None:
+            self._poll.register(output_fd, 0)  # An error is reported unasked.
+        if sys.platform == "linux":
+            import ctypes
+
+            libc = ctypes.CDLL(None, use_errno=True)
+            self._fd = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+            self._add = libc.inotify_add_watch
+        if self._fd >= 0:
+            self._poll.register(self._fd, select.POLLIN)
+            for path in paths:
+                self.add(path)
+
+    def add(self, path: str) -> None:
+        """Watch one more file. A refusal (too many watches, a file system that does not tell) leaves polling."""
+        if self._fd >= 0:
+            self._add(self._fd, os.fsencode(path), _IN_MODIFY)
+
+    def wait(self, timeout_ms: int = POLL_MS) -> None:
+        """Sleep until a watched file may have changed, at most `timeout_ms`.
+
+        Raises BrokenPipeError when the reader of `output_fd` has gone: `mk consume -F | head -1` ends with head, and
+        not at the next record.
+        """
+        for fd, _ in self._poll.poll(min(timeout_ms, POLL_MS)):
+            if fd == self._output_fd:
+                raise BrokenPipeError
+            try:
+                os.read(fd, _EVENT_BYTES)
+            except BlockingIOError:
+                pass
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

@@ -1,0 +1,34 @@
+"""Names of topics, checked wherever one enters: the command line, the API, a directory listing, a file."""
+
+from mk.errors import UsageError
+
+MAX_NAME_LENGTH = 200
+MAX_PARTITIONS = 4096
+_ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+
+
+def is_valid_name(name: str) -> bool:
+    """Tell whether `name` can be a topic: Kafka's letters, and nothing that a file system or mk itself uses.
+
+    It begins with a letter or digit, so it can be no option and no hidden file; it never holds a slash.
+    """
+    return (
+        0 < len(name) <= MAX_NAME_LENGTH
+        and _ALLOWED.issuperset(name)
+        and name[0].isalnum()
+        and name[-1] != "."
+        and ".deleted" not in name
+    )
+
+
+def check_name(name: str) -> str:
+    """Return `name`, or raise UsageError saying what a topic may be called."""
+    if not is_valid_name(name):
+        raise UsageError(
+            f"{name!a} cannot be the name of a topic",
+            why=f"a name has at most {MAX_NAME_LENGTH} of the letters A-Z a-z 0-9 . _ -, begins with a letter or digit,"
+            " does not end with a dot and does not hold .deleted",
+            fix="choose another name; nothing was done",
+            name=name,
+        )
+    return name
