@@ -190,7 +190,8 @@ def check_watcher(watcher, seen, found, *, strict):  # type: ignore[no-untyped-d
         watcher.seek(watcher.high_watermark)
         return
     for offset, value in {**seen, **later}.items():
-        assert found[offset] == value, f"offset {offset}: a following reader had {value!r}, stored is {found[offset]!r}"
+        if found[offset] != value:
+            raise AssertionError(f"offset {offset}: a following reader had {value[:12]!r}, stored is {found[offset][:12]!r}")
 
 
 def sweep_cuts(sweep: Sweep, disk: RecordingDisk, start: int) -> None:

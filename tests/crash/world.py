@@ -229,9 +229,12 @@ def check_directory(path: Path, expected: Records, possible: dict[int, set[bytes
 def _hold_against(found: Records, expected: Records, possible: dict[int, set[bytes]], who: str) -> None:
     assert list(found) == list(range(len(found))), f"{who}: offsets are not dense: {list(found)}"
     for offset, value in expected.items():
-        assert found.get(offset) == value, f"{who}: offset {offset} should hold {value!r}, holds {found.get(offset)!r}"
+        if found.get(offset) != value:
+            held = found.get(offset, b"nothing")[:12]
+            raise AssertionError(f"{who}: offset {offset} should hold {value[:12]!r}, holds {held!r}")
     for offset, value in found.items():
-        assert value in possible.get(offset, ()), f"{who}: nobody wrote {value!r} at offset {offset}"
+        if value not in possible.get(offset, ()):
+            raise AssertionError(f"{who}: nobody wrote {value[:12]!r} at offset {offset}")
 
 
 def _check_times(reader: PartitionReader, partition: Path) -> None:
