@@ -207,6 +207,8 @@ class PartitionLog:
         from mk.storage.log_recovery import recover
 
         self._close_segment()
+        # Whatever `state` says: a recovery that was killed may have raised the epoch and not come to publish it.
+        self._epochs = read_epochs(files_.fd, files_.path)
         state, self._epochs = recover(files_, state, self._epochs)
         self._open_segment(state.segment)
         return state
