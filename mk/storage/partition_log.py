@@ -195,18 +195,24 @@ class PartitionLog:
                 topic=files_.topic.name, partition=files_.partition, path=f"{files_.path}/{FAILED_FILE}"
             )
         state = files_.read_state()
-        is_ready = state is not None and state.boot_id == boot_id() and not state.syncing
-        if state is None or not is_ready or state.leader_epoch != self._epochs.latest.epoch:
+        if state is None or state.leader_epoch != self._epochs.latest.epoch:
             self._epochs = read_epochs(files_.fd, files_.path)
         if self._epochs.latest.leader_id != files_.topic.directory.directory_id:
             raise NotLeaderError(
                 topic=files_.topic.name, partition=files_.partition, leader=self._epochs.latest.leader_id
             )
-        if state is not None and is_ready and self._open_segment(state.segment) == state.written.position:
+        if (
+            state is not None
+            and state.boot_id == boot_id()
+            and not state.syncing
+            and self._open_segment(state.segment) == state.written.position
+        ):
             return state
         from mk.storage.log_recovery import recover
 
         self._close_segment()
+        # Whatever `state` says: a recovery that was killed may have raised the epoch and not come to publish it.
+        self._epochs = read_epochs(files_.fd, files_.path)
         state, self._epochs = recover(files_, state, self._epochs)
         self._open_segment(state.segment)
         return state
