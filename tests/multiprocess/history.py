@@ -39,7 +39,7 @@ def read_state(directory, topic, partition=0):
     slots = []
     for slot in (data[:512], data[4096:4608]):
         line, _, crc = slot.rstrip(b" \n").rpartition(b" crc=")
-        if crc and int(crc, 16) == crc32c(line):
+        if line and crc == b"%08x" % crc32c(line):
             slots.append(dict(field.split("=") for field in line.decode().split(" ")))
     if not slots:
         raise Anomaly("no slot of state is valid")
