@@ -49,10 +49,15 @@ class Point:
         return f"{self.call} number {self.number}: {self.line}"
 
 
-def points_of(directory, arguments, *, stdin=b"", calls=CALLS):
-    """Run a command on `directory` to its end, and return its Points there, in order."""
+def paths_of(directory):
+    """Return strace's options that leave out all calls but those on what is in `directory` now, and on its directories."""
+    return [word for path in (directory, *sorted(directory.rglob("*"))) for word in ("-P", str(path))]
+
+
+def points_of(directory, arguments, *, stdin=b"", calls=CALLS, only=()):
+    """Run a command on `directory` to its end, and return its Points there, in order; `only` is from paths_of."""
     with tempfile.NamedTemporaryFile() as trace:
-        options = ["-f", "--seccomp-bpf", "-qq", "-y", "-o", trace.name, "-e", "trace=" + ",".join(calls)]
+        options = ["-f", "--seccomp-bpf", "-qq", "-y", *only, "-o", trace.name, "-e", "trace=" + ",".join(calls)]
         result = _strace(options, directory, arguments, stdin)
         assert result.status == 0, result
         counts, points = {}, []
@@ -78,10 +83,14 @@ def kill_at(point, directory, arguments, *, stdin=b""):
     return result
 
 
-def fail_at(faults, directory, arguments, *, stdin=b""):
-    """Run a command in which calls fail. `faults` are (point, what, when): "error=EIO" or "retval=17", "" or "+"."""
+def fail_at(faults, directory, arguments, *, stdin=b"", only=()):
+    """Run a command in which calls fail. `faults` are (point, what, when): "error=EIO" or "retval=17", "" or "+".
+
+    With "+", when all later calls of that name fail as well, `only` must keep Python's own imports out of it; the points
+    must then have been counted with it too.
+    """
     with tempfile.NamedTemporaryFile() as trace:
-        options = ["-f", "--seccomp-bpf", "-qq", "-o", trace.name]
+        options = ["-f", "--seccomp-bpf", "-qq", *only, "-o", trace.name]
         options += ["-e", "trace=" + ",".join({point.call for point, _, _ in faults})]
         for point, what, when in faults:
             options += ["-e", f"inject={point.call}:{what}:when={point.number}{when}"]
