@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 
+from mk.clock import now_ms
 from mk.errors import CorruptBatchError, CorruptStateError, MkError, PartitionFailedError
 from mk.storage import files
 from mk.storage.host import boot_id, file_system_of
@@ -48,10 +49,16 @@ def recover(
     if state is None:
         state = _rebuild_state(partition, epochs)
     same_boot = state.boot_id == boot_id()
+    # Before anything else is touched: if we are killed between `epochs` and `state`, the next writer would find this
+    # boot, a clean end and the old epoch, and append with an epoch that a later validation rejects as too old.
+    state = state.copy()
+    state.syncing = 1
+    write_state(partition.state_fd, state)
     try:
         fd = partition.open_segment_for_append(state.segment)
     except FileNotFoundError:
         raise missing_segment(partition, state.segment) from None
+    _remove_leftovers(partition, state.segment)
     try:
         size = files.size(fd)
         if size < state.durable.position:
@@ -75,7 +82,7 @@ def recover(
         if (had_batch or not same_boot) and _leads(partition, epochs):
             epochs = epochs.raised(end.offset, epochs.latest.epoch + 1)
             write_epochs(partition.fd, epochs)
-            new.leader_epoch = epochs.latest.epoch
+        new.leader_epoch = epochs.latest.epoch
         if not kept:
             # No room for the evidence: leave it where it is, behind the end of a segment that is sealed here.
             return begin_segment(partition, new, end), epochs
@@ -117,7 +124,7 @@ def give_up_segment(
         if had_batch and _leads(partition, epochs):
             epochs = epochs.raised(end.offset, epochs.latest.epoch + 1)
             write_epochs(partition.fd, epochs)
-            new.leader_epoch = epochs.latest.epoch
+        new.leader_epoch = epochs.latest.epoch
         return begin_segment(partition, new, end), epochs
     except (OSError, MkError) as error:
         _mark_failed(partition, error)
@@ -132,9 +139,7 @@ def begin_segment(partition: PartitionFiles, state: PartitionState, end: LogEnd)
     A file already there under that name is a leftover of a roll that did not get as far as `state`, or a segment given up
     before it held anything durable: the first is removed, the second kept in quarantine/.
     """
-    for leftover in list_segments(partition.fd):
-        if leftover > state.segment:
-            _unlink_segment(partition, leftover)
+    _remove_leftovers(partition, state.segment)
     name = segment_name(end.offset)
     if end.offset == state.segment:
         _replace_segment(partition, name, _evidence_name(partition, end.offset, state.leader_epoch))
@@ -170,6 +175,8 @@ def _rebuild_state(partition: PartitionFiles, epochs: LeaderEpochs) -> Partition
     if not segments:
         raise CorruptStateError(path=f"{partition.path}/state", found="both its slots are damaged, and no segment is left")
     state = PartitionState(partition.topic.topic_id, "unknown")
+    # Above any number of updates that the lost slots can have seen: a reader ignores what is older than it has seen.
+    state.sequence = now_ms()
     state.log_start_offset = segments[0]
     state.leader_epoch = epochs.latest.epoch
     end = LogEnd(0, segments[0], 0 if segments[0] == 0 else UNKNOWN_CHAIN, -1)
@@ -315,9 +322,33 @@ def _cut_index(partition: PartitionFiles, segment: int, position: int) -> None:
         files.close(fd)
 
 
-def _unlink_segment(partition: PartitionFiles, base_offset: int) -> None:
-    files.unlink(segment_name(base_offset), dir_fd=partition.fd)
-    _unlink_if_there(partition, segment_name(base_offset, INDEX_SUFFIX))
+def _remove_leftovers(partition: PartitionFiles, active_segment: int) -> None:
+    """Remove what killed processes left: segments behind the active one, which a roll made that did not get as far as
+    `state`, and temporary files.
+
+    The directory is synced in any case: a name that a killed process made or replaced is seen by all, but may be gone
+    with the power, and with it what is appended from here on.
+
+    Raises:
+        CorruptStateError: such a segment holds bytes. No kill leaves that, since `state` names a segment on disk before
+            its first byte: the newest slot is gone, and with it went what it said was acknowledged.
+    """
+    for base_offset in list_segments(partition.fd):
+        if base_offset > active_segment:
+            fd = open_segment(base_offset, partition_fd=partition.fd)
+            size = files.size(fd)
+            files.close(fd)
+            if size:
+                raise CorruptStateError(
+                    path=f"{partition.path}/state",
+                    found=f"it ends in segment {active_segment}, and {segment_name(base_offset)} holds {size} bytes",
+                )
+            files.unlink(segment_name(base_offset), dir_fd=partition.fd)
+            _unlink_if_there(partition, segment_name(base_offset, INDEX_SUFFIX))
+    for name in os.listdir(partition.fd):
+        if name.startswith(".tmp-"):
+            files.unlink(name, dir_fd=partition.fd)
+    files.fsync(partition.fd)
 
 
 def _unlink_if_there(partition: PartitionFiles, name: str) -> None:
