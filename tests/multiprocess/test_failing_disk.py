@@ -44,7 +44,7 @@ class Prepared:
 
     def faults(self, when):
         """Return every fault: (point, what, when)."""
-        return [(point, what, when) for point in self.points[when] for what in outcomes(point)]
+        return [(point, what, when) for point in self.points[when] for what in outcomes(point, when)]
 
     def strike(self, faults):
         """Run the command with these faults, and check how it ended and what is left."""
@@ -69,10 +69,14 @@ class Prepared:
             assert told <= int(stored[1]) <= len(new), f"{told} acknowledged, {len(new)} there: {explain}"
 
 
-def outcomes(point):
-    """Return what may happen at one call: an error, or that fewer bytes are written than were given."""
+def outcomes(point, when):
+    """Return what may happen at one call: an error, or that fewer bytes are written than were given.
+
+    strace only claims that 17 bytes were written. Once, that is a torn write; a kernel that claims it of every write of
+    `state` would be one that stores nothing and says it does, against which nothing helps.
+    """
     found = [f"error={error}" for error in (("EIO",) if point.call in READS else ERRORS)]
-    if point.call in ("pwrite64", "writev"):
+    if point.call == "writev" or (point.call == "pwrite64" and when == ONCE):
         found += ["retval=17"]
     return found
 
@@ -98,7 +102,7 @@ def test_a_call_that_fails_gives_status_74_or_does_not_matter(tmp_path, name):
             kind = point.call, re.sub(r"[0-9a-f]{8,}|\d+", "#", point.line.split("{")[0])
             if kind not in seen and (number % 2 == 0) == (when == ONCE) and point.call not in ("close", "newfstatat"):
                 seen.add(kind)
-                prepared.strike([(point, outcomes(point)[number % len(outcomes(point))], when)])
+                prepared.strike([(point, outcomes(point, when)[number % len(outcomes(point, when))], when)])
 
 
 @pytest.mark.slow
