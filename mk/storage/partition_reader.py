@@ -14,6 +14,7 @@ from mk.records.codecs import CodecError
 from mk.records.record_batch import HEADER_SIZE, parse_header
 from mk.storage import files, offset_index
 from mk.storage.host import boot_id
+from mk.storage.leader_epochs import read_epochs
 from mk.storage.log_segment import INDEX_SUFFIX, list_segments, open_segment, segment_name, validate
 from mk.storage.partition_files import STATE_FILE, PartitionFiles
 
@@ -91,10 +92,10 @@ class PartitionReader:
             if state.segment != self.active_segment:
                 self.active_segment = state.segment
                 self._find_segment_end()
-            if high_watermark > self.high_watermark:
-                self.high_watermark = high_watermark
-            elif high_watermark < self.high_watermark and state.leader_epoch > self._leader_epoch:
-                self._accept_truncation(high_watermark)
+            if state.leader_epoch > self._leader_epoch and self._sequence >= 0:
+                # Also when the log is longer by now than it was: its offsets may have been given out a second time.
+                self._accept_truncation(min(self._epoch_start(), high_watermark))
+            self.high_watermark = max(self.high_watermark, high_watermark)
             self._leader_epoch = state.leader_epoch
             self._sequence = state.sequence
         return self.next_offset < self.high_watermark
@@ -220,7 +221,18 @@ class PartitionReader:
             state = again
         return state.high_watermark
 
+    def _epoch_start(self) -> int:
+        """Return where the first leader epoch began that this reader has not seen: what it has from there on was cut."""
+        try:
+            epochs = read_epochs(self._files.fd, self._files.path)
+        except FileNotFoundError:
+            self.check_topic()
+            raise
+        return min(entry.first_offset for entry in epochs.entries if entry.epoch > self._leader_epoch)
+
     def _accept_truncation(self, high_watermark: int) -> None:
+        if high_watermark >= self.high_watermark:
+            return
         had = self.next_offset
         self.high_watermark = high_watermark
         self._close_segment()
