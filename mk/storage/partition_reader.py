@@ -244,7 +244,11 @@ class PartitionReader:
     def _read_epochs(self) -> list[EpochEntry]:
         from mk.storage.leader_epochs import read_epochs
 
-        return read_epochs(self._files.fd, self._files.path).entries
+        try:
+            return read_epochs(self._files.fd, self._files.path).entries
+        except FileNotFoundError:
+            self.check_topic()
+            raise
 
     # Where the segments are.
 
