@@ -27,7 +27,7 @@ _PAUSE_MS = 2
 # Room that a fast pipe is given, so that its writer can go on while a block is being made durable. More than
 # /proc/sys/fs/pipe-max-size (1 MiB by default) is refused to ordinary users.
 _PIPE_BYTES = 1024 * 1024
-# Linux's number for it; the name is in the fcntl module from Python 3.10 on, but not on every system.
+# Linux's number for setting it; fcntl has the name on Linux only.
 _F_SETPIPE_SZ = 1031
 
 _POLLIN = 1
