@@ -88,7 +88,10 @@ def _give(parameter: Parameter, value: "str | None", words: "Iterator[str]", giv
         value = next(words, None)
         if value is None:
             return False
-    given.setdefault(parameter.name, []).append(value)
+    if parameter.multiple and parameter.name in given:
+        given[parameter.name].append(value)
+    else:
+        given[parameter.name] = [value]
     return True
 
 

@@ -3,7 +3,7 @@
 import shlex
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from mk.cli import definition, fast_parser
@@ -92,7 +92,74 @@ def test_an_everyday_line_is_taken_by_the_fast_parser_and_means_the_same_to_both
     assert taken == typed(arguments, environ)
 
 
+VALUES = {
+    definition.TEXT: ["t", "none", "zstd", "kv", "json", "there", ""],
+    definition.BYTES: ["u1", "=", "a=b", "", "-", "--", "-k", "--key", "é", "\udcff"],
+    definition.DELIMITER: [":", "=", "\\t", "--", "-K", "", "\\q"],
+    definition.INTEGER: ["0", "1", "3", "=1", "-1", "x"],
+    definition.PARTITIONS: ["0", "0,3", "1,1", ",", "-p"],
+    definition.DURATION: ["10s", "500ms", "1.5m", "s", "--"],
+    definition.OFFSET: ["start", "end", "7", "-7", "-0", "=7", "--", "+7"],
+    definition.SETTING: ["a=b", "a=", "=b", "a=b=c", "--", "-c"],
+}
+
+
+def spelled(parameter):
+    """All ways to write one option, with values of its kind that are mostly right."""
+    flags = st.sampled_from(parameter.flags)
+    if parameter.kind == definition.FLAG:
+        return st.tuples(flags, st.sampled_from(["", "", "", "", "", "=", "=1"])).map(lambda pair: ["".join(pair)])
+    values = st.sampled_from(VALUES[parameter.kind])
+    return st.one_of(
+        st.tuples(flags, values).map(list),
+        st.tuples(flags, values).map(lambda pair: ["=".join(pair)]),
+        st.tuples(flags, values).map(lambda pair: ["".join(pair)]),
+    )
+
+
+def flat(pieces):
+    return [word for piece in pieces for word in piece]
+
+
+def joined(pieces):
+    """Join neighbouring short options, as in -qv and -qkVALUE."""
+    words = flat(pieces)
+    for place in range(len(words) - 1, 0, -1):
+        before, word = words[place - 1 : place + 1]
+        if (
+            len(before) == 2 == len(before.strip("-=")) + 1
+            and before[0] == "-"
+            and word[:1] == "-"
+            and word[1:2] != "-"
+        ):
+            words[place - 1 : place + 1] = [before + word[1:]]
+    return words
+
+
+def likely_lines(command):
+    options = [spelled(parameter) for parameter in command.parameters if parameter.flags]
+    before = [spelled(parameter) for parameter in definition.GLOBAL_OPTIONS if parameter in command.parameters]
+    words = st.sampled_from(["t", "u", "x", "bash", "-", "", "a=b"]).map(lambda word: [word])
+    piece = st.one_of(words, *options) if options else words
+    pieces = st.lists(piece, max_size=5)
+    return st.builds(
+        lambda first, inner, join, rest: [
+            *flat(first),
+            *command.path,
+            *(joined(inner) if join else flat(inner)),
+            *rest,
+        ],
+        st.lists(st.one_of(before), max_size=1) if before else st.just([]),
+        pieces,
+        st.booleans(),
+        st.one_of(st.just([]), st.lists(st.sampled_from(["--", "-k", "--key", "x", "-", ""]), max_size=3)),
+    )
+
+
 command_lines = st.one_of(
+    *map(likely_lines, definition.COMMANDS),
+    likely_lines(definition.PRODUCE),
+    likely_lines(definition.CONSUME),
     st.tuples(
         st.lists(st.sampled_from(["-q", "-v", "--json", "-d", "x", "--yes", "--no-color"]), max_size=2),
         st.sampled_from([list(command.path) for command in (*definition.COMMANDS, *definition.GROUPS)]),
@@ -123,6 +190,7 @@ def test_the_parsers_agree_or_the_fast_one_declines(arguments, environ):
     except UnicodeEncodeError:
         return  # no process can be given such an argument
     taken = fast_parser.parse(arguments, environ)
+    event("taken" if taken else "declined")
     if taken is not None:
         assert taken == typed(arguments, environ)
 

@@ -107,8 +107,8 @@ def test_bash_completes_the_value_of_an_option_with_an_equals_sign(directory):
     assert bash("mk consume --dir=second ", directory) == ["elsewhere"]
 
 
-def zsh(line, directory, **extra):
-    """Press tab behind `line` in a real zsh on a pseudo-terminal, and return all that it shows."""
+def zsh(line, directory, awaited, **extra):
+    """Press tab behind `line` in a real zsh on a pseudo-terminal, wait for the words, and return all that it shows."""
     if shutil.which("zsh") is None:
         pytest.skip("zsh is not installed")
     start = (
@@ -121,24 +121,24 @@ def zsh(line, directory, **extra):
         os.execvpe("zsh", ["zsh", "-f", "-i", "-V"], environment(directory, **extra))
     try:
         os.write(terminal, start.encode())
-        read_until(terminal, b"READY")
+        read_until(terminal, "READY")
         os.write(terminal, line.encode() + b"\t")
-        # The answer of the next command shows that the completion is done: ^U drops the line.
-        time.sleep(0.5)
+        screen = read_until(terminal, *awaited)
+        # ^U drops the line; what else was offered stands before the answer to the next one.
         os.write(terminal, b"\x15echo DO''NE\n")
-        return read_until(terminal, b"DONE")
+        return screen + read_until(terminal, "DONE")
     finally:
         os.close(terminal)
         os.waitpid(process, 0)
 
 
-def read_until(terminal, mark):
-    seen = b""
+def read_until(terminal, *words):
+    seen = ""
     deadline = time.monotonic() + 20
-    while mark not in seen:
+    while not all(word in seen for word in words):
         assert select.select([terminal], [], [], max(0, deadline - time.monotonic()))[0], seen
-        seen += os.read(terminal, 65536)
-    return seen.decode(errors="replace")
+        seen += os.read(terminal, 65536).decode(errors="replace")
+    return seen
 
 
 @pytest.mark.parametrize(
@@ -155,6 +155,5 @@ def read_until(terminal, mark):
     ],
 )
 def test_zsh_offers(line, shown, hidden, directory):
-    screen = zsh(line, directory, MK_DIR=str(directory / "log"))
-    assert all(word in screen for word in shown), screen
+    screen = zsh(line, directory, shown, MK_DIR=str(directory / "log"))
     assert not any(word in screen for word in hidden), screen
