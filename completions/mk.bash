@@ -92,9 +92,9 @@ _mk_level() {
         "produce") commands="" flags="-k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions --no-create -d --dir --allow-network-fs -q -v --help" arguments="topic none..." ;;
         "consume") commands="" flags="-o --offset -p --partition -n --count -F --follow -f --format -J --json -0 --null --raw -q -d --dir --help" arguments="topic..." ;;
         "topics list") commands="" flags="-d --dir --json --no-color --help" arguments="" ;;
-        "topics create") commands="" flags="-p --partitions -c --config --if-not-exists -d --dir --allow-network-fs --json --no-color -q --help" arguments="none" ;;
+        "topics create") commands="" flags="-p --partitions -c --config --if-not-exists -d --dir --allow-network-fs --json -q --help" arguments="none" ;;
         "topics describe") commands="" flags="-d --dir --json --no-color --help" arguments="topic..." ;;
-        "topics delete") commands="" flags="--dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topic..." ;;
+        "topics delete") commands="" flags="--dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic..." ;;
         "topics offsets") commands="" flags="-p --partition -d --dir --json --no-color --help" arguments="topic" ;;
         "completion") commands="" flags="--help" arguments="none" ;;
         "help") commands="" flags="--help" arguments="help..." ;;

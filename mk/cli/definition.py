@@ -448,7 +448,6 @@ TOPICS_CREATE = Command(
         DIRECTORY_OPTION,
         NETWORK_OPTION,
         JSON_OPTION,
-        NO_COLOR_OPTION,
         QUIET_OPTION,
     ),
     examples=(
@@ -496,7 +495,6 @@ TOPICS_DELETE = Command(
         DIRECTORY_OPTION,
         NETWORK_OPTION,
         JSON_OPTION,
-        NO_COLOR_OPTION,
         QUIET_OPTION,
     ),
     examples=(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: "Sequence[str] | None" = None) -> int:
-    """Run the command line `argv` (else that of the process) and return its exit status.
+    """Run the command line `argv` (else that of the process) and return its exit status, with all output written.
 
     Does not return when a signal or a closed pipe ends the command: the process then dies of that signal.
     """
@@ -30,6 +30,7 @@ def _main(arguments: "list[str]") -> int:
     try:
         status = _run(arguments)
         sys.stdout.flush()
+        _flush_or_drop(sys.stderr, 2)
         return status
     except BrokenPipeError:
         return signals.die_of(signals.SIGPIPE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mk.errors import CorruptBatchError
 from mk.records.codecs import CodecError
 from mk.records.record_batch import HEADER_SIZE
+from mk.storage.host import allow_open_files
 from mk.storage.partition_reader import PartitionReader
 
 TYPE_CHECKING = False
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from mk.records.record_batch import RecordBatch
     from mk.storage.topic import Topic
     from mk.storage.watch import Watch
+
+_FILES_A_PARTITION = 3
+_MANY_PARTITIONS = 200
+"""Below it, the usual limit of 1024 open files is enough."""
 
 
 class FetchedBatch:
@@ -112,6 +117,8 @@ class Consumer:
         self._watch: Watch | None = None
         self._readers: list[tuple[Topic, PartitionReader]] = []
         self._ends: dict[PartitionReader, int] = {}
+        if sum(topic.partitions for topic in topics) > _MANY_PARTITIONS:
+            allow_open_files(_FILES_A_PARTITION * sum(topic.partitions for topic in topics))
         for topic in topics:
             for partition in range(topic.partitions) if partitions is None else partitions:
                 reader = PartitionReader(topic, partition)

@@ -9,6 +9,7 @@ from mk.errors import MkError, RecordTooLargeError
 from mk.producer.record_accumulator import RecordAccumulator
 from mk.records.codecs import CODEC_NAMES
 from mk.records.record import Record
+from mk.storage.host import allow_open_files
 from mk.storage.partition_log import DISK, PAGE_CACHE, AppendResult, PartitionLog
 
 TYPE_CHECKING = False
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 BUFFER_BYTES = 8 << 20
 """What waits for an append at most, before it is made: half of buffer.memory, so that encoding it fits in the rest."""
+
+_FILES_A_PARTITION = 4
+_MANY_PARTITIONS = 200
+"""Below it, the usual limit of 1024 open files is enough."""
 
 _DURABILITY = {0: PAGE_CACHE, 1: DISK}
 
@@ -91,11 +96,14 @@ class Producer:
             self._next_sticky()
         self._flush_if_full()
 
-    def send_lines(self, block: bytes | memoryview, count: int, key: bytes | None = None) -> None:
-        """Buffer `count` newline-terminated values with the same key, as one batch, as they stand.
+    def send_lines(self, block: bytes | memoryview, count: int | None = None, key: bytes | None = None) -> None:
+        """Buffer newline-terminated values with the same key, as one batch, as they stand.
 
-        The block is not copied: it stays untouched until the next `flush` returns. About BATCH_BYTES is a good size.
+        `count` is how many there are, if the caller knows. The block is not copied: it stays untouched until the next
+        `flush` returns. About BATCH_BYTES is a good size.
         """
+        if count is None:
+            count = bytes(block).count(b"\n")
         self._accumulator(self._partition(key)).append_lines(block, count, now_ms(), key)
         if key is None:
             self._next_sticky()
@@ -182,6 +190,8 @@ class Producer:
     def _log(self, partition: int) -> PartitionLog:
         log = self._logs.get(partition)
         if log is None:
+            if len(self._logs) == _MANY_PARTITIONS:
+                allow_open_files(_FILES_A_PARTITION * self._topic.partitions)
             log = self._logs[partition] = PartitionLog(self._topic, partition, lock_wait_ms=self._lock_wait_ms)
         return log
 

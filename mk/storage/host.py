@@ -11,6 +11,9 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 )
 _LOCAL_FUSE = frozenset(("fuse.fuse-overlayfs", "fuse.ntfs-3g", "fuse.lazyfs"))
 
+_SPARE_FILES = 64
+"""Room for what a process has open besides partitions."""
+
 _boot_id = ""
 
 
@@ -55,3 +58,14 @@ def file_system_of(fd: int) -> str:
 def is_network_file_system(name: str) -> bool:
     """Tell whether locks on this type of file system are not proven to reach every writer."""
     return name in _NETWORK_FILE_SYSTEMS or (name.startswith("fuse.") and name not in _LOCAL_FUSE)
+
+
+def allow_open_files(count: int) -> None:
+    """Raise this process's limit on open files to `count` more, as far as its hard limit goes."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + _SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

@@ -125,9 +125,10 @@ class PartitionLog:
                     stop = self._run_end(batches, at, state.written.position)
                     state = self._append_run(batches[at:stop], state, durability)
                     at = stop
-            except MkError as error:
+            except (MkError, OSError) as failure:
+                error = failure if isinstance(failure, MkError) else self._refused(failure)
                 error.facts["records_appended"] = state.written.offset - first_offset if state is not None else 0
-                raise
+                raise error from None
             finally:
                 release(self._lock_fd)
         finally:
@@ -137,6 +138,16 @@ class PartitionLog:
             if time.monotonic() - self._state_synced_at > _STATE_SYNC_SECONDS:
                 self._sync_state()
         return AppendResult(self._files.partition, first_offset, state.written.offset - 1)
+
+    def _refused(self, error: OSError) -> StorageError:
+        """Give words to what the system refused outside of the append itself: a new segment, `state`, a recovery."""
+        path = error.filename or self._files.path
+        return StorageError(
+            f"cannot append to {self._files.path}",
+            why=f"{path}: {os.strerror(error.errno or 0)}",
+            fix="make room, or look at the disk (dmesg); what was not acknowledged is not stored",
+            path=self._files.path,
+        )
 
     def close(self) -> None:
         """Sync `state`, so that a power cut leaves little to validate, and let go of the files."""

@@ -336,7 +336,7 @@ class PartitionReader:
             if len(data) - at < size:
                 if batches:
                     break
-                data = self._read(size)
+                data = self._read(size, len(data))
                 if len(data) < size:
                     fault = "the batch there is cut short"
                     break
@@ -350,12 +350,14 @@ class PartitionReader:
         self._position += at
         return batches, fault
 
-    def _read(self, size_bytes: int) -> memoryview:
-        """Read up to `size_bytes` at the current position into the buffer that all fetches share."""
+    def _read(self, size_bytes: int, have: int = 0) -> memoryview:
+        """Read up to `size_bytes` at the current position, of which the first `have` are in the buffer already."""
         if len(self._buffer) < size_bytes:
-            self._buffer = bytearray(size_bytes)
+            larger = bytearray(size_bytes)
+            larger[:have] = memoryview(self._buffer)[:have]
+            self._buffer = larger
         view = memoryview(self._buffer)[:size_bytes]
-        count = 0
+        count = have
         while count < size_bytes:
             got = os.preadv(self.segment_fd, [view[count:]], self._position + count)
             if got == 0:

@@ -257,11 +257,15 @@ def test_completion_prints_the_file(shell, name):
     assert mk("completion", shell).stdout == (ROOT / "completions" / name).read_text()
 
 
-def test_the_script_that_is_installed_runs():
-    done = subprocess.run(
-        [sys.executable, ROOT / "mk/cli/mk", "--version"], capture_output=True, text=True, env=ENVIRONMENT, check=False
+@pytest.mark.parametrize(("arguments", "status"), [(["--version"], 0), (["--kye"], 2)])
+def test_the_script_that_is_installed_writes_all_out_before_it_leaves(arguments, status):
+    script, module = ([sys.executable, *how, *arguments] for how in ([str(ROOT / "mk/cli/mk")], ["-m", "mk"]))
+    done, expected = (
+        subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+        for words in (script, module)
     )
-    assert done.stdout == "mk 0.1.0\n"
+    assert (done.returncode, done.stdout, done.stderr) == (status, expected.stdout, expected.stderr)
+    assert done.stdout or done.stderr
 
 
 HEAVY = {

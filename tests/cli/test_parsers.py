@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mk.cli import definition, fast_parser
 from mk.cli.options import Options
 from mk.cli.typer_app import Application
+from mk.consumer.offset_spec import OffsetSpec
 from mk.errors import UsageError
 
 APPLICATION = Application()
@@ -245,7 +246,7 @@ def test_consume_has_these_values():
     assert vars(options_of("consume a b -o -5 -p 0,3 -p 1 -n 7 -F --json")) == {
         "command": definition.CONSUME,
         "topics": ("a", "b"),
-        "offset": -5,
+        "offset": OffsetSpec("before-end", 5),
         "partitions": (0, 3, 1),
         "count": 7,
         "follow": True,
@@ -271,13 +272,10 @@ def test_a_flag_beats_the_environment_which_beats_the_default():
 @pytest.mark.parametrize(
     ("spec", "offset"),
     [
-        ("start", "start"),
-        ("beginning", "start"),
-        ("end", "end"),
-        ("latest", "end"),
-        ("7", 7),
-        ("-3", -3),
-        ("-0", "end"),
+        ("start", OffsetSpec("start")),
+        ("latest", OffsetSpec("end")),
+        ("7", OffsetSpec("at", 7)),
+        ("-3", OffsetSpec("before-end", 3)),
     ],
 )
 def test_offsets(spec, offset):
@@ -313,7 +311,7 @@ def test_key_delimiters(text, delimiter):
         ("consume t -n x", "--count cannot be x", "mk consume --help"),
         ("consume t -n -1", "--count cannot be -1", "mk consume --help"),
         ("consume", "TOPIC is missing", "mk consume --help"),
-        ("consume t -o soon", "--offset cannot be soon", "mk consume --help"),
+        ("consume t -o soon", "'soon' is no offset", "mk help offsets"),
         ("consume t -J -f kv", "-J and another format exclude each other", "leave one"),
         ("produce t --acks all", "--acks cannot be all", "mk produce --help"),
         ("produce t --lock-wait 1x", "--lock-wait cannot be 1x", "mk produce --help"),

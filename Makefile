@@ -1,0 +1,30 @@
+# Each target is one visible line; `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+dev: .venv/dev  ## make .venv with mk and all tools
+
+.venv/dev: pyproject.toml
+	$(PYTHON) -m venv .venv && $(BIN)/pip install -q -e '.[dev]' && touch $@
+
+test: dev  ## run the tests
+	$(BIN)/pytest -q -n 4
+
+lint: dev  ## check form
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+type: dev  ## check types
+	$(BIN)/mypy
+
+docs: dev  ## write the generated man pages and completions
+	$(BIN)/python -m mk.cli.manual man && $(BIN)/python -m mk.cli.completions completions
+
+bench: dev  ## measure beside cat and bare Python
+	$(BIN)/python benchmarks/run.py
+
+check: lint type test  ## all that CI runs
+
+.PHONY: help dev test lint type docs bench check
