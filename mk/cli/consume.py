@@ -1,8 +1,8 @@
 """`mk consume`: records out of topics, to standard output, as fast as it takes them."""
 
 import os
-import sys
 
+from mk.cli.notes import note
 from mk.cluster import connect
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ def run(options: "Options") -> int:
 
     def report_skip(topic: str, partition: int, first: int, last: int) -> None:
         if not options.quiet:
-            print(f"mk: {topic} {partition}: offsets {first} to {last} are gone; reading on at {last + 1}", file=sys.stderr)
+            note(f"mk: {topic} {partition}: offsets {first} to {last} are gone; reading on at {last + 1}")
 
     consumer = cluster.consumer(
         options.topics,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 
 from mk.cli.console import print_fields, print_json, print_table
+from mk.cli.notes import note
 from mk.cluster import connect
 from mk.config import PARTITIONERS, parse_topic_config
 from mk.errors import ConfigurationError, NoSuchTopicError, TopicExistsError, UsageError
+from mk.topic_partition import check_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ def create(options: Options) -> int:
             f"partitioner cannot be {partitioner!a}", fix="it is one of " + ", ".join(PARTITIONERS), name="partitioner"
         )
     config = parse_topic_config(settings)
+    check_name(options.topic)  # Before a directory is made for it.
     cluster = connect(options.directory, create=True, allow_network_fs=options.allow_network_fs)
     created = True
     try:
@@ -63,7 +66,7 @@ def create(options: Options) -> int:
     if options.json:
         print_json({"topic": options.topic, "created": created})
     elif not options.quiet:
-        print(f"mk: {'created' if created else 'there is already a'} topic {options.topic}", file=sys.stderr)
+        note(f"mk: {'created' if created else 'there is already a'} topic {options.topic}")
     return 0
 
 
@@ -99,7 +102,7 @@ def delete(options: Options) -> int:
         print_json(plan)
     elif not options.quiet:
         for topic in plan:
-            print(f"mk: deletes {topic['topic']}: {topic['records']} records, {topic['size_bytes']} bytes", file=sys.stderr)
+            note(f"mk: deletes {topic['topic']}: {topic['records']} records, {topic['size_bytes']} bytes")
     if options.dry_run or not plan:
         if options.json and not options.dry_run:
             print_json(plan)
