@@ -111,6 +111,12 @@ class LogDirectory:
             for existing in self.topic_names():
                 if existing.casefold() == name.casefold():
                     raise TopicExistsError(topic=name, existing=existing)
+            if files.exists(name, dir_fd=self.topics_fd):
+                raise CannotCreateError(
+                    f"{self.path}/topics/{name} is in the way",
+                    why="it is no topic, and mk did not make it",
+                    fix="move it away, or choose another name; nothing was changed",
+                )
             topic_id = os.urandom(16).hex()
             temporary = f".tmp-{topic_id}"
             # First, so that a later sweep finds by its name all that a killed create leaves, the locks too.
