@@ -115,8 +115,9 @@ class directory_lock:
     def __init__(self, locks_fd: int, *, wait_ms: int) -> None:
         import portalocker
 
-        def opener(name: str, flags: int) -> int:
-            return files.open_file(name, os.O_RDWR | os.O_CREAT, 0o600, dir_fd=locks_fd)
+        def opener(_: str, flags: int) -> int:
+            # Not by the name given here, which portalocker has made absolute, from whatever directory we are in.
+            return files.open_file(DIRECTORY_LOCK, os.O_RDWR | os.O_CREAT, 0o600, dir_fd=locks_fd)
 
         self._wait_ms = wait_ms
         self._locked_elsewhere = portalocker.exceptions.LockException

@@ -236,7 +236,8 @@ def create_directory(path: str) -> None:
     import time
 
     try:
-        os.makedirs(path, exist_ok=True)
+        if not os.path.exists(os.path.join(path, FILE_NAME)):
+            _make_directories(os.path.abspath(path))
         foreign = [name for name in os.listdir(path) if name not in _OWN_NAMES and not name.startswith(".tmp-")]
     except (FileExistsError, NotADirectoryError):
         raise CannotCreateError(f"{path} is not a directory", fix="name another one with -d or MK_DIR") from None
@@ -255,16 +256,18 @@ def create_directory(path: str) -> None:
                 files.mkdir(name, mode, dir_fd=fd)
             except FileExistsError:
                 pass
-        absolute = os.path.abspath(path)
         content = flat_json.encode(
             {
                 "directory_id": os.urandom(16).hex(),
-                "address": f"{socket.gethostname()}:{absolute}",
+                "address": f"{socket.gethostname()}:{os.path.abspath(path)}",
                 "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             }
         )
         temporary = f".tmp-{os.urandom(8).hex()}"
         files.write_new_file(temporary, content, dir_fd=fd)
+        # Before mk.json is there: a power cut that left it without the directories beside it would leave something
+        # that is neither a log directory nor free to become one.
+        files.fsync(fd)
         try:
             # link and not rename: of two processes that create it at once, one wins and both use its identity.
             files.link(temporary, FILE_NAME, src_dir_fd=fd, dst_dir_fd=fd)
@@ -272,10 +275,23 @@ def create_directory(path: str) -> None:
             pass
         files.unlink(temporary, dir_fd=fd)
         files.fsync(fd)
-        parent = os.open(os.path.dirname(absolute), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            files.fsync(parent)
-        finally:
-            os.close(parent)
+    finally:
+        os.close(fd)
+
+
+def _make_directories(path: str) -> None:
+    """Make a directory and those above it that are missing, each name on disk: what is acknowledged in it stands on it."""
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        _make_directories(parent)
+    try:
+        files.mkdir(path)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+    # Also if it was there: whoever made it may have been killed before this.
+    fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        files.fsync(fd)
     finally:
         os.close(fd)

@@ -52,6 +52,7 @@ def recover(
         fd = partition.open_segment_for_append(state.segment)
     except FileNotFoundError:
         raise missing_segment(partition, state.segment) from None
+    _remove_leftovers(partition, state.segment)
     try:
         size = files.size(fd)
         if size < state.durable.position:
@@ -132,9 +133,7 @@ def begin_segment(partition: PartitionFiles, state: PartitionState, end: LogEnd)
     A file already there under that name is a leftover of a roll that did not get as far as `state`, or a segment given up
     before it held anything durable: the first is removed, the second kept in quarantine/.
     """
-    for leftover in list_segments(partition.fd):
-        if leftover > state.segment:
-            _unlink_segment(partition, leftover)
+    _remove_leftovers(partition, state.segment)
     name = segment_name(end.offset)
     if end.offset == state.segment:
         _replace_segment(partition, name, _evidence_name(partition, end.offset, state.leader_epoch))
@@ -315,9 +314,33 @@ def _cut_index(partition: PartitionFiles, segment: int, position: int) -> None:
         files.close(fd)
 
 
-def _unlink_segment(partition: PartitionFiles, base_offset: int) -> None:
-    files.unlink(segment_name(base_offset), dir_fd=partition.fd)
-    _unlink_if_there(partition, segment_name(base_offset, INDEX_SUFFIX))
+def _remove_leftovers(partition: PartitionFiles, active_segment: int) -> None:
+    """Remove what killed processes left: segments behind the active one, which a roll made that did not get as far as
+    `state`, and temporary files.
+
+    The directory is synced in any case: a name that a killed process made or replaced is seen by all, but may be gone
+    with the power, and with it what is appended from here on.
+
+    Raises:
+        CorruptStateError: such a segment holds bytes. No kill leaves that, since `state` names a segment on disk before
+            its first byte: the newest slot is gone, and with it went what it said was acknowledged.
+    """
+    for base_offset in list_segments(partition.fd):
+        if base_offset > active_segment:
+            fd = open_segment(base_offset, partition_fd=partition.fd)
+            size = files.size(fd)
+            files.close(fd)
+            if size:
+                raise CorruptStateError(
+                    path=f"{partition.path}/state",
+                    found=f"it ends in segment {active_segment}, and {segment_name(base_offset)} holds {size} bytes",
+                )
+            files.unlink(segment_name(base_offset), dir_fd=partition.fd)
+            _unlink_if_there(partition, segment_name(base_offset, INDEX_SUFFIX))
+    for name in os.listdir(partition.fd):
+        if name.startswith(".tmp-"):
+            files.unlink(name, dir_fd=partition.fd)
+    files.fsync(partition.fd)
 
 
 def _unlink_if_there(partition: PartitionFiles, name: str) -> None:

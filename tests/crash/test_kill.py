@@ -1,0 +1,206 @@
+"""A kill at every operation of an append, a roll, a recovery or a segment given up, each followed by others' work and a power cut.
+
+The kernel keeps what was written; what the process knew is gone. Somebody who had the partition open all the time
+appends next, so that what it remembers is put to the test too.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+from mk.errors import SyncFailedError
+from mk.storage.partition_log import DISK, PAGE_CACHE
+
+from tests.crash.recorder import Killed, RecordingDisk
+from tests.crash.world import Sweep, World, attempts, check_directory, drain, next_boot, promised
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mk.storage.partition_log import PartitionLog
+
+Action = "Callable[[World, PartitionLog], None]"
+
+
+def refuse_next_sync(world: World, count: int = 1) -> None:
+    """Have the next syncs of a segment fail, and the disk lose what they should have written."""
+    left = [count]
+
+    def fault(number: int, kind: str, name: str) -> int:
+        if left[0] and kind == "sync" and name.endswith(".log"):
+            left[0] -= 1
+            return errno.EIO
+        return 0
+
+    world.disk.fault = fault
+
+
+def nothing(world: World, log: PartitionLog) -> None:
+    pass
+
+
+def some_records(world: World, log: PartitionLog) -> None:
+    world.append(log, DISK, batches=2)
+    world.append(log, PAGE_CACHE, value=600)
+
+
+def almost_full_segment(world: World, log: PartitionLog) -> None:
+    for _ in range(2):
+        world.append(log, DISK, value=700)
+    world.append(log, PAGE_CACHE, value=200)
+
+
+def unfinished_append(world: World, log: PartitionLog) -> None:
+    """Leave a whole batch and half of another behind what is published."""
+    some_records(world, log)
+    leave_torn(world, log)
+
+
+def leave_torn(world: World, log: PartitionLog) -> None:
+    asked = world.disk.asked
+    world.disk.fault = lambda number, kind, name: -900 if kind == "append" else 0
+    world.disk.kill_after = asked + 1
+    with pytest.raises(Killed):
+        world.append(world.open(), DISK, batches=3, value=300)
+    world.disk.kill_after, world.disk.fault = -1, None
+
+
+def torn_after_reboot(world: World, log: PartitionLog) -> None:
+    unfinished_append(world, log)
+    next_boot()
+
+
+def first_segment_only_torn(world: World, log: PartitionLog) -> None:
+    leave_torn(world, log)
+
+
+def unsynced_in_a_new_segment(world: World, log: PartitionLog) -> None:
+    almost_full_segment(world, log)
+    world.append(log, PAGE_CACHE, value=1500)
+    world.append(log, PAGE_CACHE, value=500)
+
+
+def append_on_disk(world: World, log: PartitionLog) -> None:
+    world.append(world.open(), DISK, batches=2)
+
+
+def append_to_cache(world: World, log: PartitionLog) -> None:
+    world.append(world.open(), PAGE_CACHE, batches=2)
+
+
+def append_over_segments(world: World, log: PartitionLog) -> None:
+    world.append(world.open(), DISK, batches=4, value=700)
+
+
+def sync_refused(world: World, log: PartitionLog) -> None:
+    refuse_next_sync(world)
+    with pytest.raises(SyncFailedError):
+        world.append(world.open(), DISK, batches=2, value=300)
+    world.append(world.open(), DISK)
+
+
+def sync_refused_twice(world: World, log: PartitionLog) -> None:
+    """The cut of the given-up segment is not confirmed either."""
+    refuse_next_sync(world, 2)
+    with pytest.raises(SyncFailedError):
+        world.append(world.open(), DISK, batches=2, value=300)
+    world.append(world.open(), DISK)
+
+
+def recovery_finds_a_refusing_disk(world: World, log: PartitionLog) -> None:
+    refuse_next_sync(world)
+    world.append(world.open(), DISK)
+
+
+CASES: list[tuple[Callable[[World, PartitionLog], None], Callable[[World, PartitionLog], None]]] = [
+    (nothing, append_on_disk),
+    (some_records, append_on_disk),
+    (some_records, append_to_cache),
+    (almost_full_segment, append_over_segments),
+    (unfinished_append, append_on_disk),
+    (torn_after_reboot, append_on_disk),
+    (first_segment_only_torn, append_on_disk),
+    (nothing, sync_refused),
+    (some_records, sync_refused),
+    (almost_full_segment, sync_refused),
+    (unsynced_in_a_new_segment, sync_refused),
+    (some_records, sync_refused_twice),
+    (unfinished_append, recovery_finds_a_refusing_disk),
+    (torn_after_reboot, recovery_finds_a_refusing_disk),
+    (first_segment_only_torn, recovery_finds_a_refusing_disk),
+]
+
+
+@pytest.mark.parametrize(("before", "action"), CASES, ids=lambda function: function.__name__)
+def test_killed_at_any_operation_the_next_append_works_and_nothing_is_lost(
+    tmp_path: Path, before: Callable[[World, PartitionLog], None], action: Callable[[World, PartitionLog], None]
+) -> None:
+    sweep = Sweep(tmp_path, seed=2, per_cut=4)
+    for kill_after in itertools.count():
+        base = tmp_path / f"killed-{kill_after}"
+        base.mkdir()
+        with RecordingDisk(base) as disk:
+            world = World(disk)
+            world.create()
+            survivor = world.open()
+            watcher = world.open_reader()
+            before(world, survivor)
+            seen = world.read(watcher)
+            start = len(disk.operations)
+            disk.restart_count()
+            disk.kill_after = kill_after
+            finished = False
+            try:
+                action(world, survivor)
+                finished = True
+            except Killed:
+                pass
+            disk.revive()
+            # Records without a sync may go with a failed one; nothing else may.
+            level = DISK if "refus" in action.__name__ else PAGE_CACHE
+            try:
+                world.append(survivor, DISK, value=60)
+                level_records = promised(disk, len(disk.operations), level)
+                found = check_directory(world.path, level_records, attempts(disk), itertools.count(20_000_000))
+                disk.note("acked", (found, DISK))
+                check_watcher(watcher, seen, found, strict=level == PAGE_CACHE)
+            except BaseException as error:
+                error.add_note(f"killed after {kill_after} operations: {[o.text or o.kind for o in disk.operations[start:]]}")
+                raise
+            world.abandon()
+        sweep_cuts(sweep, disk, start)
+        if finished:
+            break
+    assert kill_after > 2
+
+
+def check_watcher(watcher, seen, found, *, strict):  # type: ignore[no-untyped-def]
+    """A reader from before the crash goes on: what follows is what is stored, or it is told that its past was cut."""
+    from mk.errors import DataError
+
+    try:
+        later = drain(watcher)
+    except DataError:
+        assert not strict, "a reader was told of a loss where nothing may be lost"
+        assert any(found.get(offset) != value for offset, value in seen.items()), "nothing it had read was lost"
+        watcher.seek(watcher.high_watermark)
+        return
+    for offset, value in {**seen, **later}.items():
+        if found[offset] != value:
+            raise AssertionError(f"offset {offset}: a following reader had {value[:12]!r}, stored is {found[offset][:12]!r}")
+
+
+def sweep_cuts(sweep: Sweep, disk: RecordingDisk, start: int) -> None:
+    from tests.crash.recorder import fast_disk
+
+    numbers = itertools.count(30_000_000)
+
+    def check(target: Path, count: int) -> None:
+        with fast_disk():
+            check_directory(target / "mk", promised(disk, count), attempts(disk, count), numbers)
+
+    sweep.power_cuts(disk, check, start=start)

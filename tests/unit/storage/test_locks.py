@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from mk.errors import LockTimeoutError
+from mk.storage import files
+from mk.storage.locks import DIRECTORY_LOCK, acquire, describe_holder, directory_lock, release
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def open_lock(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def test_the_lock_of_the_directory_is_a_file_in_it_wherever_the_process_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locks, elsewhere = tmp_path / "locks", tmp_path / "elsewhere"
+    locks.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    fd = files.open_directory(str(locks))
+    with directory_lock(fd, wait_ms=0):
+        assert os.listdir(elsewhere) == []
+        assert os.listdir(locks) == [DIRECTORY_LOCK]
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(LockTimeoutError), directory_lock(fd, wait_ms=0):
+            pass
+    with directory_lock(fd, wait_ms=0):
+        pass
+    os.close(fd)
+
+
+def test_a_held_lock_is_refused_at_once_without_waiting_and_names_its_holder(tmp_path: Path) -> None:
+    first, second = open_lock(tmp_path / "lock"), open_lock(tmp_path / "lock")
+    acquire(first, what="the lock", wait_ms=0)
+    with pytest.raises(LockTimeoutError) as caught:
+        acquire(second, what="the lock", wait_ms=0)
+    assert str(os.getpid()) in str(caught.value.facts["holder"])
+    assert describe_holder(second) == caught.value.facts["holder"]
+    release(first)
+    acquire(second, what="the lock", wait_ms=0)
+    os.close(first)
+    os.close(second)
+
+
+def test_a_waiter_gets_the_lock_when_the_holder_lets_go(tmp_path: Path) -> None:
+    first, second = open_lock(tmp_path / "lock"), open_lock(tmp_path / "lock")
+    acquire(first, what="the lock", wait_ms=0)
+    holder = threading.Timer(0.05, release, [first])
+    holder.start()
+    acquire(second, what="the lock", wait_ms=10_000)
+    holder.join()
+    with pytest.raises(LockTimeoutError):
+        acquire(first, what="the lock", wait_ms=0)
+    os.close(first)
+    os.close(second)
+
+
+def test_a_waiter_that_gave_up_does_not_keep_the_lock_it_gets_later(tmp_path: Path) -> None:
+    first, second, third = (open_lock(tmp_path / "lock") for _ in range(3))
+    acquire(first, what="the lock", wait_ms=0)
+    with pytest.raises(LockTimeoutError):
+        acquire(second, what="the lock", wait_ms=20)
+    release(first)
+    acquire(third, what="the lock", wait_ms=10_000)
+    for fd in (first, second, third):
+        os.close(fd)
