@@ -6,7 +6,7 @@ from mk.cli import signals
 from mk.cli.notes import note
 from mk.cluster import connect
 from mk.errors import MkError, NoSuchTopicError, RecordTooLargeError
-from mk.topic_partition import check_name
+from mk.topic_partition import check_name, check_partition_count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 def run(options: "Options") -> int:
     """Store every value, or every line of standard input, and return 0 when all of them are."""
-    check_name(options.topic)  # Before a directory is made for it.
+    # Before a directory is made for it.
+    check_name(options.topic)
+    if options.partitions is not None:
+        check_partition_count(options.partitions)
     cluster = connect(options.directory, create=not options.no_create, allow_network_fs=options.allow_network_fs)
     producer = _open_producer(cluster, options)
     stopped_by = 0

@@ -14,13 +14,12 @@ from mk.errors import (
     NoSuchDirectoryError,
     PermissionDeniedError,
     TopicExistsError,
-    UsageError,
 )
 from mk.storage import files, flat_json
 from mk.storage.host import boot_id, file_system_of, is_network_file_system
 from mk.storage.topic import FILE_NAME as TOPIC_FILE
 from mk.storage.topic import Topic, encode_topic
-from mk.topic_partition import MAX_PARTITIONS, check_name, is_valid_name
+from mk.topic_partition import check_name, check_partition_count, is_valid_name
 
 FILE_NAME = "mk.json"
 PRIVATE = 0o700
@@ -104,8 +103,7 @@ class LogDirectory:
         from mk.storage.locks import directory_lock
 
         check_name(name)
-        if not 1 <= partitions <= MAX_PARTITIONS:
-            raise UsageError(f"a topic has 1 to {MAX_PARTITIONS} partitions, not {partitions}")
+        check_partition_count(partitions)
         with directory_lock(self.locks_fd, wait_ms=wait_ms):
             self._sweep()
             for existing in self.topic_names():
