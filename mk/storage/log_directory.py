@@ -247,6 +247,13 @@ def create_directory(path: str) -> None:
             why=f"it holds {foreign[0]!a}",
             fix="name an empty or a new directory with -d or MK_DIR; nothing was written",
         )
+    topics = os.path.join(path, "topics")
+    if os.path.isdir(topics) and any(is_valid_name(name) for name in os.listdir(topics)):
+        raise CannotCreateError(
+            f"{path} holds topics, but its {FILE_NAME} is missing",
+            why="a new one would be another directory's, which does not lead these topics",
+            fix=f"restore {FILE_NAME} from a copy; nothing was written",
+        )
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for name, mode in (("topics", 0o755), ("locks", PRIVATE), ("quarantine", PRIVATE)):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 
+from mk.clock import now_ms
 from mk.errors import CorruptBatchError, CorruptStateError, MkError, PartitionFailedError
 from mk.storage import files
 from mk.storage.host import boot_id, file_system_of
@@ -48,6 +49,11 @@ def recover(
     if state is None:
         state = _rebuild_state(partition, epochs)
     same_boot = state.boot_id == boot_id()
+    # Before anything else is touched: if we are killed between `epochs` and `state`, the next writer would find this
+    # boot, a clean end and the old epoch, and append with an epoch that a later validation rejects as too old.
+    state = state.copy()
+    state.syncing = 1
+    write_state(partition.state_fd, state)
     try:
         fd = partition.open_segment_for_append(state.segment)
     except FileNotFoundError:
@@ -76,7 +82,7 @@ def recover(
         if (had_batch or not same_boot) and _leads(partition, epochs):
             epochs = epochs.raised(end.offset, epochs.latest.epoch + 1)
             write_epochs(partition.fd, epochs)
-            new.leader_epoch = epochs.latest.epoch
+        new.leader_epoch = epochs.latest.epoch
         if not kept:
             # No room for the evidence: leave it where it is, behind the end of a segment that is sealed here.
             return begin_segment(partition, new, end), epochs
@@ -118,7 +124,7 @@ def give_up_segment(
         if had_batch and _leads(partition, epochs):
             epochs = epochs.raised(end.offset, epochs.latest.epoch + 1)
             write_epochs(partition.fd, epochs)
-            new.leader_epoch = epochs.latest.epoch
+        new.leader_epoch = epochs.latest.epoch
         return begin_segment(partition, new, end), epochs
     except (OSError, MkError) as error:
         _mark_failed(partition, error)
@@ -169,6 +175,8 @@ def _rebuild_state(partition: PartitionFiles, epochs: LeaderEpochs) -> Partition
     if not segments:
         raise CorruptStateError(path=f"{partition.path}/state", found="both its slots are damaged, and no segment is left")
     state = PartitionState(partition.topic.topic_id, "unknown")
+    # Above any number of updates that the lost slots can have seen: a reader ignores what is older than it has seen.
+    state.sequence = now_ms()
     state.log_start_offset = segments[0]
     state.leader_epoch = epochs.latest.epoch
     end = LogEnd(0, segments[0], 0 if segments[0] == 0 else UNKNOWN_CHAIN, -1)

@@ -195,15 +195,15 @@ class PartitionLog:
                 topic=files_.topic.name, partition=files_.partition, path=f"{files_.path}/{FAILED_FILE}"
             )
         state = files_.read_state()
-        if state is None or state.leader_epoch != self._epochs.latest.epoch:
+        is_ready = state is not None and state.boot_id == boot_id() and not state.syncing
+        if state is None or not is_ready or state.leader_epoch != self._epochs.latest.epoch:
             self._epochs = read_epochs(files_.fd, files_.path)
         if self._epochs.latest.leader_id != files_.topic.directory.directory_id:
             raise NotLeaderError(
                 topic=files_.topic.name, partition=files_.partition, leader=self._epochs.latest.leader_id
             )
-        if state is not None and state.boot_id == boot_id() and not state.syncing:
-            if self._open_segment(state.segment) == state.written.position:
-                return state
+        if state is not None and is_ready and self._open_segment(state.segment) == state.written.position:
+            return state
         from mk.storage.log_recovery import recover
 
         self._close_segment()
@@ -286,26 +286,29 @@ class PartitionLog:
         try:
             written = files.append(self._segment_fd, buffers)
         except OSError as error:
-            self._take_back(state)
+            why = os.strerror(error.errno or 0)
+            self._take_back(state, path, why)
             if error.errno in _NO_ROOM:
-                raise DiskFullError(path=path, why=os.strerror(error.errno)) from None
+                raise DiskFullError(path=path, why=why) from None
             raise StorageError(
                 f"cannot append to {path}",
-                why=os.strerror(error.errno or 0),
+                why=why,
                 fix="look at the disk (dmesg); this append was taken back whole",
                 path=path,
             ) from None
         if written != size_bytes:
             # The rest in a second write could land behind somebody else's bytes, or never.
-            self._take_back(state)
-            raise DiskFullError(path=path, why=f"the file system took {written} of {size_bytes} bytes")
+            why = f"the file system took {written} of {size_bytes} bytes"
+            self._take_back(state, path, why)
+            raise DiskFullError(path=path, why=why)
 
-    def _take_back(self, state: PartitionState) -> None:
-        """Cut a short write off. If even that fails, the next writer sees that the size is wrong and recovers."""
+    def _take_back(self, state: PartitionState, path: str, why: str) -> None:
+        """Cut off what a refused write left. If even that fails, the next writer sees the wrong size and recovers: what
+        is whole by then stays, so nobody can say yet whether the append is stored."""
         try:
             files.truncate(self._segment_fd, state.written.position)
         except OSError:
-            pass
+            raise SyncFailedError(path=path, why=why) from None
 
     def _sync(self, state: PartitionState) -> None:
         """Put the segment on disk. `state` stays the last published one, but for `syncing`.
