@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from mk.cli.console import print_fields, print_json, print_table, visible
+from mk.cli.console import print_fields, print_json, print_table
 from mk.cli.notes import note
 from mk.cluster import connect
 from mk.config import PARTITIONERS, parse_topic_config
@@ -47,7 +47,7 @@ def list_topics(options: Options) -> int:
     else:
         _print_rows(rows, options)
     for error in damage[1:]:
-        note(f"mk: {visible(error.what)}")
+        note(f"mk: {error.what}")
     if damage:
         raise damage[0]
     return 0
