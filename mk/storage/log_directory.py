@@ -16,7 +16,7 @@ from mk.errors import (
     TopicExistsError,
 )
 from mk.storage import files, flat_json
-from mk.storage.host import boot_id, file_system_of, is_network_file_system
+from mk.storage.host import allow_open_files, boot_id, file_system_of, is_network_file_system
 from mk.storage.topic import FILE_NAME as TOPIC_FILE
 from mk.storage.topic import Topic, encode_topic
 from mk.topic_partition import check_name, check_partition_count, is_valid_name
@@ -139,6 +139,7 @@ class LogDirectory:
         with directory_lock(self.locks_fd, wait_ms=wait_ms):
             self._sweep()
             topic = self.open_topic(name)
+            allow_open_files(topic.partitions)
             lock_fds = []
             try:
                 # All append locks, in order: an append that got its lock before us is acknowledged before the topic
