@@ -1,8 +1,8 @@
 """`mk consume`: records out of topics, to standard output, as fast as it takes them."""
 
 import os
-import sys
 
+from mk.cli.notes import note
 from mk.cluster import connect
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ def run(options: "Options") -> int:
 
     def report_skip(topic: str, partition: int, first: int, last: int) -> None:
         if not options.quiet:
-            print(f"mk: {topic} {partition}: offsets {first} to {last} are gone; reading on at {last + 1}", file=sys.stderr)
+            note(f"mk: {topic} {partition}: offsets {first} to {last} are gone; reading on at {last + 1}")
 
     consumer = cluster.consumer(
         options.topics,
@@ -134,9 +134,22 @@ class _Output:
             pass  # Over what the user may have: it works as it is.
 
 
+def _wait_for_room() -> None:
+    import select
+
+    poll = select.poll()
+    poll.register(_STDOUT, select.POLLOUT)
+    poll.poll()
+
+
 def _write_all(buffers: "list[bytes | memoryview]") -> None:
     while buffers:
-        taken = os.writev(_STDOUT, buffers[:_MAX_BUFFERS])
+        try:
+            taken = os.writev(_STDOUT, buffers[:_MAX_BUFFERS])
+        except BlockingIOError:
+            # Somebody who shares the pipe or terminal made it non-blocking, and it is full.
+            _wait_for_room()
+            continue
         done = 0
         while done < len(buffers) and taken >= len(buffers[done]):
             taken -= len(buffers[done])

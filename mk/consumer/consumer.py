@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from mk.storage.watch import Watch
 
 _FILES_A_PARTITION = 3
-_MANY_PARTITIONS = 200
-"""Below it, the usual limit of 1024 open files is enough."""
+_MANY_PARTITIONS = 48
+"""Up to so many, the lowest usual limit of 256 open files (macOS's) is enough."""
 
 
 class FetchedBatch:
