@@ -33,7 +33,13 @@ class FetchedBatch:
     __slots__ = ("batch", "first_offset", "next_offset", "partition", "path", "segment_fd", "topic")
 
     def __init__(
-        self, topic: str, partition: int, batch: RecordBatch, first_offset: int, next_offset: int, reader: PartitionReader
+        self,
+        topic: str,
+        partition: int,
+        batch: RecordBatch,
+        first_offset: int,
+        next_offset: int,
+        reader: PartitionReader,
     ) -> None:
         self.topic = topic
         self.partition = partition

@@ -201,4 +201,3 @@ class Producer:
     def _flush_if_full(self) -> None:
         if sum(accumulator.size_bytes for accumulator in self._accumulators.values()) >= BUFFER_BYTES:
             self.flush()
-

@@ -9,7 +9,6 @@ import os
 
 from mk.errors import (
     CannotCreateError,
-    CorruptStateError,
     NetworkFileSystemError,
     NoSuchDirectoryError,
     PermissionDeniedError,

@@ -205,7 +205,9 @@ def _rebuild_state(partition: PartitionFiles, epochs: LeaderEpochs) -> Partition
     """
     segments = list_segments(partition.fd)
     if not segments:
-        raise CorruptStateError(path=f"{partition.path}/state", found="both its slots are damaged, and no segment is left")
+        raise CorruptStateError(
+            path=f"{partition.path}/state", found="both its slots are damaged, and no segment is left"
+        )
     state = PartitionState(partition.topic.topic_id, "unknown")
     # Above any number of updates that the lost slots can have seen: a reader ignores what is older than it has seen.
     state.sequence = now_ms()
@@ -223,12 +225,17 @@ def _rebuild_state(partition: PartitionFiles, epochs: LeaderEpochs) -> Partition
                 break
             if end.offset < following:
                 raise CorruptBatchError(
-                    path=partition.segment_path(base), position=end.position, offset=end.offset, found=fault or "it ends there"
+                    path=partition.segment_path(base),
+                    position=end.position,
+                    offset=end.offset,
+                    found=fault or "it ends there",
                 )
         finally:
             files.close(fd)
     if end.chain == UNKNOWN_CHAIN:
-        raise CorruptStateError(path=f"{partition.path}/state", found="both its slots are damaged, and no batch is left")
+        raise CorruptStateError(
+            path=f"{partition.path}/state", found="both its slots are damaged, and no batch is left"
+        )
     return state
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, SIGTSTP, pthread_sigmask
+from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, SIGTSTP, pthread_sigmask  # type: ignore[import-not-found]
 
 from mk.errors import (
     DiskFullError,
@@ -66,7 +66,17 @@ class PartitionLog:
     Everything remembered between calls is a guess until it is compared with `state` under the lock.
     """
 
-    __slots__ = ("_epochs", "_files", "_lock_fd", "_lock_wait_ms", "_segment", "_segment_fd", "_segment_inode", "_state_synced_at", "_state_unsynced")
+    __slots__ = (
+        "_epochs",
+        "_files",
+        "_lock_fd",
+        "_lock_wait_ms",
+        "_segment",
+        "_segment_fd",
+        "_segment_inode",
+        "_state_synced_at",
+        "_state_unsynced",
+    )
 
     def __init__(self, topic: Topic, partition: int, *, lock_wait_ms: int = 10_000) -> None:
         try:
@@ -170,7 +180,7 @@ class PartitionLog:
                 acquire(self._lock_fd, what=what, wait_ms=0)
             except LockTimeoutError:
                 # Waiting may take seconds: let ^C through meanwhile.
-                pthread_sigmask(SIG_SETMASK, outer_mask)  # type: ignore[arg-type]
+                pthread_sigmask(SIG_SETMASK, outer_mask)
                 try:
                     acquire(self._lock_fd, what=what, wait_ms=self._lock_wait_ms)
                 finally:

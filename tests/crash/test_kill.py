@@ -11,9 +11,9 @@ import itertools
 from typing import TYPE_CHECKING
 
 import pytest
+
 from mk.errors import SyncFailedError
 from mk.storage.partition_log import DISK, PAGE_CACHE
-
 from tests.crash.recorder import Killed, RecordingDisk
 from tests.crash.world import Sweep, World, attempts, check_directory, drain, next_boot, promised
 
