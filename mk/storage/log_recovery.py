@@ -206,6 +206,8 @@ def _rebuild_state(partition: PartitionFiles, epochs: LeaderEpochs) -> Partition
     if not segments:
         raise CorruptStateError(path=f"{partition.path}/state", found="both its slots are damaged, and no segment is left")
     state = PartitionState(partition.topic.topic_id, "unknown")
+    # Readers that saw the lost `state` believe only a newer one: no count of appends gets as far as the time.
+    state.sequence = time.time_ns()
     state.log_start_offset = segments[0]
     state.leader_epoch = epochs.latest.epoch
     end = LogEnd(0, segments[0], 0 if segments[0] == 0 else UNKNOWN_CHAIN, -1)
@@ -213,12 +215,12 @@ def _rebuild_state(partition: PartitionFiles, epochs: LeaderEpochs) -> Partition
         fd = open_segment(base, partition_fd=partition.fd)
         try:
             start = LogEnd(0, base, end.chain, -1)
-            end, fault, _ = validate(fd, start, files.size(fd))
+            end, fault, _ = validate(fd, start, files.size(fd), stop_offset=following)
             state.segment = base
             state.durable = state.written = start
             if following is None:
                 break
-            if end.offset < following:
+            if end.offset != following:
                 raise CorruptBatchError(
                     path=partition.segment_path(base), position=end.position, offset=end.offset, found=fault or "it ends there"
                 )
