@@ -35,6 +35,7 @@ from __future__ import annotations
 
 from struct import Struct
 
+from mk.errors import RecordTooLargeError
 from mk.records.codecs import (
     MAX_RATIO,
     MAX_RAW_BYTES,
@@ -121,6 +122,9 @@ class EncodedBatch:
         max_timestamp: int,
         key_length: int = NO_KEY,
     ) -> None:
+        if raw_length > MAX_RAW_BYTES:
+            # No reader would take it.
+            raise RecordTooLargeError(size_bytes=raw_length, max_bytes=MAX_RAW_BYTES, place="a batch")
         self.payload = payload
         crc = length = 0
         for part in payload:

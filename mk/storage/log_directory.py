@@ -221,6 +221,8 @@ class LogDirectory:
 
     def _sweep(self) -> None:
         """Finish what a killed create or delete left: nobody else is at it, since we hold the directory's lock."""
+        # A rename to .deleted- that is not on disk yet could be undone by a power cut, its content not.
+        files.fsync(self.topics_fd)
         for name in os.listdir(self.topics_fd):
             for prefix in (".deleted-", ".tmp-"):
                 if name.startswith(prefix) and name[len(prefix) :].isalnum():

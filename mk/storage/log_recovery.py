@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import time
 
-from mk.clock import now_ms
 from mk.errors import CorruptBatchError, CorruptStateError, MkError, PartitionFailedError
 from mk.storage import files
 from mk.storage.host import boot_id, file_system_of
@@ -209,8 +208,8 @@ def _rebuild_state(partition: PartitionFiles, epochs: LeaderEpochs) -> Partition
             path=f"{partition.path}/state", found="both its slots are damaged, and no segment is left"
         )
     state = PartitionState(partition.topic.topic_id, "unknown")
-    # Above any number of updates that the lost slots can have seen: a reader ignores what is older than it has seen.
-    state.sequence = now_ms()
+    # Readers that saw the lost `state` believe only a newer one: no count of appends gets as far as the time.
+    state.sequence = time.time_ns()
     state.log_start_offset = segments[0]
     state.leader_epoch = epochs.latest.epoch
     end = LogEnd(0, segments[0], 0 if segments[0] == 0 else UNKNOWN_CHAIN, -1)
@@ -218,12 +217,12 @@ def _rebuild_state(partition: PartitionFiles, epochs: LeaderEpochs) -> Partition
         fd = open_segment(base, partition_fd=partition.fd)
         try:
             start = LogEnd(0, base, end.chain, -1)
-            end, fault, _ = validate(fd, start, files.size(fd))
+            end, fault, _ = validate(fd, start, files.size(fd), stop_offset=following)
             state.segment = base
             state.durable = state.written = start
             if following is None:
                 break
-            if end.offset < following:
+            if end.offset != following:
                 raise CorruptBatchError(
                     path=partition.segment_path(base),
                     position=end.position,

@@ -46,9 +46,11 @@ def open_segment(base_offset: int, *, partition_fd: int) -> int:
 
 
 def validate(
-    fd: int, start: LogEnd, stop_position: int, leader_epoch: int = 0
+    fd: int, start: LogEnd, stop_position: int, leader_epoch: int = -1, stop_offset: int | None = None
 ) -> tuple[LogEnd, str, list[tuple[int, int]]]:
     """Follow the batches from `start` as far as each one proves itself, at most up to byte `stop_position`.
+
+    In a sealed segment the bytes behind `stop_offset` are no longer part of the log.
 
     A batch is proved by its header's checksum, its base offset, an epoch that does not fall, its chain and its
     payload's checksum: a block of zeros, a torn write or the rest of an older life of this file fails one of them.
@@ -61,7 +63,7 @@ def validate(
     position, offset, chain, max_timestamp = start.position, start.offset, start.chain, start.max_timestamp
     epochs: list[tuple[int, int]] = []
     fault = ""
-    while position < stop_position:
+    while position < stop_position and offset != stop_offset:
         batch = parse_header(files.pread(fd, HEADER_SIZE, position))
         if batch is None:
             fault = "there is no batch header"
@@ -93,22 +95,21 @@ def find_headers(fd: int, position: int, stop_position: int) -> Iterator[tuple[i
 
     Steps over the payload of a valid header, since a value may hold the bytes of a batch.
     """
-    while position < stop_position:
+    while stop_position - position >= HEADER_SIZE:
         data = files.pread(fd, min(_PIECE, stop_position - position), position)
-        at = data.find(MAGIC)
-        if at < 0:
-            # The magic may straddle two pieces.
-            if len(data) < _PIECE:
-                return
-            position += len(data) - len(MAGIC) + 1
-            continue
-        position += at
-        batch = parse_header(files.pread(fd, HEADER_SIZE, position))
-        if batch is None:
-            position += 1
+        at, found = 0, None
+        while found is None and (at := data.find(MAGIC, at)) >= 0 and at + HEADER_SIZE <= len(data):
+            found = parse_header(data, at)
+            at += 1
+        if found is not None:
+            position += at - 1
+            yield position, found
+            position += found.size_bytes
+        elif len(data) < _PIECE:
+            return
         else:
-            yield position, batch
-            position += batch.size_bytes
+            # A header may straddle two pieces.
+            position += len(data) - HEADER_SIZE + 1
 
 
 def _payload_crc(fd: int, position: int, length: int) -> int:

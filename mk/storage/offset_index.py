@@ -20,6 +20,9 @@ from struct import Struct
 from mk.storage import files
 
 ENTRY = Struct(">IIq")
+MAX_RELATIVE = 0xFFFFFFFF
+"""Offsets further from the segment's base get no entry: well compressed, a segment can hold more."""
+
 INTERVAL_BYTES = 64 << 10
 """An entry for the first batch that starts behind each multiple of this: a look-up reads at most so much too far,
 or one batch."""

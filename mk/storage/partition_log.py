@@ -137,7 +137,12 @@ class PartitionLog:
                     at = stop
             except (MkError, OSError) as failure:
                 error = failure if isinstance(failure, MkError) else self._refused(failure)
-                error.facts["records_appended"] = state.written.offset - first_offset if state is not None else 0
+                stored = first_offset
+                if state is not None:
+                    # A failed sync takes with it what was not on disk yet, also of this append.
+                    lost = isinstance(error, (SyncFailedError, PartitionFailedError))
+                    stored = state.durable.offset if lost else state.written.offset
+                error.facts["records_appended"] = max(0, stored - first_offset)
                 raise error from None
             finally:
                 release(self._lock_fd)
@@ -217,6 +222,10 @@ class PartitionLog:
             and not state.syncing
             and self._open_segment(state.segment) == state.written.position
         ):
+            if not state.sequence:
+                # Whoever made the topic may have been killed before its name was on disk.
+                files.fsync(files_.topic.directory.topics_fd)
+                files.fsync(files_.topic.directory.fd)
             return state
         from mk.storage.log_recovery import recover
 
@@ -280,7 +289,7 @@ class PartitionLog:
             next_position = position + batch.size_bytes
             offset += batch.record_count
             max_timestamp = max(max_timestamp, batch.max_timestamp)
-            if offset_index.entry_due(position, next_position):
+            if offset_index.entry_due(position, next_position) and offset - state.segment <= offset_index.MAX_RELATIVE:
                 entries += offset_index.ENTRY.pack(offset - state.segment, next_position, max_timestamp)
             position = next_position
         end = LogEnd(position, offset, chain, max_timestamp)
@@ -362,8 +371,9 @@ class PartitionLog:
 
         self._sync(state)
         end = state.written
-        entry = offset_index.ENTRY.pack(end.offset - state.segment, end.position, end.max_timestamp)
-        self._write_index(state.segment, entry)
+        if end.offset - state.segment <= offset_index.MAX_RELATIVE:
+            entry = offset_index.ENTRY.pack(end.offset - state.segment, end.position, end.max_timestamp)
+            self._write_index(state.segment, entry)
         self._close_segment()
         new = state.copy()
         new.sequence = state.sequence + 1
@@ -378,7 +388,10 @@ class PartitionLog:
         except OSError:
             return  # A hint: without it a look-up reads further. The append itself is stored.
         try:
-            files.append(fd, [entries])
+            if files.append(fd, [entries]) != len(entries):
+                # Every later entry would be read from a wrong byte.
+                size = files.size(fd)
+                files.truncate(fd, size - size % offset_index.ENTRY.size)
         except OSError:
             pass
         finally:

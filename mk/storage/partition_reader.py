@@ -92,11 +92,15 @@ class PartitionReader:
             if state.segment != self.active_segment:
                 self.active_segment = state.segment
                 self._find_segment_end()
-            if state.leader_epoch > self._leader_epoch and self._sequence >= 0:
-                self._accept_truncation()
-            self.high_watermark = max(self.high_watermark, high_watermark)
-            self._leader_epoch = state.leader_epoch
             self._sequence = state.sequence
+            epoch, self._leader_epoch = self._leader_epoch, state.leader_epoch
+            if state.leader_epoch > epoch:
+                # The open file may be one that was given up: what stands there at our next offset is no longer the log.
+                self._close_segment()
+                self.high_watermark = high_watermark
+                if self.next_offset:
+                    self._refuse_truncation(epoch)
+            self.high_watermark = max(self.high_watermark, high_watermark)
         return self.next_offset < self.high_watermark
 
     def seek(self, offset: int) -> None:
@@ -220,24 +224,20 @@ class PartitionReader:
             state = again
         return state.high_watermark
 
-    def _accept_truncation(self) -> None:
-        """Take note of where newer epochs began: from there on, offsets that were given before may have been given anew.
+    def _refuse_truncation(self, epoch: int) -> None:
+        """Raise DataError if the log was cut below what was read, since `epoch`.
 
-        The high watermark alone does not tell: by the time we look, the log may have grown beyond what we had read.
+        The end alone does not tell: it may have grown beyond the cut again before we looked.
         """
-        newer = [entry.first_offset for entry in self._read_epochs() if entry.epoch > self._leader_epoch]
-        cut = min(newer, default=self.high_watermark)
-        if cut >= self.high_watermark:
-            return
-        self.high_watermark = cut
-        self._close_segment()
         had = self.next_offset
-        if had > cut:
+        begun = [entry.first_offset for entry in self._read_epochs() if entry.epoch > epoch]
+        cut_to = min([self.high_watermark, *begun])
+        if had > cut_to:
             raise DataError(
-                f"partition {self.partition} of {self._files.topic.name} was cut back to offset {cut}",
+                f"partition {self.partition} of {self._files.topic.name} was cut back to offset {cut_to}",
                 why=f"the disk lost records that were acknowledged without a sync; up to {had - 1} had been read",
-                fix=f"read on with -o {cut}; produce with --acks 1 what must not be lost",
-                offset=cut,
+                fix=f"read on with -o {cut_to}; produce with --acks 1 what must not be lost",
+                offset=cut_to,
                 next_offset=had,
             )
 
@@ -320,7 +320,7 @@ class PartitionReader:
                     return position
                 position += batch.size_bytes
                 expected = batch.next_offset
-            if expected != hinted or expected == offset:
+            if expected != hinted:
                 break  # Otherwise the hint led nowhere: walk from the segment's start.
         # The end of what is written, or damage before `offset`: reading from there tells which.
         self.next_offset = min(expected, offset)
@@ -335,7 +335,7 @@ class PartitionReader:
         at, offset = 0, self.next_offset
         fault = "the segment ends there"
         while offset < self.high_watermark:
-            if offset == self._segment_end:
+            if offset >= self._segment_end >= 0:
                 if not batches:
                     self._close_segment()
                     fault = "the next segment does not begin there"
@@ -348,6 +348,9 @@ class PartitionReader:
             first = not batches and batch.base_offset <= offset < batch.next_offset
             if batch.base_offset != offset and not first:
                 fault = f"the batch there begins at offset {batch.base_offset}"
+                break
+            if batch.next_offset > self.high_watermark:
+                fault = "the batch there goes beyond the high watermark"
                 break
             size = batch.size_bytes
             if len(data) - at < size:
@@ -383,24 +386,26 @@ class PartitionReader:
         return view[:count]
 
     def _scan_for_time(self, base: int, start: tuple[int, int], end_offset: int | None, timestamp_ms: int) -> int:
+        """Return the first offset of that time or later in one segment, from a hint on; -1 if there is none."""
+        stop = self.high_watermark if end_offset is None else min(end_offset, self.high_watermark)
         fd = open_segment(base, partition_fd=self._files.fd)
         try:
-            expected, position = base + start[0], start[1]
-            while expected < self.high_watermark and expected != end_offset:
-                batch = parse_header(files.pread(fd, HEADER_SIZE, position))
-                if batch is None or batch.base_offset != expected:
-                    if position == 0 or start == (0, 0):
-                        return -1
-                    start = (0, 0)  # The hint was wrong.
-                    expected, position = base, 0
-                    continue
-                if batch.max_timestamp >= timestamp_ms:
-                    return self._first_record_at(fd, position, batch, timestamp_ms)
-                position += batch.size_bytes
-                expected = batch.next_offset
+            for relative, position in (start, (0, 0)):
+                hinted = expected = base + relative
+                while expected < stop:
+                    batch = parse_header(files.pread(fd, HEADER_SIZE, position))
+                    if batch is None or batch.base_offset != expected:
+                        break
+                    if batch.max_timestamp >= timestamp_ms:
+                        return self._first_record_at(fd, position, batch, timestamp_ms)
+                    position += batch.size_bytes
+                    expected = batch.next_offset
+                if hinted < expected:
+                    break  # Otherwise the hint led nowhere: walk from the segment's start.
         finally:
             files.close(fd)
-        return -1
+        # Short of the end is damage, for whoever reads there to name: what it hides may be of that time.
+        return expected if expected < stop else -1
 
     def _first_record_at(self, fd: int, position: int, batch: RecordBatch, timestamp_ms: int) -> int:
         if batch.base_timestamp >= timestamp_ms:

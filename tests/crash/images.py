@@ -12,12 +12,13 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import shutil
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 SECTOR = 512
 BLOCK = 4096
@@ -251,11 +252,30 @@ def digest(image: Image) -> bytes:
 
 
 def materialise(image: Image, target: Path) -> None:
-    """Write an image into a new directory."""
+    """Turn `target` into the image, whatever image it was before: making directories anew is what costs most."""
+    there: set[str] = set()
+    for directory, names, files in os.walk(target, topdown=False):
+        relative = os.path.relpath(directory, target)
+        prefix = "" if relative == "." else relative + "/"
+        for name in files:
+            path = prefix + name
+            status = os.lstat(target / path)
+            if status.st_size == 0 and status.st_nlink == 1 and image.get(path) == b"":
+                there.add(path)
+            else:
+                os.unlink(target / path)
+        for name in names:
+            path = prefix + name
+            if path in image and image[path] is None:
+                there.add(path)
+            else:
+                shutil.rmtree(target / path)
     for path, content in sorted(image.items()):
-        place = target / path
+        if path in there or not path:
+            continue
+        place = os.path.join(target, path)
         if content is None:
-            place.mkdir()
+            os.mkdir(place)
         elif not isinstance(content, _Link):
             fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
             os.write(fd, content)  # type: ignore[arg-type]

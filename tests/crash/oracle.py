@@ -101,6 +101,9 @@ def batches_in(data: bytes) -> list[dict[str, int]]:
     return found
 
 
+STATE_SIZE = 4608
+
+
 def read_state_file(data: bytes) -> dict[str, str] | None:
     """Return the newest valid slot's fields as text."""
     slots = []

@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import random
-import shutil
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mk.errors import MkError
@@ -277,11 +275,12 @@ class Sweep:
     """Check the directories that a power cut may leave behind each operation of a recorded history, each once."""
 
     def __init__(self, tmp_path: Path, *, seed: int, per_cut: int) -> None:
-        self.tmp_path = tmp_path
         self.rng = random.Random(seed)
         self.per_cut = per_cut
         self.images = 0
         self._seen: set[tuple[bytes, int]] = set()
+        self._target = tmp_path / "image"
+        self._target.mkdir()
 
     def power_cuts(
         self,
@@ -301,27 +300,18 @@ class Sweep:
                 if fingerprint in self._seen:
                     continue
                 self._seen.add(fingerprint)
-                with self.directory() as target:
-                    materialise(image, target)
-                    next_boot()
-                    self.images += 1
-                    try:
-                        check(target, count)
-                    except BaseException as error:
-                        history = "\n".join(
-                            f"{at:4d} {operation.kind} {operation.text} {operation.position} {len(operation.data)}"
-                            for at, operation in enumerate(disk.operations[:count])
-                        )
-                        error.add_note(f"power cut after operation {count}, image {self.images}:\n{history}") if hasattr(
-                            error, "add_note"
-                        ) else None
-                        raise
-
-    @contextmanager
-    def directory(self) -> Iterator[Path]:
-        target = self.tmp_path / f"image-{self.rng.getrandbits(64):016x}"
-        yield target
-        shutil.rmtree(target)
+                materialise(image, self._target)
+                next_boot()
+                self.images += 1
+                try:
+                    check(self._target, count)
+                except BaseException as error:
+                    history = "\n".join(
+                        f"{at:4d} {operation.kind} {operation.text} {operation.position} {len(operation.data)}"
+                        for at, operation in enumerate(disk.operations[:count])
+                    )
+                    print(f"power cut after operation {count}, image {self.images}, {error}:\n{history}")
+                    raise
 
     def check_partition(self, disk: RecordingDisk) -> None:
         """Check every power cut of a World's history."""

@@ -230,3 +230,91 @@ def test_damage_below_a_durable_offset_found_behind_it_is_refused_and_nothing_is
     assert (caught.value.facts["offset"], caught.value.facts["position"]) == (0, 0)
     assert path.read_bytes() == data
     assert not oracle.quarantined(world.path)
+
+
+def damage_both_slots(world: World) -> None:
+    for slot in (0, 4096):
+        world.disk.damage(world.partition / "state", slot + 20, b"????")
+
+
+def test_state_is_rebuilt_from_the_segments_when_both_slots_are_damaged(world: World) -> None:
+    log, reader = world.open(), world.open_reader()
+    for _ in range(5):
+        world.append(log, value=900)
+    reader.refresh()
+    damage_both_slots(world)
+    world.append(log)
+    assert values(world) == promised_values(world)
+    # A reader from before believes only what is newer than what it saw.
+    assert reader.refresh()
+    assert reader.high_watermark == 12
+
+
+def test_a_rebuilt_state_ignores_what_stands_behind_the_end_of_a_given_up_segment(world: World) -> None:
+    log = world.open()
+    world.append(log)
+    world.append(log, PAGE_CACHE)
+    refuse(world, "sync", ".log", times=2)  # The append's, and then the evidence's: so nothing is cut.
+    with pytest.raises(StorageError):
+        world.append(log)
+    world.disk.fault = None
+    world.append(log)
+    assert len(oracle.batches_in((world.partition / segment_name(0)).read_bytes())) == 3
+    assert oracle.segment_bases(world.partition) == [0, 2]
+    damage_both_slots(world)
+    world.append(log)
+    assert values(world) == promised_values(world)
+
+
+def test_a_damaged_batch_in_a_sealed_segment_stops_the_rebuilding_of_state(world: World) -> None:
+    log = world.open()
+    for _ in range(4):
+        world.append(log, value=1000)
+    world.disk.damage(world.partition / segment_name(0), 200)
+    damage_both_slots(world)
+    with pytest.raises(CorruptBatchError) as caught:
+        world.append(log)
+    assert caught.value.facts["offset"] == 0
+
+
+def test_one_damaged_slot_costs_nothing(world: World) -> None:
+    log = world.open()
+    for number in range(6):
+        world.append(log, value=700)
+        for slot in (0, 4096):
+            original = (world.partition / "state").read_bytes()
+            world.disk.damage(world.partition / "state", slot + 30)
+            world.append(log, value=700)
+            assert values(world) == promised_values(world), (number, slot)
+            assert len(original) == oracle.STATE_SIZE
+
+
+def test_a_segment_shorter_than_its_durable_end_is_refused(world: World) -> None:
+    log = world.open()
+    world.append(log)
+    os.truncate(world.partition / segment_name(0), 100)
+    with pytest.raises(CorruptStateError, match="damaged") as caught:
+        world.append(log)
+    assert "newer than the data" in caught.value.why
+
+
+def test_a_missing_active_segment_is_refused(world: World) -> None:
+    world.append(world.open())
+    (world.partition / segment_name(0)).unlink()
+    with pytest.raises(CorruptStateError) as caught:
+        world.append(world.open())
+    assert "missing" in caught.value.why
+
+
+def test_a_tail_that_cannot_be_kept_as_evidence_is_left_behind_a_new_segment(world: World) -> None:
+    world.append(world.open())
+    kill_append_at(world, "pwrite", "state", batches=2)
+    world.disk.damage(world.partition / segment_name(0), -1)
+    tail = (world.partition / segment_name(0)).read_bytes()
+    next_boot()
+    # No room in quarantine/, where files are named by topic and partition.
+    refuse(world, "pwrite", "t-0-", error=errno.ENOSPC)
+    world.append(world.open())
+    assert (world.partition / segment_name(0)).read_bytes() == tail
+    assert oracle.segment_bases(world.partition) == [0, 4]
+    oracle.verify(world.partition)
