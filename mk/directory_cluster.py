@@ -144,4 +144,6 @@ class DirectoryCluster:
         from mk.consumer.consumer import Consumer
 
         opened: list[Topic] = [self._open(name) for name in topics]
-        return Consumer(opened, partitions=partitions, offset=offset, follow=follow, output_fd=output_fd, on_skip=on_skip)
+        return Consumer(
+            opened, partitions=partitions, offset=offset, follow=follow, output_fd=output_fd, on_skip=on_skip
+        )

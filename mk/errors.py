@@ -96,6 +96,10 @@ class RecordTooLargeError(DataError):
             place=place,
         )
 
+    def at(self, place: str) -> "RecordTooLargeError":
+        """Return this error with the place of the record, which only the one who sends it knows."""
+        return RecordTooLargeError(**{**self.facts, "place": place})  # type: ignore[arg-type]
+
 
 class InputError(DataError):
     """Input is not what the chosen format says."""
@@ -165,7 +169,8 @@ class TopicExistsError(CannotCreateError):
             why=""
             if topic == existing
             else "names that differ only in upper and lower case would clash on some file systems",
-            fix=f"`mk topics describe {existing}` shows it; `--if-not-exists` accepts it",
+            fix=f"`mk topics describe {existing}` shows it"
+            + ("; `--if-not-exists` accepts it" if topic == existing else "; choose another name"),
             topic=topic,
             existing=existing,
         )

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from mk.storage.watch import Watch
 
 _FILES_A_PARTITION = 3
-_MANY_PARTITIONS = 200
-"""Below it, the usual limit of 1024 open files is enough."""
+_MANY_PARTITIONS = 48
+"""Up to so many, the lowest usual limit of 256 open files (macOS's) is enough."""
 
 
 class FetchedBatch:
@@ -33,7 +33,13 @@ class FetchedBatch:
     __slots__ = ("batch", "first_offset", "next_offset", "partition", "path", "segment_fd", "topic")
 
     def __init__(
-        self, topic: str, partition: int, batch: RecordBatch, first_offset: int, next_offset: int, reader: PartitionReader
+        self,
+        topic: str,
+        partition: int,
+        batch: RecordBatch,
+        first_offset: int,
+        next_offset: int,
+        reader: PartitionReader,
     ) -> None:
         self.topic = topic
         self.partition = partition

@@ -24,8 +24,8 @@ BUFFER_BYTES = 8 << 20
 """What waits for an append at most, before it is made: half of buffer.memory, so that encoding it fits in the rest."""
 
 _FILES_A_PARTITION = 4
-_MANY_PARTITIONS = 200
-"""Below it, the usual limit of 1024 open files is enough."""
+_MANY_PARTITIONS = 48
+"""Up to so many, the lowest usual limit of 256 open files (macOS's) is enough."""
 
 _DURABILITY = {0: PAGE_CACHE, 1: DISK}
 
@@ -201,4 +201,3 @@ class Producer:
     def _flush_if_full(self) -> None:
         if sum(accumulator.size_bytes for accumulator in self._accumulators.values()) >= BUFFER_BYTES:
             self.flush()
-

@@ -7,6 +7,7 @@ is refused and not obeyed. All descriptors are close-on-exec.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from stat import S_ISREG
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
 # Without O_NONBLOCK, opening a planted FIFO would wait for ever. It means nothing to a regular file.
 _SAFE_FILE = _SAFE | os.O_NONBLOCK
+
+# What the system says of a link, of a directory opened for writing, and of a socket.
+_NO_FILE = (errno.ELOOP, errno.EISDIR, errno.ENXIO)
 
 MAX_BUFFERS = 1000
 """Buffers that one append may have; the kernel's IOV_MAX is 1024."""
@@ -46,16 +50,40 @@ class about:
 
 def open_directory(name: str, *, dir_fd: int | None = None) -> int:
     """Open a directory to hold on to: later opens relative to it cannot be redirected by renames above it."""
-    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | _SAFE, dir_fd=dir_fd)
+    try:
+        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | _SAFE, dir_fd=dir_fd)
+    except OSError as error:
+        error.filename = _whole_path(name, dir_fd)
+        raise
 
 
 def open_file(name: str, flags: int, mode: int = 0o644, *, dir_fd: int) -> int:
     """Open a regular file, and nothing else, whatever stands there under that name."""
-    fd = os.open(name, flags | _SAFE_FILE, mode, dir_fd=dir_fd)
+    try:
+        fd = os.open(name, flags | _SAFE_FILE, mode, dir_fd=dir_fd)
+    except OSError as error:
+        error.filename = _whole_path(name, dir_fd)
+        if error.errno in _NO_FILE:
+            raise _not_a_file(error.filename) from None
+        raise
     if not S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise CorruptStateError(path=name, found="it is not a regular file", fix="nothing was changed; remove it")
+        raise _not_a_file(_whole_path(name, dir_fd))
     return fd
+
+
+def _not_a_file(path: str) -> CorruptStateError:
+    return CorruptStateError(path=path, found="it is not a regular file", fix="nothing was changed; remove it")
+
+
+def _whole_path(name: str, dir_fd: int | None) -> str:
+    """Return what an error should call a file that was opened by a name in an open directory."""
+    if dir_fd is None:
+        return name
+    try:
+        return os.path.join(os.readlink(f"/proc/self/fd/{dir_fd}"), name)
+    except OSError:
+        return name  # Not Linux.
 
 
 def close(fd: int) -> None:

@@ -9,18 +9,16 @@ import os
 
 from mk.errors import (
     CannotCreateError,
-    CorruptStateError,
     NetworkFileSystemError,
     NoSuchDirectoryError,
     PermissionDeniedError,
     TopicExistsError,
-    UsageError,
 )
 from mk.storage import files, flat_json
-from mk.storage.host import boot_id, file_system_of, is_network_file_system
+from mk.storage.host import allow_open_files, boot_id, file_system_of, is_network_file_system
 from mk.storage.topic import FILE_NAME as TOPIC_FILE
 from mk.storage.topic import Topic, encode_topic
-from mk.topic_partition import MAX_PARTITIONS, check_name, is_valid_name
+from mk.topic_partition import check_name, check_partition_count, is_valid_name
 
 FILE_NAME = "mk.json"
 PRIVATE = 0o700
@@ -104,13 +102,18 @@ class LogDirectory:
         from mk.storage.locks import directory_lock
 
         check_name(name)
-        if not 1 <= partitions <= MAX_PARTITIONS:
-            raise UsageError(f"a topic has 1 to {MAX_PARTITIONS} partitions, not {partitions}")
+        check_partition_count(partitions)
         with directory_lock(self.locks_fd, wait_ms=wait_ms):
             self._sweep()
             for existing in self.topic_names():
                 if existing.casefold() == name.casefold():
                     raise TopicExistsError(topic=name, existing=existing)
+            if files.exists(name, dir_fd=self.topics_fd):
+                raise CannotCreateError(
+                    f"{self.path}/topics/{name} is in the way",
+                    why="it is no topic, and mk did not make it",
+                    fix="move it away, or choose another name; nothing was changed",
+                )
             topic_id = os.urandom(16).hex()
             temporary = f".tmp-{topic_id}"
             # First, so that a later sweep finds by its name all that a killed create leaves, the locks too.
@@ -135,6 +138,7 @@ class LogDirectory:
         with directory_lock(self.locks_fd, wait_ms=wait_ms):
             self._sweep()
             topic = self.open_topic(name)
+            allow_open_files(topic.partitions)
             lock_fds = []
             try:
                 # All append locks, in order: an append that got its lock before us is acknowledged before the topic

@@ -14,13 +14,13 @@ from mk.records.codecs import CodecError
 from mk.records.record_batch import HEADER_SIZE, parse_header
 from mk.storage import files, offset_index
 from mk.storage.host import boot_id
-from mk.storage.leader_epochs import read_epochs
 from mk.storage.log_segment import INDEX_SUFFIX, list_segments, open_segment, segment_name, validate
 from mk.storage.partition_files import STATE_FILE, PartitionFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mk.records.record_batch import RecordBatch
+    from mk.storage.leader_epochs import EpochEntry
     from mk.storage.partition_state import PartitionState
     from mk.storage.topic import Topic
 
@@ -93,8 +93,7 @@ class PartitionReader:
                 self.active_segment = state.segment
                 self._find_segment_end()
             if state.leader_epoch > self._leader_epoch and self._sequence >= 0:
-                # Also when the log is longer by now than it was: its offsets may have been given out a second time.
-                self._accept_truncation(min(self._epoch_start(), high_watermark))
+                self._accept_truncation()
             self.high_watermark = max(self.high_watermark, high_watermark)
             self._leader_epoch = state.leader_epoch
             self._sequence = state.sequence
@@ -217,29 +216,35 @@ class PartitionReader:
             state = again
         return state.high_watermark
 
-    def _epoch_start(self) -> int:
-        """Return where the first leader epoch began that this reader has not seen: what it has from there on was cut."""
+    def _accept_truncation(self) -> None:
+        """Take note of where newer epochs began: from there on, offsets that were given before may have been given anew.
+
+        The high watermark alone does not tell: by the time we look, the log may have grown beyond what we had read.
+        """
+        newer = [entry.first_offset for entry in self._read_epochs() if entry.epoch > self._leader_epoch]
+        cut = min(newer, default=self.high_watermark)
+        if cut >= self.high_watermark:
+            return
+        self.high_watermark = cut
+        self._close_segment()
+        had = self.next_offset
+        if had > cut:
+            raise DataError(
+                f"partition {self.partition} of {self._files.topic.name} was cut back to offset {cut}",
+                why=f"the disk lost records that were acknowledged without a sync; up to {had - 1} had been read",
+                fix=f"read on with -o {cut}; produce with --acks 1 what must not be lost",
+                offset=cut,
+                next_offset=had,
+            )
+
+    def _read_epochs(self) -> list[EpochEntry]:
+        from mk.storage.leader_epochs import read_epochs
+
         try:
-            epochs = read_epochs(self._files.fd, self._files.path)
+            return read_epochs(self._files.fd, self._files.path).entries
         except FileNotFoundError:
             self.check_topic()
             raise
-        return min(entry.first_offset for entry in epochs.entries if entry.epoch > self._leader_epoch)
-
-    def _accept_truncation(self, high_watermark: int) -> None:
-        if high_watermark >= self.high_watermark:
-            return
-        had = self.next_offset
-        self.high_watermark = high_watermark
-        self._close_segment()
-        if had > high_watermark:
-            raise DataError(
-                f"partition {self.partition} of {self._files.topic.name} was cut back to offset {high_watermark}",
-                why=f"the disk lost records that were acknowledged without a sync; up to {had - 1} had been read",
-                fix=f"read on with -o {high_watermark}; produce with --acks 1 what must not be lost",
-                offset=high_watermark,
-                next_offset=had,
-            )
 
     # Where the segments are.
 

@@ -16,11 +16,7 @@ from crc32c import crc32c
 
 HEADER = struct.Struct(">4sIIIHHiqIIqqQQqqqI24sI")
 CHAIN = struct.Struct(">IIQqq")
-NAMES = (
-    "magic payload_length payload_crc raw_length attributes reserved key_length base_offset record_count"
-    " last_offset_delta base_timestamp max_timestamp leader_epoch producer_id first_sequence last_sequence"
-    " durable_offset chain more_reserved header_crc"
-).split()
+NAMES = ["magic", "payload_length", "payload_crc", "raw_length", "attributes", "reserved", "key_length", "base_offset", "record_count", "last_offset_delta", "base_timestamp", "max_timestamp", "leader_epoch", "producer_id", "first_sequence", "last_sequence", "durable_offset", "chain", "more_reserved", "header_crc"]
 MAGIC = b"\x8aMK\x01"
 COLUMNS = 0x0100
 

@@ -15,11 +15,8 @@ from pathlib import Path
 import pytest
 from processes import ENVIRONMENT, MK, TIMEOUT, Result, wait_until
 
-CALLS = (
-    "openat write writev pwrite64 fdatasync fsync rename renameat renameat2 link linkat unlink unlinkat ftruncate flock"
-    " close mkdir mkdirat rmdir"
-).split()
-CHANGES = "write writev pwrite64 rename renameat renameat2 link linkat unlink unlinkat ftruncate flock mkdir mkdirat rmdir".split()
+CALLS = ["openat", "write", "writev", "pwrite64", "fdatasync", "fsync", "rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "ftruncate", "flock", "close", "mkdir", "mkdirat", "rmdir"]
+CHANGES = ["write", "writev", "pwrite64", "rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "ftruncate", "flock", "mkdir", "mkdirat", "rmdir"]
 READS = ("pread64", "preadv", "getdents64", "newfstatat", "fadvise64")
 
 STRACE = shutil.which("strace")
