@@ -250,3 +250,39 @@ def drop_cache(fd: int, size_bytes: int) -> bool:
         # A file system without non-blocking reads cannot prove it either way.
         return error.errno == 95
     return False
+
+
+_DIRECT_PIECE = 1 << 20
+_DIRECT_ALIGNMENT = 64 << 10
+"""A multiple of every block size there is."""
+
+
+def is_on_disk(fd: int, start: int, stop: int) -> bool:
+    """Compare the cached bytes from `start` to `stop` with those on disk, read past the cache.
+
+    For a tail that cannot be dropped from the cache because somebody holds its pages. False also where a file cannot be
+    read so, or not compared. The file's data were synced without an error just before.
+    """
+    direct = getattr(os, "O_DIRECT", 0)
+    if not direct:
+        return False
+    import mmap
+
+    try:
+        own_fd = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC | direct)
+    except OSError:
+        return False
+    try:
+        with mmap.mmap(-1, _DIRECT_PIECE) as piece:  # page-aligned memory, which such a read asks for
+            position = start - start % _DIRECT_ALIGNMENT
+            while position < stop:
+                count = os.preadv(own_fd, [piece], position)
+                count = min(count, stop - position)
+                if count <= 0 or os.pread(fd, count, position) != piece[:count]:
+                    return False
+                position += count
+    except OSError:
+        return False
+    finally:
+        os.close(own_fd)
+    return True

@@ -97,7 +97,11 @@ class PartitionLog:
             self._files.close()
             raise
         self._lock_wait_ms = lock_wait_ms
-        self._epochs = read_epochs(self._files.fd, self._files.path)
+        try:
+            self._epochs = read_epochs(self._files.fd, self._files.path)
+        except FileNotFoundError:
+            topic.check_not_deleted()
+            raise
         self._segment = self._segment_fd = self._segment_inode = -1
         self._state_synced_at = time.monotonic()
         self._state_unsynced = False

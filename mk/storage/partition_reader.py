@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from mk.errors import CorruptBatchError, CorruptStateError, DataError, NoSuchTopicError, OffsetOutOfRangeError
+from mk.errors import CorruptBatchError, CorruptStateError, DataError, OffsetOutOfRangeError
 from mk.records.codecs import CodecError
 from mk.records.record_batch import HEADER_SIZE, parse_header
 from mk.storage import files, offset_index
@@ -181,10 +181,6 @@ class PartitionReader:
     def segment_path(self) -> str:
         return self._files.segment_path(self._segment)
 
-    def is_deleted(self) -> bool:
-        """Tell whether the topic was deleted while we read it."""
-        return os.fstat(self._files.state_fd).st_nlink == 0
-
     # Where the log ends.
 
     def _read_state(self) -> PartitionState:
@@ -289,9 +285,7 @@ class PartitionReader:
 
     def check_topic(self) -> None:
         """Raise NoSuchTopicError if the topic was deleted while we read it."""
-        if self.is_deleted():
-            topic = self._files.topic
-            raise NoSuchTopicError(topic=topic.name, directory=topic.directory.path, why="it was deleted")
+        self._files.topic.check_not_deleted()
 
     def _open_index(self, base_offset: int) -> int:
         """Open a segment's index; -1 if it has none, which only makes a look-up longer."""

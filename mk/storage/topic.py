@@ -78,17 +78,35 @@ class Topic:
             return
         topic_id: str = self.topic_id
         # By its path and not by self.fd: after a rename that descriptor leads to the renamed topic.
-        topic_fd = files.open_directory(self.name, dir_fd=self.directory.topics_fd)
         try:
-            json_fd = files.open_file(FILE_NAME, os.O_RDONLY, dir_fd=topic_fd)
-        finally:
-            files.close(topic_fd)
+            topic_fd = files.open_directory(self.name, dir_fd=self.directory.topics_fd)
+            try:
+                json_fd = files.open_file(FILE_NAME, os.O_RDONLY, dir_fd=topic_fd)
+            finally:
+                files.close(topic_fd)
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._gone("it was deleted or renamed") from None
         files.close(self._json_fd)
         self._json_fd = json_fd
         self._load()
         if self.topic_id != topic_id:
             self.topic_id = topic_id
             raise self._gone("another topic has its name now")
+
+    def is_deleted(self) -> bool:
+        """Tell whether this topic was deleted since it was opened, or is being deleted: what is missing then is no damage.
+
+        In this order: the directory under that name is removed after topic.json in it.
+        """
+        return (
+            files.exists(f".deleted-{self.topic_id}", dir_fd=self.directory.topics_fd)
+            or os.fstat(self._json_fd).st_nlink == 0
+        )
+
+    def check_not_deleted(self) -> None:
+        """Raise NoSuchTopicError if the topic was deleted since it was opened."""
+        if self.is_deleted():
+            raise self._gone("it was deleted")
 
     def _gone(self, why: str) -> NoSuchTopicError:
         return NoSuchTopicError(topic=self.name, directory=self.directory.path, why=why)

@@ -4,14 +4,16 @@ A first run counts: which call, of those that change a directory or may fail, is
 of those that concern the log directory can be struck alone. Calls of Python's own start-up and imports are left alone.
 """
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
-from processes import ENVIRONMENT, MK, TIMEOUT, Result
+from processes import ENVIRONMENT, MK, TIMEOUT, Result, wait_until
 
 CALLS = ["openat", "write", "writev", "pwrite64", "fdatasync", "fsync", "rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "ftruncate", "flock", "close", "mkdir", "mkdirat", "rmdir"]
 CHANGES = ["write", "writev", "pwrite64", "rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "ftruncate", "flock", "mkdir", "mkdirat", "rmdir"]
@@ -73,6 +75,7 @@ def points_of(directory, arguments, *, stdin=b"", calls=CALLS, only=()):
 
 def kill_at(point, directory, arguments, *, stdin=b""):
     """Run a command that is killed as it enters `point`, before the call is made."""
+    # Without --seccomp-bpf, with which strace 6.1 sends no signals.
     options = ["-f", "-qq", "-o", "/dev/null", "-e", f"trace={point.call}"]
     options += ["-e", f"inject={point.call}:signal=KILL:when={point.number}"]
     result = _strace(options, directory, arguments, stdin)
@@ -111,3 +114,35 @@ def _strace(options, directory, arguments, stdin):
         process.communicate()
         raise AssertionError(f"hung: mk {arguments}, {options}") from None
     return Result(process, stdout, stderr)
+
+
+class Stopped:
+    """A command that stopped itself right after the call at `point`, to be continued when something else has happened."""
+
+    def __init__(self, point, directory, arguments):
+        self._trace = tempfile.NamedTemporaryFile()  # noqa: SIM115  closed by finish
+        options = ["-f", "-q", "-o", self._trace.name, "-e", f"trace={point.call}"]
+        options += ["-e", f"inject={point.call}:signal=STOP:when={point.number}"]
+        self._process = subprocess.Popen(
+            [STRACE, *options, MK, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**ENVIRONMENT, "MK_DIR": str(directory)},
+        )
+
+    def wait(self):
+        """Wait until it has stopped."""
+        stopped = wait_until(
+            lambda: re.search(r"^(\d+) +--- stopped by SIGSTOP", Path(self._trace.name).read_text(), re.MULTILINE)
+            or self._process.poll() is not None
+        )
+        assert stopped is not True, f"it ended: {self._process.communicate()}"
+        self.pid = int(stopped[1])
+
+    def finish(self):
+        """Continue it, and return its Result."""
+        os.kill(self.pid, signal.SIGCONT)
+        stdout, stderr = self._process.communicate(timeout=TIMEOUT)
+        self._trace.close()
+        return Result(self._process, stdout, stderr)

@@ -2,11 +2,13 @@
 
 import itertools
 import os
+import shutil
 import threading
 
 import pytest
 from history import parse_acks, read_log, topic_id_of
-from processes import LineSource, create_topic, end, kill_all, must, run, start
+from injection import CALLS, Stopped, needs_strace, points_of
+from processes import TIMEOUT, LineSource, create_topic, end, kill_all, must, run, start
 
 
 @pytest.fixture
@@ -155,3 +157,48 @@ def test_a_reader_and_a_writer_that_start_while_a_topic_goes_and_comes_see_one_o
         for thread in threads:
             thread.join(120)
     assert not problems, problems
+
+
+def _change_at_each_call(directory, arguments, change, calls):
+    """Stop a command after each of its calls, change the topic, and let the command go on."""
+    saved = directory.with_name("saved")
+    shutil.copytree(directory, saved)
+    points = points_of(directory, arguments, calls=calls)
+    for point in points:
+        if point.line.startswith("2<"):
+            continue
+        shutil.rmtree(directory)
+        shutil.copytree(saved, directory)
+        command = Stopped(point, directory, arguments)
+        command.wait()
+        # A deletion waits for an append that has the lock; it is not to wait for one that is stopped.
+        changer = threading.Thread(target=CHANGES[change], args=(directory,))
+        changer.start()
+        changer.join(0.5 if point.call in ("flock", "openat") else 0.2)
+        result = command.finish()
+        changer.join(TIMEOUT)
+        explain = f"{change} after {point}: {result}"
+        assert result.status in (0, 66) and "Traceback" not in result.stderr, explain
+        if arguments[0] == "consume":
+            assert result.status == 66 or result.stdout == "before\n" or not result.stdout, explain
+        elif change == "deleted and made again":
+            # Stored in the new topic, or before the deletion in the old one, or not at all.
+            log = read_log(directory, "t")
+            assert log == [] or (result.status == 0 and log == [(None, b"x")]), explain
+
+
+@needs_strace
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("arguments", [["consume", "t"], ["produce", "t", "x", "--no-create"]], ids=["consume", "produce"])
+def test_a_change_at_any_moment_of_opening_a_topic_is_no_damage(directory, arguments, change):
+    must(directory, "produce", "t", "before")
+    _change_at_each_call(directory, arguments, change, ["openat"])
+
+
+@needs_strace
+@pytest.mark.slow
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("arguments", [["consume", "t"], ["produce", "t", "x", "--no-create"]], ids=["consume", "produce"])
+def test_nor_at_any_other_call(directory, arguments, change):
+    must(directory, "produce", "t", "before")
+    _change_at_each_call(directory, arguments, change, [*CALLS, "newfstatat", "pread64"])
