@@ -85,8 +85,13 @@ class FetchedBatch:
         return data
 
     def _corrupt(self, error: CodecError) -> CorruptBatchError:
+        batch = self.batch
         return CorruptBatchError(
-            path=self.path, position=self.batch.position, offset=self.batch.base_offset, found=str(error)
+            path=self.path,
+            position=batch.position,
+            offset=batch.base_offset,
+            found=str(error),
+            readable_from=batch.next_offset,
         )
 
 

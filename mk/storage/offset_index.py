@@ -47,6 +47,14 @@ def last_entry(fd: int) -> tuple[int, int, int] | None:
     return _last_entry(fd, lambda entry: True)
 
 
+def first_behind(fd: int, position: int) -> tuple[int, int]:
+    """Return (relative offset, position) of the first entry behind `position`; (0, 0) if there is none."""
+    number = whole_entries_up_to(fd, position) // ENTRY.size
+    if (number + 1) * ENTRY.size > files.size(fd):
+        return 0, 0
+    return _entry(fd, number)[:2]
+
+
 def whole_entries_up_to(fd: int, position: int) -> int:
     """Return the size in bytes of the part of the index that speaks of batches up to `position`."""
     size = files.size(fd)
