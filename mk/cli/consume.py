@@ -7,8 +7,11 @@ from mk.cluster import connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from mk.cli.options import Options
     from mk.consumer.consumer import FetchedBatch
+    from mk.records.record import ConsumerRecord
 
 _STDOUT = 1
 _SPLICE_BYTES = 32 << 10
@@ -69,14 +72,14 @@ class _Output:
         is_terminal = os.isatty(_STDOUT)
         is_pipe = os.fstat(_STDOUT).st_mode & _S_IFMT == _S_IFIFO
         self._delimiter = b"\0" if options.null else b"\n"
-        self._escape = None
+        self._escape: Callable[[bytes], bytes] | None = None
         if is_terminal and not options.raw:
             from mk.formats.terminal import escape
 
             self._escape = escape
         self._takes_lines = options.format == "value" and not options.null and self._escape is None
         self._format = options.format
-        self._writer = None
+        self._writer: Callable[[Iterable[ConsumerRecord]], bytes] | None = None
         self._may_splice = is_pipe and hasattr(os, "splice")
         self._pipe_is_narrow = is_pipe
 

@@ -46,8 +46,8 @@ def list_topics(options: Options) -> int:
         print_json(rows)
     else:
         _print_rows(rows, options)
-    for error in damage[1:]:
-        note(f"mk: {error.what}")
+    for other in damage[1:]:
+        note(f"mk: {other.what}")
     if damage:
         raise damage[0]
     return 0

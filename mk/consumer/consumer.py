@@ -5,6 +5,7 @@ from __future__ import annotations
 from mk.errors import CorruptBatchError
 from mk.records.codecs import CodecError
 from mk.records.record_batch import HEADER_SIZE
+from mk.storage import files
 from mk.storage.host import allow_open_files
 from mk.storage.partition_reader import PartitionReader
 
@@ -32,7 +33,13 @@ class FetchedBatch:
     __slots__ = ("batch", "first_offset", "next_offset", "partition", "path", "segment_fd", "topic")
 
     def __init__(
-        self, topic: str, partition: int, batch: RecordBatch, first_offset: int, next_offset: int, reader: PartitionReader
+        self,
+        topic: str,
+        partition: int,
+        batch: RecordBatch,
+        first_offset: int,
+        next_offset: int,
+        reader: PartitionReader,
     ) -> None:
         self.topic = topic
         self.partition = partition
@@ -126,7 +133,8 @@ class Consumer:
             allow_open_files(_FILES_A_PARTITION * sum(topic.partitions for topic in topics))
         for topic in topics:
             for partition in range(topic.partitions) if partitions is None else partitions:
-                reader = PartitionReader(topic, partition)
+                with files.about(f"{topic.path}/{partition}"):
+                    reader = PartitionReader(topic, partition)
                 self._readers.append((topic, reader))
                 self._ends[reader] = reader.high_watermark
                 if offset is not None:
@@ -159,7 +167,8 @@ class Consumer:
                 if not self._follow and reader.next_offset >= end:
                     continue
                 wanted = reader.next_offset
-                fetched = reader.fetch()
+                with files.about(f"{topic.path}/{reader.partition}"):
+                    fetched = reader.fetch()
                 if reader.skipped:
                     wanted = reader.skipped[-1][1] + 1
                     self._report(topic, reader, reader.skipped)

@@ -9,6 +9,7 @@ from mk.errors import MkError, RecordTooLargeError
 from mk.producer.record_accumulator import RecordAccumulator
 from mk.records.codecs import CODEC_NAMES
 from mk.records.record import Record
+from mk.storage import files
 from mk.storage.host import allow_open_files
 from mk.storage.partition_log import DISK, PAGE_CACHE, AppendResult, PartitionLog
 
@@ -145,7 +146,8 @@ class Producer:
             if not batches:
                 continue
             try:
-                result = self._log(partition).append(batches, self._durability)
+                with files.about(f"{self._topic.path}/{partition}"):
+                    result = self._log(partition).append(batches, self._durability)
             except MkError as error:
                 appended = error.facts.pop("records_appended", 0)
                 self.records_stored += appended if isinstance(appended, int) else 0
@@ -160,8 +162,9 @@ class Producer:
         """Let go of the partitions. What was not flushed is dropped."""
         self._accumulators = {}
         logs, self._logs = self._logs, {}
-        for log in logs.values():
-            log.close()
+        with files.about(self._topic.path):
+            for log in logs.values():
+                log.close()
 
     def _partition(self, key: bytes | None) -> int:
         if self._fixed_partition is not None:
@@ -198,4 +201,3 @@ class Producer:
     def _flush_if_full(self) -> None:
         if sum(accumulator.size_bytes for accumulator in self._accumulators.values()) >= BUFFER_BYTES:
             self.flush()
-

@@ -29,6 +29,25 @@ MAX_BUFFERS = 1000
 """Buffers that one append may have; the kernel's IOV_MAX is 1024."""
 
 
+class about:
+    """Give an OSError that leaves this block without the name of a file the path it is about.
+
+    What is done through a descriptor fails without a name, and would be taken for standard input or output.
+    """
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error.filename, (str, bytes)):
+            error.filename = self._path
+
+
 def open_directory(name: str, *, dir_fd: int | None = None) -> int:
     """Open a directory to hold on to: later opens relative to it cannot be redirected by renames above it."""
     try:

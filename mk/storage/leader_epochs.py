@@ -51,6 +51,20 @@ class LeaderEpochs:
         kept = [entry for entry in self.entries if entry.first_offset < first_offset]
         return LeaderEpochs([*kept, EpochEntry(epoch, first_offset, self.latest.leader_id)])
 
+    def proved(self, durable_offset: int, begun: list[tuple[int, int]], end_offset: int) -> LeaderEpochs:
+        """Return these epochs as the batches have them, given where epochs began between `durable_offset` and the end.
+
+        A recovery that was cut short may have written an epoch that got no batch, for an offset at which a batch of an
+        older one turns out to be whole after all.
+        """
+        leaders = {entry.epoch: entry.leader_id for entry in self.entries}
+        latest = self.latest
+        kept = [entry for entry in self.entries if entry.first_offset < durable_offset]
+        kept += [EpochEntry(epoch, offset, leaders.get(epoch, latest.leader_id)) for epoch, offset in begun]
+        if not kept or kept[-1].epoch < latest.epoch:
+            kept.append(EpochEntry(latest.epoch, end_offset, latest.leader_id))
+        return LeaderEpochs(kept)
+
     def encode(self) -> bytes:
         return b"".join(entry.encode() for entry in self.entries)
 

@@ -9,7 +9,6 @@ import os
 
 from mk.errors import (
     CannotCreateError,
-    CorruptStateError,
     NetworkFileSystemError,
     NoSuchDirectoryError,
     PermissionDeniedError,
@@ -211,11 +210,13 @@ class LogDirectory:
             files.close(fd)
 
     def _remove(self, name: str, topic_id: str) -> None:
-        files.remove_tree(name, dir_fd=self.topics_fd)
+        # The locks first: killed in between, it is by the topic's name that the next sweep finds what is left. Nobody
+        # needs them any more, since no writer finds the topic at its own name.
         try:
             files.remove_tree(topic_id, dir_fd=self.locks_fd)
         except FileNotFoundError:
             pass
+        files.remove_tree(name, dir_fd=self.topics_fd)
         files.fsync(self.topics_fd)
 
     def _sweep(self) -> None:

@@ -49,51 +49,54 @@ def recover(
     if state is None:
         state = _rebuild_state(partition, epochs)
     same_boot = state.boot_id == boot_id()
-    # Before anything else is touched: if we are killed between `epochs` and `state`, the next writer would find this
-    # boot, a clean end and the old epoch, and append with an epoch that a later validation rejects as too old.
-    state = state.copy()
-    state.syncing = 1
-    write_state(partition.state_fd, state)
+    if same_boot and not state.syncing:
+        # From here on this is unfinished business. A kill after the cut would otherwise leave a file of just the size
+        # that `state` says, and the next writer would use the cut offsets again under the old epoch.
+        state = state.copy()
+        state.syncing = 1
+        write_state(partition.state_fd, state)
     try:
         fd = partition.open_segment_for_append(state.segment)
     except FileNotFoundError:
         raise missing_segment(partition, state.segment) from None
-    _remove_leftovers(partition, state.segment)
     try:
         size = files.size(fd)
         if size < state.durable.position:
             raise _newer_than_data(partition, state, size)
-        try:
-            files.fdatasync(fd)
-        except OSError:
-            return give_up_segment(partition, state, epochs)
-        if size > state.durable.position and not _uncached(fd, size):
+        confirmed = _sync(fd)
+        if same_boot and size > state.durable.position and not (confirmed and _uncached(fd, size)):
             # What is in memory cannot be compared with what is on disk: no better than a failed sync.
             return give_up_segment(partition, state, epochs)
-        end, fault, _ = validate(fd, state.durable, size, _epoch_at(epochs, state.durable.offset))
+        # Under another boot nothing is in memory but what was read from the disk: what is valid is safe, even if the
+        # disk takes nothing more, and `state` may lag far behind what was acknowledged.
+        end, fault, begun = validate(fd, state.durable, size, _epoch_at(epochs, state.durable.offset))
         _refuse_loss(partition, state, epochs, fd, end, fault, size)
+        _remove_leftovers(partition, state.segment)
         had_batch = _holds_header(fd, end.position, size)
         new = state.copy()
         new.boot_id = boot_id()
-        new.syncing = 0
         new.written = new.durable = end
         new.high_watermark = end.offset
         kept = not had_batch or _keep_evidence(partition, fd, end, size, epochs)
-        if (had_batch or not same_boot) and _leads(partition, epochs):
-            epochs = epochs.raised(end.offset, epochs.latest.epoch + 1)
-            write_epochs(partition.fd, epochs)
+        proved = epochs.proved(state.durable.offset, begun, end.offset)
+        if (had_batch or not same_boot or end.offset < state.written.offset) and _leads(partition, epochs):
+            # Offsets that somebody may have seen are given anew.
+            proved = proved.raised(end.offset, epochs.latest.epoch + 1)
+        epochs = _replace_epochs(partition, epochs, proved)
         new.leader_epoch = epochs.latest.epoch
-        if not kept:
-            # No room for the evidence: leave it where it is, behind the end of a segment that is sealed here.
+        if not kept or not confirmed:
+            # No room for the evidence, or no confirmation by the disk: leave everything where it is, behind the end of a
+            # segment that is sealed here.
+            _cut_index(partition, state.segment, end.position)
             return begin_segment(partition, new, end), epochs
         if size > end.position:
             files.truncate(fd, end.position)
             files.fdatasync(fd)
-            _cut_index(partition, state.segment, end.position)
+        # Also if nothing was cut: the index may have survived the power where the batches it points to did not.
+        _cut_index(partition, state.segment, end.position)
     finally:
         files.close(fd)
-    write_state(partition.state_fd, new)
-    files.fdatasync(partition.state_fd)
+    _publish(partition, new)
     return new, epochs
 
 
@@ -102,6 +105,7 @@ def give_up_segment(
 ) -> tuple[PartitionState, LeaderEpochs]:
     """Go on in a new segment at the durable end, since the disk did not confirm what lies above it.
 
+    Only in the boot in which `state` was written: then its durable end is exact.
     The file is never synced or appended to again: a second fdatasync would report success for bytes that the kernel has
     dropped, and writing them again does not put them on disk either (ext4). If even a new segment cannot be had, FAILED
     stops all writers; reading goes on.
@@ -111,21 +115,22 @@ def give_up_segment(
         fd = partition.open_segment_for_append(state.segment)
         try:
             size = files.size(fd)
+            _refuse_loss(partition, state, epochs, fd, end, "the disk did not confirm what stands there", size)
             had_batch = _holds_header(fd, end.position, size)
             # Without anything durable in it the whole file goes to quarantine/, see begin_segment.
             if end.position > 0 and (not had_batch or _keep_evidence(partition, fd, end, size, epochs)):
                 _cut_unsynced(fd, end.position)
-                _cut_index(partition, state.segment, end.position)
         finally:
             files.close(fd)
+        _cut_index(partition, state.segment, end.position)
         new = state.copy()
         new.boot_id = boot_id()
-        new.syncing = 0
-        if had_batch and _leads(partition, epochs):
-            epochs = epochs.raised(end.offset, epochs.latest.epoch + 1)
-            write_epochs(partition.fd, epochs)
+        if (had_batch or end.offset < state.written.offset) and _leads(partition, epochs):
+            epochs = _replace_epochs(partition, epochs, epochs.raised(end.offset, epochs.latest.epoch + 1))
         new.leader_epoch = epochs.latest.epoch
         return begin_segment(partition, new, end), epochs
+    except CorruptBatchError:
+        raise
     except (OSError, MkError) as error:
         _mark_failed(partition, error)
         raise PartitionFailedError(
@@ -151,10 +156,9 @@ def begin_segment(partition: PartitionFiles, state: PartitionState, end: LogEnd)
     new.segment = end.offset
     new.written = new.durable = LogEnd(0, end.offset, end.chain, -1)
     new.high_watermark = end.offset
-    write_state(partition.state_fd, new)
-    # Otherwise a power cut could bring back a `state` that ends in the old segment, and what is acknowledged in the
+    # On disk, or a power cut could bring back a `state` that ends in the old segment, and what is acknowledged in the
     # new one would be a leftover.
-    files.fdatasync(partition.state_fd)
+    _publish(partition, new)
     return new
 
 
@@ -165,6 +169,34 @@ def missing_segment(partition: PartitionFiles, base_offset: int) -> CorruptState
     )
 
 
+def _publish(partition: PartitionFiles, state: PartitionState) -> None:
+    """Put `state` on disk, and only then have appends rely on it.
+
+    In two steps: if the sync is refused, the slot stands there all the same, and the next writer, seeing no mark in it,
+    would acknowledge records in a segment that the `state` on disk does not name.
+    """
+    state.syncing = 1
+    write_state(partition.state_fd, state)
+    files.fdatasync(partition.state_fd)
+    state.syncing = 0
+    write_state(partition.state_fd, state)
+
+
+def _replace_epochs(partition: PartitionFiles, old: LeaderEpochs, new: LeaderEpochs) -> LeaderEpochs:
+    """Put the new epochs on disk if they differ, and return them."""
+    if new.encode() != old.encode():
+        write_epochs(partition.fd, new)
+    return new
+
+
+def _sync(fd: int) -> bool:
+    try:
+        files.fdatasync(fd)
+    except OSError:
+        return False
+    return True
+
+
 def _rebuild_state(partition: PartitionFiles, epochs: LeaderEpochs) -> PartitionState:
     """Find out from the segments alone where the log ends, when neither slot of `state` can be read.
 
@@ -173,7 +205,9 @@ def _rebuild_state(partition: PartitionFiles, epochs: LeaderEpochs) -> Partition
     """
     segments = list_segments(partition.fd)
     if not segments:
-        raise CorruptStateError(path=f"{partition.path}/state", found="both its slots are damaged, and no segment is left")
+        raise CorruptStateError(
+            path=f"{partition.path}/state", found="both its slots are damaged, and no segment is left"
+        )
     state = PartitionState(partition.topic.topic_id, "unknown")
     # Above any number of updates that the lost slots can have seen: a reader ignores what is older than it has seen.
     state.sequence = now_ms()
@@ -191,12 +225,17 @@ def _rebuild_state(partition: PartitionFiles, epochs: LeaderEpochs) -> Partition
                 break
             if end.offset < following:
                 raise CorruptBatchError(
-                    path=partition.segment_path(base), position=end.position, offset=end.offset, found=fault or "it ends there"
+                    path=partition.segment_path(base),
+                    position=end.position,
+                    offset=end.offset,
+                    found=fault or "it ends there",
                 )
         finally:
             files.close(fd)
     if end.chain == UNKNOWN_CHAIN:
-        raise CorruptStateError(path=f"{partition.path}/state", found="both its slots are damaged, and no batch is left")
+        raise CorruptStateError(
+            path=f"{partition.path}/state", found="both its slots are damaged, and no batch is left"
+        )
     return state
 
 
@@ -359,8 +398,8 @@ def _unlink_if_there(partition: PartitionFiles, name: str) -> None:
 
 
 def _epoch_at(epochs: LeaderEpochs, offset: int) -> int:
-    """Return the epoch of the batch that ends at `offset`: the next one may not be older."""
-    return max((entry.epoch for entry in epochs.entries if entry.first_offset < offset), default=0)
+    """Return the epoch of the batch that ends at `offset`, -1 if there is none: the next one may not be older."""
+    return max((entry.epoch for entry in epochs.entries if entry.first_offset < offset), default=-1)
 
 
 def _leads(partition: PartitionFiles, epochs: LeaderEpochs) -> bool:

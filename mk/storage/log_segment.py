@@ -45,7 +45,9 @@ def open_segment(base_offset: int, *, partition_fd: int) -> int:
     return files.open_file(segment_name(base_offset), os.O_RDONLY, dir_fd=partition_fd)
 
 
-def validate(fd: int, start: LogEnd, stop_position: int, leader_epoch: int = 0) -> tuple[LogEnd, str, list[tuple[int, int]]]:
+def validate(
+    fd: int, start: LogEnd, stop_position: int, leader_epoch: int = 0
+) -> tuple[LogEnd, str, list[tuple[int, int]]]:
     """Follow the batches from `start` as far as each one proves itself, at most up to byte `stop_position`.
 
     A batch is proved by its header's checksum, its base offset, an epoch that does not fall, its chain and its

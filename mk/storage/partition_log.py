@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, SIGTSTP, pthread_sigmask
+from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, SIGTSTP, pthread_sigmask  # type: ignore[import-not-found]
 
 from mk.errors import (
     DiskFullError,
@@ -66,7 +66,17 @@ class PartitionLog:
     Everything remembered between calls is a guess until it is compared with `state` under the lock.
     """
 
-    __slots__ = ("_epochs", "_files", "_lock_fd", "_lock_wait_ms", "_segment", "_segment_fd", "_segment_inode", "_state_synced_at", "_state_unsynced")
+    __slots__ = (
+        "_epochs",
+        "_files",
+        "_lock_fd",
+        "_lock_wait_ms",
+        "_segment",
+        "_segment_fd",
+        "_segment_inode",
+        "_state_synced_at",
+        "_state_unsynced",
+    )
 
     def __init__(self, topic: Topic, partition: int, *, lock_wait_ms: int = 10_000) -> None:
         try:
@@ -170,7 +180,7 @@ class PartitionLog:
                 acquire(self._lock_fd, what=what, wait_ms=0)
             except LockTimeoutError:
                 # Waiting may take seconds: let ^C through meanwhile.
-                pthread_sigmask(SIG_SETMASK, outer_mask)  # type: ignore[arg-type]
+                pthread_sigmask(SIG_SETMASK, outer_mask)
                 try:
                     acquire(self._lock_fd, what=what, wait_ms=self._lock_wait_ms)
                 finally:
@@ -195,18 +205,24 @@ class PartitionLog:
                 topic=files_.topic.name, partition=files_.partition, path=f"{files_.path}/{FAILED_FILE}"
             )
         state = files_.read_state()
-        is_ready = state is not None and state.boot_id == boot_id() and not state.syncing
-        if state is None or not is_ready or state.leader_epoch != self._epochs.latest.epoch:
+        if state is None or state.leader_epoch != self._epochs.latest.epoch:
             self._epochs = read_epochs(files_.fd, files_.path)
         if self._epochs.latest.leader_id != files_.topic.directory.directory_id:
             raise NotLeaderError(
                 topic=files_.topic.name, partition=files_.partition, leader=self._epochs.latest.leader_id
             )
-        if state is not None and is_ready and self._open_segment(state.segment) == state.written.position:
+        if (
+            state is not None
+            and state.boot_id == boot_id()
+            and not state.syncing
+            and self._open_segment(state.segment) == state.written.position
+        ):
             return state
         from mk.storage.log_recovery import recover
 
         self._close_segment()
+        # Whatever `state` says: a recovery that was killed may have raised the epoch and not come to publish it.
+        self._epochs = read_epochs(files_.fd, files_.path)
         state, self._epochs = recover(files_, state, self._epochs)
         self._open_segment(state.segment)
         return state

@@ -20,6 +20,7 @@ from mk.storage.partition_files import STATE_FILE, PartitionFiles
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mk.records.record_batch import RecordBatch
+    from mk.storage.leader_epochs import EpochEntry
     from mk.storage.partition_state import PartitionState
     from mk.storage.topic import Topic
 
@@ -91,10 +92,9 @@ class PartitionReader:
             if state.segment != self.active_segment:
                 self.active_segment = state.segment
                 self._find_segment_end()
-            if high_watermark > self.high_watermark:
-                self.high_watermark = high_watermark
-            elif high_watermark < self.high_watermark and state.leader_epoch > self._leader_epoch:
-                self._accept_truncation(high_watermark)
+            if state.leader_epoch > self._leader_epoch and self._sequence >= 0:
+                self._accept_truncation()
+            self.high_watermark = max(self.high_watermark, high_watermark)
             self._leader_epoch = state.leader_epoch
             self._sequence = state.sequence
         return self.next_offset < self.high_watermark
@@ -222,18 +222,35 @@ class PartitionReader:
             state = again
         return state.high_watermark
 
-    def _accept_truncation(self, high_watermark: int) -> None:
-        had = self.next_offset
-        self.high_watermark = high_watermark
+    def _accept_truncation(self) -> None:
+        """Take note of where newer epochs began: from there on, offsets that were given before may have been given anew.
+
+        The high watermark alone does not tell: by the time we look, the log may have grown beyond what we had read.
+        """
+        newer = [entry.first_offset for entry in self._read_epochs() if entry.epoch > self._leader_epoch]
+        cut = min(newer, default=self.high_watermark)
+        if cut >= self.high_watermark:
+            return
+        self.high_watermark = cut
         self._close_segment()
-        if had > high_watermark:
+        had = self.next_offset
+        if had > cut:
             raise DataError(
-                f"partition {self.partition} of {self._files.topic.name} was cut back to offset {high_watermark}",
+                f"partition {self.partition} of {self._files.topic.name} was cut back to offset {cut}",
                 why=f"the disk lost records that were acknowledged without a sync; up to {had - 1} had been read",
-                fix=f"read on with -o {high_watermark}; produce with --acks 1 what must not be lost",
-                offset=high_watermark,
+                fix=f"read on with -o {cut}; produce with --acks 1 what must not be lost",
+                offset=cut,
                 next_offset=had,
             )
+
+    def _read_epochs(self) -> list[EpochEntry]:
+        from mk.storage.leader_epochs import read_epochs
+
+        try:
+            return read_epochs(self._files.fd, self._files.path).entries
+        except FileNotFoundError:
+            self.check_topic()
+            raise
 
     # Where the segments are.
 

@@ -25,6 +25,11 @@ class Topic:
     topic_id: 32 hex digits, never used twice. overrides: the settings that differ from the defaults.
     """
 
+    topic_id: str
+    partitions: int
+    partitioner: str
+    overrides: dict[str, int | str]
+
     __slots__ = ("_json_fd", "directory", "fd", "name", "overrides", "partitioner", "partitions", "topic_id")
 
     def __init__(self, directory: LogDirectory, name: str) -> None:
@@ -71,7 +76,7 @@ class Topic:
             raise self._gone("it was deleted or renamed") from None
         if (opened.st_ino, opened.st_dev) == (there.st_ino, there.st_dev):
             return
-        topic_id = self.topic_id
+        topic_id: str = self.topic_id
         # By its path and not by self.fd: after a rename that descriptor leads to the renamed topic.
         topic_fd = files.open_directory(self.name, dir_fd=self.directory.topics_fd)
         try:
@@ -105,11 +110,11 @@ class Topic:
         self.partitions = partitions
         self.partitioner = partitioner
         # A setting of a newer mk is none of ours; one of ours has the type that was checked when it was set.
-        self.overrides: dict[str, int | str] = {
+        self.overrides = {
             name: value
             for name, value in fields.items()
             if name in TOPIC_CONFIG and type(value) is type(TOPIC_CONFIG[name].default)
-        }  # type: ignore[assignment]
+        }
 
 
 def encode_topic(name: str, topic_id: str, partitions: int, partitioner: str, overrides: dict[str, int | str]) -> bytes:

@@ -17,11 +17,7 @@ from backports import zstd
 from crc32c import crc32c
 
 _HEADER = struct.Struct(">4sIIIHHiqIIqqQQqqqI24sI")
-_NAMES = (
-    "magic payload_length payload_crc raw_length attributes reserved key_length base_offset record_count"
-    " last_offset_delta base_timestamp max_timestamp leader_epoch producer_id first_sequence last_sequence"
-    " durable_offset chain more_reserved header_crc"
-).split()
+_NAMES = ["magic", "payload_length", "payload_crc", "raw_length", "attributes", "reserved", "key_length", "base_offset", "record_count", "last_offset_delta", "base_timestamp", "max_timestamp", "leader_epoch", "producer_id", "first_sequence", "last_sequence", "durable_offset", "chain", "more_reserved", "header_crc"]
 assert _HEADER.size == 128
 
 

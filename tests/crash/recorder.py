@@ -10,7 +10,6 @@ import os
 from typing import TYPE_CHECKING
 
 from mk.storage import files, host
-
 from tests.crash.images import DiskModel, Operation
 
 if TYPE_CHECKING:
@@ -96,6 +95,24 @@ class RecordingDisk:
         self.kill_after = -1
         self.fault = None
         self._asked = 0
+
+    def settle(self) -> None:
+        """Let everything asked so far reach the disk, as before a reboot in good order."""
+        for number, node in list(self.model.nodes.items()):
+            if node.pending:
+                self._did(Operation("sync", number, text="settle"))
+
+    def damage(self, path: Path, position: int, data: bytes | None = None) -> None:
+        """Change what is on the disk behind everybody's back: other bytes, or one flipped bit."""
+        content = path.read_bytes()
+        position %= len(content)
+        changed = data if data is not None else bytes([content[position] ^ 1])
+        with open(path, "r+b") as file:
+            file.seek(position)
+            file.write(changed)
+        node = self._node_of[path.stat().st_ino]
+        self._did(Operation("write", node, position, changed, text="damage"))
+        self._did(Operation("sync", node, text="damage"))
 
     def replay(self, count: int) -> DiskModel:
         """Return the disk as it was after the first `count` operations."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from mk.storage.partition_log import DISK, PAGE_CACHE
 
+from mk.storage.partition_log import DISK, PAGE_CACHE
 from tests.crash.recorder import RecordingDisk
 from tests.crash.world import Sweep, World
 

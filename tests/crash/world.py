@@ -14,7 +14,6 @@ from mk.records.record_batch import EncodedBatch, encode_lines
 from mk.storage.log_directory import LogDirectory, create_directory
 from mk.storage.partition_log import DISK, PartitionLog
 from mk.storage.partition_reader import PartitionReader
-
 from tests.crash import oracle
 from tests.crash.images import digest, materialise
 from tests.crash.recorder import RecordingDisk, fast_disk, set_boot

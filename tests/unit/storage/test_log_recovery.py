@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
 import pytest
-from mk.errors import CorruptStateError
-from mk.storage.log_segment import segment_name
-from mk.storage.partition_log import DISK
 
+from mk.errors import CorruptBatchError, CorruptStateError, StorageError
+from mk.storage.log_segment import segment_name
+from mk.storage.partition_log import DISK, PAGE_CACHE
 from tests.crash import oracle
 from tests.crash.recorder import Killed
 from tests.crash.world import next_boot
@@ -32,6 +33,27 @@ def kill_append_at(world: World, kind: str, name: str, durability: int = DISK, *
     with pytest.raises(Killed):
         world.append(log, durability, **append)
     world.disk.revive()
+
+
+def refuse(world: World, kind: str, name: str, times: int = 1, error: int = errno.EIO) -> None:
+    """Have the disk refuse the next operations of this kind on files of this name."""
+    left = [times]
+
+    def fault(number: int, asked: str, asked_name: str) -> int:
+        if left[0] and asked == kind and name in asked_name:
+            left[0] -= 1
+            return error
+        return 0
+
+    world.disk.fault = fault
+
+
+def values(world: World) -> list[bytes]:
+    return [record.value or b"" for record in oracle.verify(world.partition).records]
+
+
+def promised_values(world: World, durability: int = DISK) -> list[bytes]:
+    return [value for records, acks in world.acked if acks >= durability for value in records.values()]
 
 
 def test_an_empty_segment_that_a_killed_roll_left_is_removed_by_the_next_append(world: World) -> None:
@@ -64,3 +86,147 @@ def test_temporary_files_of_killed_processes_are_removed(world: World) -> None:
     next_boot()
     world.append(world.open())
     assert not [name for name in os.listdir(world.partition) if name.startswith(".tmp")]
+
+
+def test_offsets_cut_by_a_recovery_that_was_killed_before_it_published_are_given_anew_under_a_new_epoch(
+    world: World,
+) -> None:
+    """After the cut the file is of just the size that `state` says: without a mark the next writer would go on as if
+    nothing had been, and two histories would share offset and epoch.
+    """
+    survivor = world.open()
+    world.append(survivor)
+    kill_append_at(world, "pwrite", "state")
+    path = world.partition / segment_name(0)
+    size = path.stat().st_size
+    world.disk.damage(path, -1)
+    cut = [False]
+
+    def fault(number: int, kind: str, name: str) -> int:
+        if cut[0]:
+            world.disk.kill_after = 0
+            raise Killed
+        cut[0] = kind == "truncate" and name.endswith(".log")
+        return 0
+
+    world.disk.fault = fault
+    with pytest.raises(Killed):
+        world.append(world.open())
+    world.disk.revive()
+    assert path.stat().st_size == size // 2
+    world.append(survivor)
+    stored = oracle.verify(world.partition)
+    assert [batch["leader_epoch"] for batch in stored.batches][0] == 0
+    assert stored.batches[1]["leader_epoch"] > 0
+    assert oracle.quarantined(world.path)
+
+
+def test_a_disk_that_refuses_to_sync_after_a_reboot_costs_nothing_that_was_acknowledged(world: World) -> None:
+    """`state` lags behind after a power cut, so that its durable end is no place to go on from in a new segment."""
+    before = (world.partition / "state").read_bytes()
+    log = world.open()
+    for _ in range(3):
+        world.append(log)
+    (world.partition / "state").write_bytes(before)
+    next_boot()
+    refuse(world, "sync", segment_name(0))
+    world.append(world.open())
+    assert values(world) == promised_values(world)
+    assert oracle.segment_bases(world.partition) == [0, 6]
+
+
+def test_a_reader_that_pins_a_page_after_a_reboot_costs_nothing_that_was_acknowledged(world: World) -> None:
+    before = (world.partition / "state").read_bytes()
+    log = world.open()
+    for _ in range(3):
+        world.append(log)
+    (world.partition / "state").write_bytes(before)
+    next_boot()
+    world.disk.pinned = True
+    world.append(world.open())
+    assert values(world) == promised_values(world)
+
+
+def test_a_state_that_the_disk_refused_at_a_roll_is_not_relied_on(world: World) -> None:
+    """What the next writer acknowledged in the new segment would be in a leftover after a power cut."""
+    log = world.open()
+    world.append(log, value=1500)
+    refuse(world, "sync", "state")
+    with pytest.raises(StorageError):
+        world.append(log, value=1500)
+    world.disk.fault = None
+    start = len(world.disk.operations)
+    world.append(log, value=1500)
+    on_disk = [operation.text for operation in world.disk.operations[start:]]
+    assert on_disk.index("sync state") < on_disk.index(f"append {segment_name(2)}")
+    assert values(world) == promised_values(world)
+
+
+def test_published_records_that_the_disk_lost_as_zeros_are_given_anew_under_a_new_epoch(world: World) -> None:
+    """No header is left of them to tell that a batch was cut: `state` tells."""
+    log = world.open()
+    world.append(log)
+    world.append(log, PAGE_CACHE, value=600)
+    refused = [False]
+
+    def fault(number: int, kind: str, name: str) -> int:
+        if refused[0]:
+            world.disk.kill_after = 0
+            raise Killed
+        refused[0] = kind == "sync" and name.endswith(".log")
+        return errno.EIO if refused[0] else 0
+
+    world.disk.fault = fault
+    with pytest.raises(Killed):
+        world.append(world.open(), value=300)
+    world.disk.revive()
+    world.append(log)
+    stored = oracle.verify(world.partition)
+    assert [batch["leader_epoch"] for batch in stored.batches] == [0, 1]
+    assert values(world) == promised_values(world)
+
+
+def test_hints_to_batches_that_the_power_took_are_dropped(world: World) -> None:
+    """The file may end just where its last durable batch does, while the index kept entries beyond."""
+    log = world.open()
+    world.append(log)
+    path = world.partition / "00000000000000000000.index"
+    path.write_bytes(oracle.struct.pack(">IIq", 200, 70_000, 5) + b"torn")
+    next_boot()
+    world.append(world.open())
+    assert path.read_bytes() == b""
+    oracle.verify(world.partition)
+
+
+def test_an_epoch_without_batches_is_dropped_when_an_older_one_goes_on_there(world: World) -> None:
+    """A segment was to be given up, the epoch was raised, the power went, and the batch turned out whole after all."""
+    log = world.open()
+    world.append(log)
+    kill_append_at(world, "pwrite", "state")
+    leader = oracle.read_epochs_file((world.partition / "epochs").read_bytes())[0][2]
+    from mk.storage import files
+    from mk.storage.leader_epochs import EpochEntry, LeaderEpochs, read_epochs, write_epochs
+
+    fd = files.open_directory(str(world.partition))
+    write_epochs(fd, LeaderEpochs([*read_epochs(fd, "").entries, EpochEntry(1, 2, leader)]))
+    files.close(fd)
+    next_boot()
+    world.append(world.open())
+    assert oracle.verify(world.partition).epochs == [(0, 0, leader), (2, 4, leader)]
+
+
+def test_damage_below_a_durable_offset_found_behind_it_is_refused_and_nothing_is_changed(world: World) -> None:
+    before = (world.partition / "state").read_bytes()
+    log = world.open()
+    for _ in range(3):
+        world.append(log)
+    (world.partition / "state").write_bytes(before)
+    path = world.partition / segment_name(0)
+    world.disk.damage(path, 150)
+    data = path.read_bytes()
+    next_boot()
+    with pytest.raises(CorruptBatchError) as caught:
+        world.append(world.open())
+    assert (caught.value.facts["offset"], caught.value.facts["position"]) == (0, 0)
+    assert path.read_bytes() == data
+    assert not oracle.quarantined(world.path)
