@@ -28,7 +28,7 @@ class DirectoryCluster:
             except NoSuchDirectoryError:
                 if not create:
                     raise
-                create_directory(path)
+                create_directory(path, allow_network_fs=allow_network_fs)
                 self._directory = LogDirectory(path, allow_network_fs=allow_network_fs)
 
     def __enter__(self) -> DirectoryCluster:
