@@ -44,7 +44,8 @@ def lookup_time(fd: int, timestamp_ms: int) -> tuple[int, int]:
 
 def last_entry(fd: int) -> tuple[int, int, int] | None:
     """Return (relative offset, position, max timestamp) of the last whole entry."""
-    return _last_entry(fd, lambda entry: True)
+    count = files.size(fd) // ENTRY.size
+    return _entry(fd, count - 1) if count else None
 
 
 def first_behind(fd: int, position: int) -> tuple[int, int]:
