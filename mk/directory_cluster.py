@@ -28,7 +28,7 @@ class DirectoryCluster:
             except NoSuchDirectoryError:
                 if not create:
                     raise
-                create_directory(path)
+                create_directory(path, allow_network_fs=allow_network_fs)
                 self._directory = LogDirectory(path, allow_network_fs=allow_network_fs)
 
     def __enter__(self) -> DirectoryCluster:
@@ -56,13 +56,14 @@ class DirectoryCluster:
         config: dict[str, int | str] | None = None,
         wait_ms: int = 10_000,
     ) -> None:
-        from mk.config import PARTITIONERS
+        from mk.config import PARTITIONERS, parse_topic_config
 
         if partitioner not in PARTITIONERS:
             raise UsageError(f"there is no partitioner {partitioner!a}", fix="it is one of " + ", ".join(PARTITIONERS))
+        overrides = parse_topic_config({key: str(value) for key, value in (config or {}).items()})
         with files.about(self.location):
             self._directory.create_topic(
-                name, partitions=partitions, partitioner=partitioner, overrides=config or {}, wait_ms=wait_ms
+                name, partitions=partitions, partitioner=partitioner, overrides=overrides, wait_ms=wait_ms
             )
 
     def delete_topic(self, name: str, *, wait_ms: int = 10_000) -> None:
@@ -122,14 +123,19 @@ class DirectoryCluster:
     ) -> Producer:
         from mk.producer.producer import Producer
 
-        return Producer(
-            self._open(topic),
-            acks=acks,
-            partition=partition,
-            compression=compression,
-            lock_wait_ms=lock_wait_ms,
-            on_append=on_append,
-        )
+        opened = self._open(topic)
+        try:
+            return Producer(
+                opened,
+                acks=acks,
+                partition=partition,
+                compression=compression,
+                lock_wait_ms=lock_wait_ms,
+                on_append=on_append,
+            )
+        except BaseException:
+            opened.close()
+            raise
 
     def consumer(
         self,
@@ -143,7 +149,14 @@ class DirectoryCluster:
     ) -> Consumer:
         from mk.consumer.consumer import Consumer
 
-        opened: list[Topic] = [self._open(name) for name in topics]
+        opened: list[Topic] = []
+        try:
+            for name in topics:
+                opened.append(self._open(name))
+        except BaseException:
+            for topic in opened:
+                topic.close()
+            raise
         return Consumer(
             opened, partitions=partitions, offset=offset, follow=follow, output_fd=output_fd, on_skip=on_skip
         )

@@ -60,18 +60,22 @@ class DataError(MkError):
 
 
 class CorruptBatchError(DataError):
-    """Bytes below the high watermark, or below the durable end, are not the batch that was stored there."""
+    """Bytes below the high watermark, or below the durable end, are not the batch that was stored there.
 
-    def __init__(self, *, path: str, position: int, offset: int, found: str) -> None:
+    readable_from: the first offset behind the damage from which reading can go on; -1 if none is known.
+    """
+
+    def __init__(self, *, path: str, position: int, offset: int, found: str, readable_from: int = -1) -> None:
         super().__init__(
             f"{path} is damaged at byte {position}, offset {offset}",
             why=found,
-            fix="nothing was changed; other partitions are unaffected; restore the file from a copy,"
-            f" or read on behind the damage with `mk consume -o N`, N > {offset}",
+            fix="nothing was changed; other partitions are unaffected; restore the file from a copy"
+            + (f", or read on behind the damage with `-o {readable_from}`" if readable_from >= 0 else ""),
             path=path,
             position=position,
             offset=offset,
             found=found,
+            readable_from=readable_from,
         )
 
 

@@ -68,9 +68,8 @@ class LogDirectory:
         Only writers ask for it, and only for them does it matter whether locks reach everybody: a reader takes none.
         """
         if self._locks_fd < 0:
-            file_system = "" if self._allow_network_fs else file_system_of(self.fd)
-            if is_network_file_system(file_system):
-                raise NetworkFileSystemError(path=self.path, file_system=file_system)
+            if not self._allow_network_fs:
+                _refuse_network_file_system(self.fd, self.path)
             try:
                 self._locks_fd = files.open_directory("locks", dir_fd=self.fd)
             except PermissionError:
@@ -229,7 +228,13 @@ class LogDirectory:
                     self._remove(name, name[len(prefix) :])
 
 
-def create_directory(path: str) -> None:
+def _refuse_network_file_system(fd: int, path: str) -> None:
+    file_system = file_system_of(fd)
+    if is_network_file_system(file_system):
+        raise NetworkFileSystemError(path=path, file_system=file_system)
+
+
+def create_directory(path: str, *, allow_network_fs: bool = False) -> None:
     """Make `path` a log directory, on disk when it returns; an existing one is left as it is.
 
     Raises CannotCreateError for a directory that holds other things: a mistyped path must not fill with segments.
@@ -237,6 +242,15 @@ def create_directory(path: str) -> None:
     import socket
     import time
 
+    if not allow_network_fs:
+        existing = os.path.abspath(path)
+        while not os.path.isdir(existing) and existing != os.path.dirname(existing):
+            existing = os.path.dirname(existing)
+        fd = os.open(existing, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _refuse_network_file_system(fd, path)
+        finally:
+            os.close(fd)
     try:
         if not os.path.exists(os.path.join(path, FILE_NAME)):
             _make_directories(os.path.abspath(path))

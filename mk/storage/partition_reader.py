@@ -139,11 +139,13 @@ class PartitionReader:
                 return []
             if attempt:
                 time.sleep(0.01 * attempt)
+        base = self._floor(self.next_offset)
         raise CorruptBatchError(
-            path=self._files.segment_path(self._floor(self.next_offset)),
+            path=self._files.segment_path(base),
             position=position,
             offset=self.next_offset,
             found=fault,
+            readable_from=self._readable_from(base, position, self.next_offset),
         )
 
     def offset_for_time(self, timestamp_ms: int) -> int:
@@ -320,6 +322,33 @@ class PartitionReader:
         self.next_offset = min(expected, offset)
         return position
 
+    def _readable_from(self, base: int, position: int, offset: int) -> int:
+        """Return the first offset behind damage at `position` where a batch can be found again; -1 if there is none.
+
+        By what writers noted of their batches and not by looking for headers, since a value may hold what looks like one.
+        """
+        try:
+            fd = open_segment(base, partition_fd=self._files.fd)
+        except FileNotFoundError:
+            return -1
+        try:
+            batch = parse_header(files.pread(fd, HEADER_SIZE, position))
+            if batch is not None and batch.base_offset == offset:
+                return batch.next_offset  # Only its payload is damaged.
+            index_fd = self._open_index(base)
+            if index_fd >= 0:
+                try:
+                    relative, entry_position = offset_index.first_behind(index_fd, position)
+                finally:
+                    files.close(index_fd)
+                batch = parse_header(files.pread(fd, HEADER_SIZE, entry_position))
+                if batch is not None and batch.base_offset == base + relative > offset:
+                    return batch.base_offset
+        finally:
+            files.close(fd)
+        following = (other for other in list_segments(self._files.fd) if base < other <= self.active_segment)
+        return min(following, default=-1)
+
     # What stands there.
 
     def _read_batches(self) -> tuple[list[RecordBatch], str]:
@@ -414,4 +443,6 @@ class PartitionReader:
                 return batch.next_offset
             except CodecError as error:
                 fault = str(error)
-        raise CorruptBatchError(path=path, position=position, offset=batch.base_offset, found=fault)
+        raise CorruptBatchError(
+            path=path, position=position, offset=batch.base_offset, found=fault, readable_from=batch.next_offset
+        )

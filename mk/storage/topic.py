@@ -47,8 +47,10 @@ class Topic:
         self._load()
 
     def close(self) -> None:
-        files.close(self._json_fd)
-        files.close(self.fd)
+        for fd in (self._json_fd, self.fd):
+            if fd >= 0:
+                files.close(fd)
+        self._json_fd = self.fd = -1
 
     @property
     def path(self) -> str:
