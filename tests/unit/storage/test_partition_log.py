@@ -7,11 +7,11 @@ import itertools
 from typing import TYPE_CHECKING
 
 import pytest
+
 from mk.errors import DiskFullError, MkError, NoSuchTopicError, PartitionFailedError, StorageError, SyncFailedError
 from mk.records.record_batch import encode_lines
 from mk.storage.log_directory import LogDirectory
 from mk.storage.partition_log import DISK, PAGE_CACHE
-
 from tests.crash import oracle
 from tests.crash.world import TOPIC, drain, make_batch
 

@@ -6,9 +6,9 @@ import errno
 from typing import TYPE_CHECKING
 
 import pytest
+
 from mk.errors import CorruptBatchError, DataError, OffsetOutOfRangeError, SyncFailedError
 from mk.storage.partition_log import DISK, PAGE_CACHE, PartitionLog
-
 from tests.crash.recorder import Killed
 from tests.crash.world import drain, next_boot
 
