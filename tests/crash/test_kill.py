@@ -140,7 +140,7 @@ CASES: list[tuple[Callable[[World, PartitionLog], None], Callable[[World, Partit
 def test_killed_at_any_operation_the_next_append_works_and_nothing_is_lost(
     tmp_path: Path, before: Callable[[World, PartitionLog], None], action: Callable[[World, PartitionLog], None]
 ) -> None:
-    sweep = Sweep(tmp_path, seed=2, per_cut=4)
+    sweep = Sweep(tmp_path, seed=2, per_cut=3)
     for kill_after in itertools.count():
         base = tmp_path / f"killed-{kill_after}"
         base.mkdir()
