@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-PER_CUT = 10
+PER_CUT = 8
 
 
 def single_appends(world: World) -> None:
@@ -96,10 +96,10 @@ def syncs_that_fail_for_good(world: World) -> None:
 def full_disk(world: World) -> None:
     """No room at one operation after another, of appends, rolls and what cleans up behind them."""
     log = world.open()
-    for nth in range(12):
+    for nth in range(0, 12, 2):
         world.disk.restart_count()
         world.disk.fault = lambda number, kind, name, nth=nth: (  # type: ignore[misc]
-            (-300 if kind == "append" and nth % 2 else errno.ENOSPC)
+            (-300 if kind == "append" and nth % 4 else errno.ENOSPC)
             if number >= nth and kind in ("append", "create", "mkdir", "link", "rename")
             else 0
         )
