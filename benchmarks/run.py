@@ -256,12 +256,16 @@ class Bench:
 
     def find(self) -> None:
         self.fresh_directory()
+        began = time.time()
         for line in ('"$MK" produce big < "$FILE"', 'head -n 10 "$FILE" | "$MK" produce small'):
             if failure := self.produce(line):
                 print(f"\nfind: cannot fill a topic: {failure}")
         middle = self.options.lines // 2
         with open(self.directory / "lines", "rb") as file:
             wanted = next(line for number, line in enumerate(file) if number == middle).decode().strip()
+        look_up = "import sys, mk; print(mk.connect().offset_for_time(sys.argv[1], 0, int(sys.argv[2])))"
+        middle_ms = str(int((began + time.time()) * 500))
+        python = interpreter_of(self.mk)
         self.group(
             "find",
             f"One offset, one time, in a partition of {self.options.lines:,} records",
@@ -269,10 +273,8 @@ class Bench:
                 Command("10 records: -o 5 -n 1", [self.mk, "consume", "small", "-o", "5", "-n", "1"]),
                 Command(f"-o {middle} -n 1", [self.mk, "consume", "big", "-o", str(middle), "-n", "1"], expect=wanted),
                 Command("-o -1 -n 1", [self.mk, "consume", "big", "-o", "-1", "-n", "1"]),
-                Command(
-                    "10 records: -o @1970-01-01 -n 1", [self.mk, "consume", "small", "-o", "@1970-01-01", "-n", "1"]
-                ),
-                Command("-o @1970-01-01 -n 1", [self.mk, "consume", "big", "-o", "@1970-01-01", "-n", "1"]),
+                Command("10 records: a time (Python)", [python, "-c", look_up, "small", middle_ms]),
+                Command("a time (Python)", [python, "-c", look_up, "big", middle_ms]),
             ],
             rounds=self.options.rounds * SHORT_ROUNDS,
         )

@@ -14,7 +14,19 @@ Names are loaded when they are first used: every `mk` command imports this modul
 
 __version__ = "0.1.0"
 
-__all__ = ["AppendResult", "Cluster", "Consumer", "ConsumerRecord", "MkError", "OffsetSpec", "Producer", "Record", "__version__", "connect", "parse_offset_spec"]
+__all__ = [
+    "AppendResult",
+    "Cluster",
+    "Consumer",
+    "ConsumerRecord",
+    "MkError",
+    "OffsetSpec",
+    "Producer",
+    "Record",
+    "__version__",
+    "connect",
+    "parse_offset_spec",
+]
 
 _HOMES = {
     "AppendResult": "mk.storage.partition_log",

@@ -27,7 +27,6 @@ class Cluster(Protocol):
 
     def topic_names(self) -> list[str]:
         """Return the names of all topics, sorted."""
-        ...
 
     def create_topic(
         self,
@@ -39,23 +38,18 @@ class Cluster(Protocol):
         wait_ms: int = 10_000,
     ) -> None:
         """Create a topic, on disk when it returns. Raises TopicExistsError."""
-        ...
 
     def delete_topic(self, name: str, *, wait_ms: int = 10_000) -> None:
         """Delete a topic and its records. Raises NoSuchTopicError."""
-        ...
 
     def describe_topic(self, name: str) -> dict[str, object]:
         """Return what is known of a topic, ready for JSON: id, settings, and of each partition offsets and size."""
-        ...
 
     def offsets(self, name: str) -> list[dict[str, int]]:
         """Return of each partition `partition`, `log_start_offset`, `high_watermark` and `leader_epoch`."""
-        ...
 
     def offset_for_time(self, name: str, partition: int, timestamp_ms: int) -> int:
         """Return the first offset whose record is of that time or later; the end if there is none."""
-        ...
 
     def producer(
         self,
@@ -68,7 +62,6 @@ class Cluster(Protocol):
         on_append: Callable[[AppendResult], None] | None = None,
     ) -> Producer:
         """Open a producer to one topic. See Producer."""
-        ...
 
     def consumer(
         self,
@@ -81,11 +74,9 @@ class Cluster(Protocol):
         on_skip: Callable[[str, int, int, int], None] | None = None,
     ) -> Consumer:
         """Open a consumer of some topics. See Consumer."""
-        ...
 
     def topic_config(self, name: str) -> dict[str, int | str]:
         """Return a topic's settings, defaults included."""
-        ...
 
     def close(self) -> None: ...
 

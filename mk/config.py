@@ -19,7 +19,7 @@ class TopicConfigKey:
         self,
         name: str,
         default: int | str,
-        help: str,  # noqa: A002  what a setting's explanation is called everywhere here
+        help: str,
         *,
         minimum: int = 0,
         maximum: int = 0,
@@ -93,7 +93,9 @@ def _parse_value(key: TopicConfigKey, text: str) -> int | str:
     if key.choices:
         if text in key.choices:
             return text
-        raise ConfigurationError(f"{key.name} cannot be {text!a}", fix="it is one of " + ", ".join(key.choices), name=key.name)
+        raise ConfigurationError(
+            f"{key.name} cannot be {text!a}", fix="it is one of " + ", ".join(key.choices), name=key.name
+        )
     suffixes, unit = (_TIME_SUFFIXES, 1) if key.name.endswith(".ms") else (_SIZE_SUFFIXES, 1)
     number, factor = _split_suffix(text, suffixes, unit)
     value = -1 if number is None else int(number * factor)

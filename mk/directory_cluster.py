@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mk.errors import NoSuchDirectoryError, UsageError
+from mk.storage import files
 from mk.storage.log_directory import LogDirectory, create_directory
 
 TYPE_CHECKING = False
@@ -21,13 +22,14 @@ class DirectoryCluster:
 
     def __init__(self, path: str, *, create: bool, allow_network_fs: bool) -> None:
         self.location = path
-        try:
-            self._directory = LogDirectory(path, allow_network_fs=allow_network_fs)
-        except NoSuchDirectoryError:
-            if not create:
-                raise
-            create_directory(path)
-            self._directory = LogDirectory(path, allow_network_fs=allow_network_fs)
+        with files.about(path):
+            try:
+                self._directory = LogDirectory(path, allow_network_fs=allow_network_fs)
+            except NoSuchDirectoryError:
+                if not create:
+                    raise
+                create_directory(path, allow_network_fs=allow_network_fs)
+                self._directory = LogDirectory(path, allow_network_fs=allow_network_fs)
 
     def __enter__(self) -> DirectoryCluster:
         return self
@@ -37,6 +39,10 @@ class DirectoryCluster:
 
     def close(self) -> None:
         self._directory.close()
+
+    def _open(self, name: str) -> Topic:
+        with files.about(f"{self.location}/topics/{name}"):
+            return self._directory.open_topic(name)
 
     def topic_names(self) -> list[str]:
         return self._directory.topic_names()
@@ -50,30 +56,34 @@ class DirectoryCluster:
         config: dict[str, int | str] | None = None,
         wait_ms: int = 10_000,
     ) -> None:
-        from mk.config import PARTITIONERS
+        from mk.config import PARTITIONERS, parse_topic_config
 
         if partitioner not in PARTITIONERS:
             raise UsageError(f"there is no partitioner {partitioner!a}", fix="it is one of " + ", ".join(PARTITIONERS))
-        self._directory.create_topic(
-            name, partitions=partitions, partitioner=partitioner, overrides=config or {}, wait_ms=wait_ms
-        )
+        overrides = parse_topic_config({key: str(value) for key, value in (config or {}).items()})
+        with files.about(self.location):
+            self._directory.create_topic(
+                name, partitions=partitions, partitioner=partitioner, overrides=overrides, wait_ms=wait_ms
+            )
 
     def delete_topic(self, name: str, *, wait_ms: int = 10_000) -> None:
-        self._directory.delete_topic(name, wait_ms=wait_ms)
+        with files.about(self.location):
+            self._directory.delete_topic(name, wait_ms=wait_ms)
 
     def describe_topic(self, name: str) -> dict[str, object]:
         from mk.storage.description import describe
 
-        topic = self._directory.open_topic(name)
+        topic = self._open(name)
         try:
-            return describe(topic)
+            with files.about(topic.path):
+                return describe(topic)
         finally:
             topic.close()
 
     def offsets(self, name: str) -> list[dict[str, int]]:
         from mk.storage.description import offsets
 
-        topic = self._directory.open_topic(name)
+        topic = self._open(name)
         try:
             return offsets(topic)
         finally:
@@ -82,7 +92,7 @@ class DirectoryCluster:
     def offset_for_time(self, name: str, partition: int, timestamp_ms: int) -> int:
         from mk.storage.partition_reader import PartitionReader
 
-        topic = self._directory.open_topic(name)
+        topic = self._open(name)
         try:
             reader = PartitionReader(topic, partition)
             try:
@@ -95,7 +105,7 @@ class DirectoryCluster:
     def topic_config(self, name: str) -> dict[str, int | str]:
         from mk.config import TOPIC_CONFIG
 
-        topic = self._directory.open_topic(name)
+        topic = self._open(name)
         try:
             return {key: topic.config(key) for key in sorted(TOPIC_CONFIG)}
         finally:
@@ -113,14 +123,19 @@ class DirectoryCluster:
     ) -> Producer:
         from mk.producer.producer import Producer
 
-        return Producer(
-            self._directory.open_topic(topic),
-            acks=acks,
-            partition=partition,
-            compression=compression,
-            lock_wait_ms=lock_wait_ms,
-            on_append=on_append,
-        )
+        opened = self._open(topic)
+        try:
+            return Producer(
+                opened,
+                acks=acks,
+                partition=partition,
+                compression=compression,
+                lock_wait_ms=lock_wait_ms,
+                on_append=on_append,
+            )
+        except BaseException:
+            opened.close()
+            raise
 
     def consumer(
         self,
@@ -134,5 +149,14 @@ class DirectoryCluster:
     ) -> Consumer:
         from mk.consumer.consumer import Consumer
 
-        opened: list[Topic] = [self._directory.open_topic(name) for name in topics]
-        return Consumer(opened, partitions=partitions, offset=offset, follow=follow, output_fd=output_fd, on_skip=on_skip)
+        opened: list[Topic] = []
+        try:
+            for name in topics:
+                opened.append(self._open(name))
+        except BaseException:
+            for topic in opened:
+                topic.close()
+            raise
+        return Consumer(
+            opened, partitions=partitions, offset=offset, follow=follow, output_fd=output_fd, on_skip=on_skip
+        )

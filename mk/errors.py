@@ -60,18 +60,22 @@ class DataError(MkError):
 
 
 class CorruptBatchError(DataError):
-    """Bytes below the high watermark, or below the durable end, are not the batch that was stored there."""
+    """Bytes below the high watermark, or below the durable end, are not the batch that was stored there.
 
-    def __init__(self, *, path: str, position: int, offset: int, found: str) -> None:
+    readable_from: the first offset behind the damage from which reading can go on; -1 if none is known.
+    """
+
+    def __init__(self, *, path: str, position: int, offset: int, found: str, readable_from: int = -1) -> None:
         super().__init__(
             f"{path} is damaged at byte {position}, offset {offset}",
             why=found,
-            fix="nothing was changed; other partitions are unaffected; restore the file from a copy,"
-            f" or read on behind the damage with `mk consume -o N`, N > {offset}",
+            fix="nothing was changed; other partitions are unaffected; restore the file from a copy"
+            + (f", or read on behind the damage with `-o {readable_from}`" if readable_from >= 0 else ""),
             path=path,
             position=position,
             offset=offset,
             found=found,
+            readable_from=readable_from,
         )
 
 
@@ -95,6 +99,10 @@ class RecordTooLargeError(DataError):
             max_bytes=max_bytes,
             place=place,
         )
+
+    def at(self, place: str) -> "RecordTooLargeError":
+        """Return this error with the place of the record, which only the one who sends it knows."""
+        return RecordTooLargeError(**{**self.facts, "place": place})  # type: ignore[arg-type]
 
 
 class InputError(DataError):
@@ -165,7 +173,8 @@ class TopicExistsError(CannotCreateError):
             why=""
             if topic == existing
             else "names that differ only in upper and lower case would clash on some file systems",
-            fix=f"`mk topics describe {existing}` shows it; `--if-not-exists` accepts it",
+            fix=f"`mk topics describe {existing}` shows it"
+            + ("; `--if-not-exists` accepts it" if topic == existing else "; choose another name"),
             topic=topic,
             existing=existing,
         )

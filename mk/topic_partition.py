@@ -1,4 +1,4 @@
-"""Names of topics, checked wherever one enters: the command line, the API, a directory listing, a file."""
+"""Names of topics and numbers of partitions, checked wherever one enters: command line, API, a listing, a file."""
 
 from mk.errors import UsageError
 
@@ -32,3 +32,12 @@ def check_name(name: str) -> str:
             name=name,
         )
     return name
+
+
+def check_partition_count(count: int) -> int:
+    """Return `count`, or raise UsageError saying how many partitions a topic may have."""
+    if not 1 <= count <= MAX_PARTITIONS:
+        raise UsageError(
+            f"a topic has 1 to {MAX_PARTITIONS} partitions, not {count}", fix="choose another number; nothing was done"
+        )
+    return count

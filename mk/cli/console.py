@@ -7,14 +7,9 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
+from mk.cli.notes import visible
+
 _GAP = "  "
-
-
-def visible(text: str) -> str:
-    """Return `text` with what a terminal would act on (control, format and undecodable characters) spelled out."""
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else _spelled_out(letter) for letter in text)
 
 
 def print_json(document: object) -> None:
@@ -81,9 +76,3 @@ def _cell(value: object) -> str:
 
 def _is_number(value: object) -> bool:
     return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
-
-
-def _spelled_out(letter: str) -> str:
-    if 0xDC80 <= ord(letter) <= 0xDCFF:  # a byte that was not UTF-8
-        return f"\\x{ord(letter) - 0xDC00:02x}"
-    return letter.encode("unicode_escape").decode("ascii")

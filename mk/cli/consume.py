@@ -1,14 +1,17 @@
 """`mk consume`: records out of topics, to standard output, as fast as it takes them."""
 
 import os
-import sys
 
+from mk.cli.notes import note
 from mk.cluster import connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from mk.cli.options import Options
     from mk.consumer.consumer import FetchedBatch
+    from mk.records.record import ConsumerRecord
 
 _STDOUT = 1
 _SPLICE_BYTES = 32 << 10
@@ -26,7 +29,7 @@ def run(options: "Options") -> int:
 
     def report_skip(topic: str, partition: int, first: int, last: int) -> None:
         if not options.quiet:
-            print(f"mk: {topic} {partition}: offsets {first} to {last} are gone; reading on at {last + 1}", file=sys.stderr)
+            note(f"mk: {topic} {partition}: offsets {first} to {last} are gone; reading on at {last + 1}")
 
     consumer = cluster.consumer(
         options.topics,
@@ -69,14 +72,14 @@ class _Output:
         is_terminal = os.isatty(_STDOUT)
         is_pipe = os.fstat(_STDOUT).st_mode & _S_IFMT == _S_IFIFO
         self._delimiter = b"\0" if options.null else b"\n"
-        self._escape = None
+        self._escape: Callable[[bytes], bytes] | None = None
         if is_terminal and not options.raw:
             from mk.formats.terminal import escape
 
             self._escape = escape
         self._takes_lines = options.format == "value" and not options.null and self._escape is None
         self._format = options.format
-        self._writer = None
+        self._writer: Callable[[Iterable[ConsumerRecord]], bytes] | None = None
         self._may_splice = is_pipe and hasattr(os, "splice")
         self._pipe_is_narrow = is_pipe
 
@@ -134,9 +137,22 @@ class _Output:
             pass  # Over what the user may have: it works as it is.
 
 
+def _wait_for_room() -> None:
+    import select
+
+    poll = select.poll()
+    poll.register(_STDOUT, select.POLLOUT)
+    poll.poll()
+
+
 def _write_all(buffers: "list[bytes | memoryview]") -> None:
     while buffers:
-        taken = os.writev(_STDOUT, buffers[:_MAX_BUFFERS])
+        try:
+            taken = os.writev(_STDOUT, buffers[:_MAX_BUFFERS])
+        except BlockingIOError:
+            # Somebody who shares the pipe or terminal made it non-blocking, and it is full.
+            _wait_for_room()
+            continue
         done = 0
         while done < len(buffers) and taken >= len(buffers[done]):
             taken -= len(buffers[done])

@@ -4,6 +4,7 @@ import os
 import sys
 
 from mk.cli import fast_parser, signals
+from mk.cli.notes import visible
 from mk.errors import MkError
 
 TYPE_CHECKING = False
@@ -143,8 +144,6 @@ def _wants_json(arguments: "list[str]") -> bool:
 
 
 def _report(error: MkError, *, as_json: bool) -> None:
-    from mk.cli.console import visible
-
     if as_json:
         import json
 

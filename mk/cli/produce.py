@@ -1,11 +1,12 @@
 """`mk produce`: values or lines in, acknowledged records out."""
 
 import os
-import sys
 
 from mk.cli import signals
+from mk.cli.notes import note
 from mk.cluster import connect
-from mk.errors import MkError, NoSuchTopicError
+from mk.errors import MkError, NoSuchTopicError, RecordTooLargeError
+from mk.topic_partition import check_name, check_partition_count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 def run(options: "Options") -> int:
     """Store every value, or every line of standard input, and return 0 when all of them are."""
+    # Before a directory is made for it.
+    check_name(options.topic)
+    if options.partitions is not None:
+        check_partition_count(options.partitions)
     cluster = connect(options.directory, create=not options.no_create, allow_network_fs=options.allow_network_fs)
     producer = _open_producer(cluster, options)
     stopped_by = 0
@@ -29,7 +34,7 @@ def run(options: "Options") -> int:
     except (MkError, OSError) as error:
         if isinstance(error, MkError):
             error.facts["records_stored"] = producer.records_stored
-        print(f"mk: {producer.records_stored} records stored", file=sys.stderr)
+        note(f"mk: {producer.records_stored} records stored")
         raise
     if stopped_by:
         raise signals.Stopped(stopped_by)
@@ -41,7 +46,7 @@ def _open_producer(cluster: "Cluster", options: "Options") -> "Producer":
     if options.verbose:
 
         def on_append(result: "AppendResult") -> None:
-            print(options.topic, result.partition, result.first_offset, result.last_offset, file=sys.stderr)
+            note(f"{options.topic} {result.partition} {result.first_offset} {result.last_offset}")
 
     def open_producer() -> "Producer":
         return cluster.producer(
@@ -74,17 +79,21 @@ def _create_topic(cluster: "Cluster", options: "Options") -> None:
         return  # Another process was faster; its topic is as good.
     if not options.quiet:
         count = "1 partition" if partitions == 1 else f"{partitions} partitions"
-        print(f"mk: created topic {options.topic} ({count}) in {cluster.location}", file=sys.stderr)
+        note(f"mk: created topic {options.topic} ({count}) in {cluster.location}")
 
 
 def _send_values(producer: "Producer", options: "Options") -> None:
-    for value in options.values:
+    for number, value in enumerate(options.values, 1):
         key = options.key
         if options.key_delimiter is not None:
             before, found, after = value.partition(options.key_delimiter)
             if found:
                 key, value = before, after
-        producer.send(value, key)
+        try:
+            producer.send(value, key)
+        except RecordTooLargeError as error:
+            producer.flush()
+            raise error.at(f"value {number}") from None
     producer.flush()
 
 
@@ -98,7 +107,7 @@ def _send_lines(producer: "Producer", options: "Options") -> int:
 
     key: bytes | None = options.key
     if not options.quiet and os.isatty(0):
-        print("mk: reading records from the terminal, one a line; ^D ends", file=sys.stderr)
+        note("mk: reading records from the terminal, one a line; ^D ends")
     reader = LineReader(0, max_line_bytes=producer.max_message_bytes - len(key or b""), flush_ms=producer.flush_ms)
     stopped_by = signals.call_on_stop_signals(reader.stop)
     if options.key_delimiter is not None:

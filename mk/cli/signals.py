@@ -15,7 +15,7 @@ SIGPIPE: int = _signal.SIGPIPE
 
 
 class Stopped(KeyboardInterrupt):
-    """SIGTERM or SIGHUP arrived. A KeyboardInterrupt, so that whoever handles ^C handles them too."""
+    """A signal asked this process to stop. A KeyboardInterrupt, so that whoever handles ^C handles all of them."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
@@ -23,8 +23,8 @@ class Stopped(KeyboardInterrupt):
 
 
 def raise_on_stop_signals() -> None:
-    """Make SIGTERM and SIGHUP raise Stopped in the main thread; one that is ignored (nohup) stays so."""
-    for number in (_signal.SIGTERM, _signal.SIGHUP):
+    """Make SIGINT, SIGTERM and SIGHUP raise Stopped in the main thread; one that is ignored (nohup, &) stays so."""
+    for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
         if _signal.getsignal(number) == _signal.SIG_DFL:
             _signal.signal(number, _raise_stopped)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 
 from mk.cli.console import print_fields, print_json, print_table
+from mk.cli.notes import note
 from mk.cluster import connect
 from mk.config import PARTITIONERS, parse_topic_config
-from mk.errors import ConfigurationError, NoSuchTopicError, TopicExistsError, UsageError
+from mk.errors import ConfigurationError, DataError, NoSuchTopicError, TopicExistsError, UsageError
+from mk.topic_partition import check_name, check_partition_count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,14 +20,18 @@ if TYPE_CHECKING:
 
 
 def list_topics(options: Options) -> int:
-    """Print the topics with partitions, records and size."""
+    """Print the topics with partitions, records and size. A damaged one fails the command, after all the others."""
     cluster = connect(options.directory)
     rows = []
+    damage: list[DataError] = []
     for name in cluster.topic_names():
         try:
             topic: dict[str, Any] = cluster.describe_topic(name)
         except NoSuchTopicError:
             continue  # Deleted while we looked.
+        except DataError as error:
+            damage.append(error)
+            continue
         last_writes = [partition["last_write_ms"] or 0 for partition in topic["partitions"]]
         rows.append(
             {
@@ -40,6 +46,10 @@ def list_topics(options: Options) -> int:
         print_json(rows)
     else:
         _print_rows(rows, options)
+    for other in damage[1:]:
+        note(f"mk: {other.what}")
+    if damage:
+        raise damage[0]
     return 0
 
 
@@ -52,6 +62,9 @@ def create(options: Options) -> int:
             f"partitioner cannot be {partitioner!a}", fix="it is one of " + ", ".join(PARTITIONERS), name="partitioner"
         )
     config = parse_topic_config(settings)
+    # Before a directory is made for it.
+    check_name(options.topic)
+    check_partition_count(options.partitions)
     cluster = connect(options.directory, create=True, allow_network_fs=options.allow_network_fs)
     created = True
     try:
@@ -63,7 +76,7 @@ def create(options: Options) -> int:
     if options.json:
         print_json({"topic": options.topic, "created": created})
     elif not options.quiet:
-        print(f"mk: {'created' if created else 'there is already a'} topic {options.topic}", file=sys.stderr)
+        note(f"mk: {'created' if created else 'there is already a'} topic {options.topic}")
     return 0
 
 
@@ -99,7 +112,10 @@ def delete(options: Options) -> int:
         print_json(plan)
     elif not options.quiet:
         for topic in plan:
-            print(f"mk: deletes {topic['topic']}: {topic['records']} records, {topic['size_bytes']} bytes", file=sys.stderr)
+            if topic["records"] is None:
+                note(f"mk: deletes {topic['topic']}, which is damaged")
+            else:
+                note(f"mk: deletes {topic['topic']}: {topic['records']} records, {topic['size_bytes']} bytes")
     if options.dry_run or not plan:
         if options.json and not options.dry_run:
             print_json(plan)
@@ -139,6 +155,9 @@ def _plan_deletion(cluster: Cluster, options: Options) -> list[dict[str, object]
             if not options.if_exists:
                 raise
             continue
+        except DataError:
+            # How much is in it cannot be said; it can be deleted all the same, as long as its topic.json can be read.
+            topic = {"records": None, "size_bytes": None}
         plan.append({"topic": name, "records": topic["records"], "size_bytes": topic["size_bytes"]})
     return plan
 

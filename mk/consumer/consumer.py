@@ -5,6 +5,7 @@ from __future__ import annotations
 from mk.errors import CorruptBatchError
 from mk.records.codecs import CodecError
 from mk.records.record_batch import HEADER_SIZE
+from mk.storage import files
 from mk.storage.host import allow_open_files
 from mk.storage.partition_reader import PartitionReader
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from mk.storage.watch import Watch
 
 _FILES_A_PARTITION = 3
-_MANY_PARTITIONS = 200
-"""Below it, the usual limit of 1024 open files is enough."""
+_MANY_PARTITIONS = 48
+"""Up to so many, the lowest usual limit of 256 open files (macOS's) is enough."""
 
 
 class FetchedBatch:
@@ -32,7 +33,13 @@ class FetchedBatch:
     __slots__ = ("batch", "first_offset", "next_offset", "partition", "path", "segment_fd", "topic")
 
     def __init__(
-        self, topic: str, partition: int, batch: RecordBatch, first_offset: int, next_offset: int, reader: PartitionReader
+        self,
+        topic: str,
+        partition: int,
+        batch: RecordBatch,
+        first_offset: int,
+        next_offset: int,
+        reader: PartitionReader,
     ) -> None:
         self.topic = topic
         self.partition = partition
@@ -85,8 +92,13 @@ class FetchedBatch:
         return data
 
     def _corrupt(self, error: CodecError) -> CorruptBatchError:
+        batch = self.batch
         return CorruptBatchError(
-            path=self.path, position=self.batch.position, offset=self.batch.base_offset, found=str(error)
+            path=self.path,
+            position=batch.position,
+            offset=batch.base_offset,
+            found=str(error),
+            readable_from=batch.next_offset,
         )
 
 
@@ -108,6 +120,8 @@ class Consumer:
     ) -> None:
         """Open all partitions, or those numbered `partitions` in each topic, at `offset` (default: the start).
 
+        The topics are closed with the consumer.
+
         Without `follow`, reading ends where the partitions end now. With it, a wait for more ends with BrokenPipeError
         when nobody reads the pipe `output_fd` any more.
         """
@@ -115,26 +129,39 @@ class Consumer:
         self._output_fd = output_fd
         self._on_skip = on_skip
         self._watch: Watch | None = None
+        self._topics = topics
         self._readers: list[tuple[Topic, PartitionReader]] = []
         self._ends: dict[PartitionReader, int] = {}
         if sum(topic.partitions for topic in topics) > _MANY_PARTITIONS:
             allow_open_files(_FILES_A_PARTITION * sum(topic.partitions for topic in topics))
-        for topic in topics:
-            for partition in range(topic.partitions) if partitions is None else partitions:
-                reader = PartitionReader(topic, partition)
-                self._readers.append((topic, reader))
-                self._ends[reader] = reader.high_watermark
-                if offset is not None:
-                    start = offset.resolve(reader.log_start_offset, reader.high_watermark)
-                    if start < reader.log_start_offset:
-                        self._report(topic, reader, [(start, reader.log_start_offset - 1)])
-                        start = reader.log_start_offset
-                    reader.seek(start)
+        try:
+            for topic in topics:
+                for partition in range(topic.partitions) if partitions is None else partitions:
+                    self._open(topic, partition, offset)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, topic: Topic, partition: int, offset: OffsetSpec | None) -> None:
+        with files.about(f"{topic.path}/{partition}"):
+            reader = PartitionReader(topic, partition)
+        self._readers.append((topic, reader))
+        self._ends[reader] = reader.high_watermark
+        if offset is not None:
+            start = offset.resolve(reader.log_start_offset, reader.high_watermark)
+            if start < reader.log_start_offset:
+                self._report(topic, reader, [(start, reader.log_start_offset - 1)])
+                start = reader.log_start_offset
+            reader.seek(start)
 
     def __enter__(self) -> Consumer:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # `for record in cluster.consumer(...)` leaves nobody who could close it.
         self.close()
 
     def __iter__(self) -> Iterator[ConsumerRecord]:
@@ -154,7 +181,8 @@ class Consumer:
                 if not self._follow and reader.next_offset >= end:
                     continue
                 wanted = reader.next_offset
-                fetched = reader.fetch()
+                with files.about(f"{topic.path}/{reader.partition}"):
+                    fetched = reader.fetch()
                 if reader.skipped:
                     wanted = reader.skipped[-1][1] + 1
                     self._report(topic, reader, reader.skipped)
@@ -175,6 +203,8 @@ class Consumer:
     def close(self) -> None:
         for _, reader in self._readers:
             reader.close()
+        for topic in self._topics:
+            topic.close()
         self._readers = []
         if self._watch is not None:
             self._watch.close()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 
 from mk.clock import now_ms
-from mk.errors import MkError, RecordTooLargeError
+from mk.errors import MkError, RecordTooLargeError, UsageError
 from mk.producer.record_accumulator import RecordAccumulator
 from mk.records.codecs import CODEC_NAMES
 from mk.records.record import Record
+from mk.storage import files
 from mk.storage.host import allow_open_files
 from mk.storage.partition_log import DISK, PAGE_CACHE, AppendResult, PartitionLog
 
@@ -23,8 +24,8 @@ BUFFER_BYTES = 8 << 20
 """What waits for an append at most, before it is made: half of buffer.memory, so that encoding it fits in the rest."""
 
 _FILES_A_PARTITION = 4
-_MANY_PARTITIONS = 200
-"""Below it, the usual limit of 1024 open files is enough."""
+_MANY_PARTITIONS = 48
+"""Up to so many, the lowest usual limit of 256 open files (macOS's) is enough."""
 
 _DURABILITY = {0: PAGE_CACHE, 1: DISK}
 
@@ -47,16 +48,21 @@ class Producer:
         lock_wait_ms: int = 10_000,
         on_append: Callable[[AppendResult], None] | None = None,
     ) -> None:
-        """Open a producer.
+        """Open a producer, which closes `topic` when it is closed itself.
 
         acks: 1, on disk when acknowledged; 0, survives this process but no power cut.
         partition: send everything there, whatever the keys say.
         compression: none or zstd; None takes the topic's compression.type.
         """
+        if acks not in _DURABILITY:
+            raise UsageError(f"acks cannot be {acks!r}", fix="it is 0 or 1")
+        codec = compression or str(topic.config("compression.type"))
+        if codec not in CODEC_NAMES:
+            raise UsageError(f"there is no compression {codec!a}", fix="it is one of " + ", ".join(CODEC_NAMES))
         self._topic = topic
         self._durability = _DURABILITY[acks]
         self._fixed_partition = None if partition is None else topic.check_partition(partition)
-        self._codec = CODEC_NAMES[compression or str(topic.config("compression.type"))]
+        self._codec = CODEC_NAMES[codec]
         self._lock_wait_ms = lock_wait_ms
         self._on_append = on_append
         self.max_message_bytes = int(topic.config("max.message.bytes"))
@@ -85,6 +91,10 @@ class Producer:
         timestamp_ms: int | None = None,
     ) -> None:
         """Buffer one record. value None is a tombstone; timestamp_ms None is now."""
+        for part in (value, key):
+            if part is not None and type(part) is not bytes:
+                # Now, and not when it is encoded: the records that wait with it would be lost.
+                raise TypeError(f"keys and values are bytes or None, not {type(part).__name__}")
         record = Record(value, key, headers)
         size = len(value or b"") + len(key or b"") + sum(len(name) + len(data or b"") for name, data in headers)
         if size > self.max_message_bytes:
@@ -145,7 +155,8 @@ class Producer:
             if not batches:
                 continue
             try:
-                result = self._log(partition).append(batches, self._durability)
+                with files.about(f"{self._topic.path}/{partition}"):
+                    result = self._log(partition).append(batches, self._durability)
             except MkError as error:
                 appended = error.facts.pop("records_appended", 0)
                 self.records_stored += appended if isinstance(appended, int) else 0
@@ -160,8 +171,12 @@ class Producer:
         """Let go of the partitions. What was not flushed is dropped."""
         self._accumulators = {}
         logs, self._logs = self._logs, {}
-        for log in logs.values():
-            log.close()
+        with files.about(self._topic.path):
+            try:
+                for log in logs.values():
+                    log.close()
+            finally:
+                self._topic.close()
 
     def _partition(self, key: bytes | None) -> int:
         if self._fixed_partition is not None:
@@ -198,4 +213,3 @@ class Producer:
     def _flush_if_full(self) -> None:
         if sum(accumulator.size_bytes for accumulator in self._accumulators.values()) >= BUFFER_BYTES:
             self.flush()
-

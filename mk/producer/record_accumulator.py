@@ -23,7 +23,16 @@ class RecordAccumulator:
     values. Their order is kept: what came one way is closed before the first that comes another way.
     """
 
-    __slots__ = ("_builder", "_codec", "_column_bytes", "_columns_timestamp", "_keys", "_values", "batches", "size_bytes")
+    __slots__ = (
+        "_builder",
+        "_codec",
+        "_column_bytes",
+        "_columns_timestamp",
+        "_keys",
+        "_values",
+        "batches",
+        "size_bytes",
+    )
 
     def __init__(self, codec: int) -> None:
         self._codec = codec

@@ -5,6 +5,11 @@ Everything slow to import is imported where it is first used: a plain `mk produc
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 NONE, GZIP, LZ4, ZSTD = 0, 1, 3, 4  # Kafka's numbers; 2 is its snappy
 
 CODEC_NAMES = {"none": NONE, "zstd": ZSTD}
@@ -20,7 +25,7 @@ ZSTD_LEVEL = 1
 """169 MB/s against 108 of level 3, for 6 % more space: a log is written by somebody who waits."""
 
 
-def _load_crc32c():  # type: ignore[no-untyped-def]
+def _load_crc32c() -> Callable[..., int]:
     """Load the compiled core of the crc32c package without running the package's own `__init__`.
 
     That one imports importlib.metadata, only to learn its version, and costs 40 ms: four times a start of Python.
@@ -34,7 +39,8 @@ def _load_crc32c():  # type: ignore[no-untyped-def]
             module = spec.loader.create_module(spec)
             if module is not None:
                 spec.loader.exec_module(module)
-                return module.crc32c
+                compiled: Callable[..., int] = module.crc32c
+                return compiled
     from crc32c import crc32c
 
     return crc32c
@@ -98,14 +104,16 @@ def unpack(data: bytes | memoryview) -> object:
     import msgpack
 
     try:
-        return msgpack.unpackb(data, raw=False, use_list=True, max_map_len=0, max_ext_len=0, max_str_len=0)
+        unpacked: object = msgpack.unpackb(data, raw=False, use_list=True, max_map_len=0, max_ext_len=0, max_str_len=0)
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise CodecError(f"msgpack: {error}") from None
+    return unpacked
 
 
-def _zstd():  # type: ignore[no-untyped-def]
+def _zstd() -> Any:
     import sys
 
+    zstd: Any
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:

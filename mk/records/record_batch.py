@@ -36,12 +36,24 @@ from __future__ import annotations
 from struct import Struct
 
 from mk.errors import RecordTooLargeError
-from mk.records.codecs import CodecError, MAX_RATIO, MAX_RAW_BYTES, NONE, ZSTD, compress, crc32c, decompress, pack, unpack
+from mk.records.codecs import (
+    MAX_RATIO,
+    MAX_RAW_BYTES,
+    NONE,
+    ZSTD,
+    CodecError,
+    compress,
+    crc32c,
+    decompress,
+    pack,
+    unpack,
+)
 from mk.records.record import ConsumerRecord, Header, Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 MAGIC = b"\x8aMK\x01"
 HEADER_SIZE = 128
@@ -298,6 +310,22 @@ class RecordBatch:
         "record_count",
     )
 
+    payload_length: int
+    payload_crc: int
+    raw_length: int
+    attributes: int
+    key_length: int
+    base_offset: int
+    record_count: int
+    last_offset_delta: int
+    base_timestamp: int
+    max_timestamp: int
+    leader_epoch: int
+    producer_id: int
+    first_sequence: int
+    last_sequence: int
+    durable_offset: int
+    chain: int
     position: int
     payload: bytes | memoryview | None
 
@@ -378,7 +406,7 @@ class RecordBatch:
             for offset, value in enumerate(values, self.base_offset)
         ]
 
-    def _columns(self):  # type: ignore[no-untyped-def]
+    def _columns(self) -> list[Any]:
         """Unpack and check the five columns; each is None or as long as the batch has records."""
         columns = unpack(self._raw())
         if type(columns) is not list or len(columns) != 5 or type(columns[0]) is not list:
@@ -391,8 +419,10 @@ class RecordBatch:
         headers = columns[3]
         if headers is not None:
             for flat in headers:
-                if len(flat) % 2 or not all(type(name) is bytes for name in flat[::2]) or not all(
-                    value is None or type(value) is bytes for value in flat[1::2]
+                if (
+                    len(flat) % 2
+                    or not all(type(name) is bytes for name in flat[::2])
+                    or not all(value is None or type(value) is bytes for value in flat[1::2])
                 ):
                     raise CodecError("headers are not pairs of name and value")
         deltas = columns[4]
@@ -405,7 +435,13 @@ class RecordBatch:
 
 
 _NONE = type(None)
-_COLUMN_TYPES = (frozenset((bytes, _NONE)), frozenset((bytes, _NONE)), frozenset((int,)), frozenset((list,)), frozenset((int,)))
+_COLUMN_TYPES = (
+    frozenset((bytes, _NONE)),
+    frozenset((bytes, _NONE)),
+    frozenset((int,)),
+    frozenset((list,)),
+    frozenset((int,)),
+)
 
 
 def _pairs(flat: list[bytes | None]) -> tuple[Header, ...]:
@@ -420,69 +456,59 @@ def parse_header(buffer: bytes | memoryview, position: int = 0) -> RecordBatch |
     """
     if len(buffer) - position < HEADER_SIZE:
         return None
-    fields = _FIELDS.unpack_from(buffer, position)
-    (
-        magic,
-        payload_length,
-        payload_crc,
-        raw_length,
-        attributes,
-        reserved,
-        key_length,
-        base_offset,
-        record_count,
-        last_offset_delta,
-        base_timestamp,
-        max_timestamp,
-        leader_epoch,
-        producer_id,
-        first_sequence,
-        last_sequence,
-        durable_offset,
-        chain,
-        more_reserved,
-    ) = fields
-    if magic != MAGIC:
-        return None
     end = position + HEADER_SIZE - _CRC.size
-    if _CRC.unpack_from(buffer, end)[0] != crc32c(buffer[position:end]):
-        return None
-    codec = attributes & CODEC_MASK
-    if (
-        attributes & ~_KNOWN_ATTRIBUTES
-        or codec not in _KNOWN_CODECS
-        or reserved
-        or more_reserved != _RESERVED
-        or not (payload_length == raw_length if codec == NONE else raw_length <= MAX_RATIO * payload_length)
-        or raw_length > MAX_RAW_BYTES
-        or payload_length > MAX_RAW_BYTES
-        or not NO_KEY <= key_length <= raw_length
-        or (attributes & KIND_MASK and key_length != NO_KEY)
-        or not 0 <= base_offset <= _MAX_INT64 - last_offset_delta - 1
-        or not 0 <= durable_offset <= base_offset
-        or record_count > last_offset_delta + 1
-        or (record_count != last_offset_delta + 1 and not attributes & COMPACTED)
-        or record_count > max(raw_length, 1)
-        or max_timestamp < base_timestamp
-        or last_sequence < first_sequence
+    if buffer[position : position + len(MAGIC)] != MAGIC or _CRC.unpack_from(buffer, end)[0] != crc32c(
+        buffer[position:end]
     ):
         return None
     batch = RecordBatch()
-    batch.payload_length = payload_length
-    batch.payload_crc = payload_crc
-    batch.raw_length = raw_length
-    batch.attributes = attributes
-    batch.key_length = key_length
-    batch.base_offset = base_offset
-    batch.record_count = record_count
-    batch.last_offset_delta = last_offset_delta
-    batch.base_timestamp = base_timestamp
-    batch.max_timestamp = max_timestamp
-    batch.leader_epoch = leader_epoch
-    batch.producer_id = producer_id
-    batch.first_sequence = first_sequence
-    batch.last_sequence = last_sequence
-    batch.durable_offset = durable_offset
-    batch.chain = chain
+    (
+        _,
+        batch.payload_length,
+        batch.payload_crc,
+        batch.raw_length,
+        batch.attributes,
+        reserved,
+        batch.key_length,
+        batch.base_offset,
+        batch.record_count,
+        batch.last_offset_delta,
+        batch.base_timestamp,
+        batch.max_timestamp,
+        batch.leader_epoch,
+        batch.producer_id,
+        batch.first_sequence,
+        batch.last_sequence,
+        batch.durable_offset,
+        batch.chain,
+        more_reserved,
+    ) = _FIELDS.unpack_from(buffer, position)
     batch.payload = None
-    return batch
+    is_sound = not reserved and more_reserved == _RESERVED and _is_sound(batch)
+    return batch if is_sound else None
+
+
+def _is_sound(batch: RecordBatch) -> bool:
+    """Tell whether the fields make sense together, in the bounds that every reader relies on."""
+    codec = batch.attributes & CODEC_MASK
+    covers = batch.last_offset_delta + 1
+    return not (
+        batch.attributes & ~_KNOWN_ATTRIBUTES
+        or codec not in _KNOWN_CODECS
+        or (
+            batch.payload_length != batch.raw_length
+            if codec == NONE
+            else batch.raw_length > MAX_RATIO * batch.payload_length
+        )
+        or batch.raw_length > MAX_RAW_BYTES
+        or batch.payload_length > MAX_RAW_BYTES
+        or not NO_KEY <= batch.key_length <= batch.raw_length
+        or (batch.attributes & KIND_MASK and batch.key_length != NO_KEY)
+        or not 0 <= batch.base_offset <= _MAX_INT64 - covers
+        or not 0 <= batch.durable_offset <= batch.base_offset
+        or batch.record_count > covers
+        or (batch.record_count != covers and not batch.attributes & COMPACTED)
+        or batch.record_count > max(batch.raw_length, 1)
+        or batch.max_timestamp < batch.base_timestamp
+        or batch.last_sequence < batch.first_sequence
+    )

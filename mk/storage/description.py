@@ -12,6 +12,8 @@ from mk.storage.partition_reader import PartitionReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from mk.storage.topic import Topic
 
 
@@ -36,7 +38,7 @@ def offsets(topic: Topic) -> list[dict[str, int]]:
 
 def describe(topic: Topic) -> dict[str, object]:
     """Return a topic's identity, settings and partitions; sizes in bytes, times in ms since the epoch."""
-    partitions: list[dict[str, object]] = []
+    partitions: list[dict[str, Any]] = []
     for entry in offsets(topic):
         path = f"{topic.path}/{entry['partition']}"
         segments = size_bytes = last_write_ms = 0
@@ -71,8 +73,8 @@ def describe(topic: Topic) -> dict[str, object]:
         "topic": topic.name,
         "topic_id": topic.topic_id,
         "partitioner": topic.partitioner,
-        "records": sum(entry["high_watermark"] - entry["log_start_offset"] for entry in partitions),  # type: ignore[misc,operator]
-        "size_bytes": sum(entry["size_bytes"] for entry in partitions),  # type: ignore[misc]
+        "records": sum(entry["high_watermark"] - entry["log_start_offset"] for entry in partitions),
+        "size_bytes": sum(entry["size_bytes"] for entry in partitions),
         "config": {name: topic.config(name) for name in sorted(TOPIC_CONFIG)},
         "overrides": dict(sorted(topic.overrides.items())),
         "partitions": partitions,

@@ -7,6 +7,7 @@ is refused and not obeyed. All descriptors are close-on-exec.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from stat import S_ISREG
@@ -21,22 +22,68 @@ _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
 # Without O_NONBLOCK, opening a planted FIFO would wait for ever. It means nothing to a regular file.
 _SAFE_FILE = _SAFE | os.O_NONBLOCK
 
+# What the system says of a link, of a directory opened for writing, and of a socket.
+_NO_FILE = (errno.ELOOP, errno.EISDIR, errno.ENXIO)
+
 MAX_BUFFERS = 1000
 """Buffers that one append may have; the kernel's IOV_MAX is 1024."""
 
 
+class about:
+    """Give an OSError that leaves this block without the name of a file the path it is about.
+
+    What is done through a descriptor fails without a name, and would be taken for standard input or output.
+    """
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error.filename, (str, bytes)):
+            error.filename = self._path
+
+
 def open_directory(name: str, *, dir_fd: int | None = None) -> int:
     """Open a directory to hold on to: later opens relative to it cannot be redirected by renames above it."""
-    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | _SAFE, dir_fd=dir_fd)
+    try:
+        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | _SAFE, dir_fd=dir_fd)
+    except OSError as error:
+        error.filename = _whole_path(name, dir_fd)
+        raise
 
 
 def open_file(name: str, flags: int, mode: int = 0o644, *, dir_fd: int) -> int:
     """Open a regular file, and nothing else, whatever stands there under that name."""
-    fd = os.open(name, flags | _SAFE_FILE, mode, dir_fd=dir_fd)
+    try:
+        fd = os.open(name, flags | _SAFE_FILE, mode, dir_fd=dir_fd)
+    except OSError as error:
+        error.filename = _whole_path(name, dir_fd)
+        if error.errno in _NO_FILE:
+            raise _not_a_file(error.filename) from None
+        raise
     if not S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise CorruptStateError(path=name, found="it is not a regular file", fix="nothing was changed; remove it")
+        raise _not_a_file(_whole_path(name, dir_fd))
     return fd
+
+
+def _not_a_file(path: str) -> CorruptStateError:
+    return CorruptStateError(path=path, found="it is not a regular file", fix="nothing was changed; remove it")
+
+
+def _whole_path(name: str, dir_fd: int | None) -> str:
+    """Return what an error should call a file that was opened by a name in an open directory."""
+    if dir_fd is None:
+        return name
+    try:
+        return os.path.join(os.readlink(f"/proc/self/fd/{dir_fd}"), name)
+    except OSError:
+        return name  # Not Linux.
 
 
 def close(fd: int) -> None:
@@ -203,3 +250,39 @@ def drop_cache(fd: int, size_bytes: int) -> bool:
         # A file system without non-blocking reads cannot prove it either way.
         return error.errno == 95
     return False
+
+
+_DIRECT_PIECE = 1 << 20
+_DIRECT_ALIGNMENT = 64 << 10
+"""A multiple of every block size there is."""
+
+
+def is_on_disk(fd: int, start: int, stop: int) -> bool:
+    """Compare the cached bytes from `start` to `stop` with those on disk, read past the cache.
+
+    For a tail that cannot be dropped from the cache because somebody holds its pages. False also where a file cannot be
+    read so, or not compared. The file's data were synced without an error just before.
+    """
+    direct = getattr(os, "O_DIRECT", 0)
+    if not direct:
+        return False
+    import mmap
+
+    try:
+        own_fd = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC | direct)
+    except OSError:
+        return False
+    try:
+        with mmap.mmap(-1, _DIRECT_PIECE) as piece:  # page-aligned memory, which such a read asks for
+            position = start - start % _DIRECT_ALIGNMENT
+            while position < stop:
+                count = os.preadv(own_fd, [piece], position)
+                count = min(count, stop - position)
+                if count <= 0 or os.pread(fd, count, position) != piece[:count]:
+                    return False
+                position += count
+    except OSError:
+        return False
+    finally:
+        os.close(own_fd)
+    return True

@@ -149,5 +149,3 @@ class directory_lock:
 
     def __exit__(self, *exc: object) -> None:
         self._lock.release()
-
-

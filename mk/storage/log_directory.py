@@ -9,18 +9,16 @@ import os
 
 from mk.errors import (
     CannotCreateError,
-    CorruptStateError,
     NetworkFileSystemError,
     NoSuchDirectoryError,
     PermissionDeniedError,
     TopicExistsError,
-    UsageError,
 )
 from mk.storage import files, flat_json
-from mk.storage.host import boot_id, file_system_of, is_network_file_system
+from mk.storage.host import allow_open_files, boot_id, file_system_of, is_network_file_system
 from mk.storage.topic import FILE_NAME as TOPIC_FILE
 from mk.storage.topic import Topic, encode_topic
-from mk.topic_partition import MAX_PARTITIONS, check_name, is_valid_name
+from mk.topic_partition import check_name, check_partition_count, is_valid_name
 
 FILE_NAME = "mk.json"
 PRIVATE = 0o700
@@ -70,9 +68,8 @@ class LogDirectory:
         Only writers ask for it, and only for them does it matter whether locks reach everybody: a reader takes none.
         """
         if self._locks_fd < 0:
-            file_system = "" if self._allow_network_fs else file_system_of(self.fd)
-            if is_network_file_system(file_system):
-                raise NetworkFileSystemError(path=self.path, file_system=file_system)
+            if not self._allow_network_fs:
+                _refuse_network_file_system(self.fd, self.path)
             try:
                 self._locks_fd = files.open_directory("locks", dir_fd=self.fd)
             except PermissionError:
@@ -104,13 +101,18 @@ class LogDirectory:
         from mk.storage.locks import directory_lock
 
         check_name(name)
-        if not 1 <= partitions <= MAX_PARTITIONS:
-            raise UsageError(f"a topic has 1 to {MAX_PARTITIONS} partitions, not {partitions}")
+        check_partition_count(partitions)
         with directory_lock(self.locks_fd, wait_ms=wait_ms):
             self._sweep()
             for existing in self.topic_names():
                 if existing.casefold() == name.casefold():
                     raise TopicExistsError(topic=name, existing=existing)
+            if files.exists(name, dir_fd=self.topics_fd):
+                raise CannotCreateError(
+                    f"{self.path}/topics/{name} is in the way",
+                    why="it is no topic, and mk did not make it",
+                    fix="move it away, or choose another name; nothing was changed",
+                )
             topic_id = os.urandom(16).hex()
             temporary = f".tmp-{topic_id}"
             # First, so that a later sweep finds by its name all that a killed create leaves, the locks too.
@@ -135,6 +137,7 @@ class LogDirectory:
         with directory_lock(self.locks_fd, wait_ms=wait_ms):
             self._sweep()
             topic = self.open_topic(name)
+            allow_open_files(topic.partitions)
             lock_fds = []
             try:
                 # All append locks, in order: an append that got its lock before us is acknowledged before the topic
@@ -206,11 +209,13 @@ class LogDirectory:
             files.close(fd)
 
     def _remove(self, name: str, topic_id: str) -> None:
-        files.remove_tree(name, dir_fd=self.topics_fd)
+        # The locks first: killed in between, it is by the topic's name that the next sweep finds what is left. Nobody
+        # needs them any more, since no writer finds the topic at its own name.
         try:
             files.remove_tree(topic_id, dir_fd=self.locks_fd)
         except FileNotFoundError:
             pass
+        files.remove_tree(name, dir_fd=self.topics_fd)
         files.fsync(self.topics_fd)
 
     def _sweep(self) -> None:
@@ -223,7 +228,13 @@ class LogDirectory:
                     self._remove(name, name[len(prefix) :])
 
 
-def create_directory(path: str) -> None:
+def _refuse_network_file_system(fd: int, path: str) -> None:
+    file_system = file_system_of(fd)
+    if is_network_file_system(file_system):
+        raise NetworkFileSystemError(path=path, file_system=file_system)
+
+
+def create_directory(path: str, *, allow_network_fs: bool = False) -> None:
     """Make `path` a log directory, on disk when it returns; an existing one is left as it is.
 
     Raises CannotCreateError for a directory that holds other things: a mistyped path must not fill with segments.
@@ -231,6 +242,15 @@ def create_directory(path: str) -> None:
     import socket
     import time
 
+    if not allow_network_fs:
+        existing = os.path.abspath(path)
+        while not os.path.isdir(existing) and existing != os.path.dirname(existing):
+            existing = os.path.dirname(existing)
+        fd = os.open(existing, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _refuse_network_file_system(fd, path)
+        finally:
+            os.close(fd)
     try:
         if not os.path.exists(os.path.join(path, FILE_NAME)):
             _make_directories(os.path.abspath(path))
@@ -244,6 +264,13 @@ def create_directory(path: str) -> None:
             f"{path} is no log directory, and not empty",
             why=f"it holds {foreign[0]!a}",
             fix="name an empty or a new directory with -d or MK_DIR; nothing was written",
+        )
+    topics = os.path.join(path, "topics")
+    if os.path.isdir(topics) and any(is_valid_name(name) for name in os.listdir(topics)):
+        raise CannotCreateError(
+            f"{path} holds topics, but its {FILE_NAME} is missing",
+            why="a new one would be another directory's, which does not lead these topics",
+            fix=f"restore {FILE_NAME} from a copy; nothing was written",
         )
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -63,7 +63,11 @@ def recover(
         if size < state.durable.position:
             raise _newer_than_data(partition, state, size)
         confirmed = _sync(fd)
-        if same_boot and size > state.durable.position and not (confirmed and _uncached(fd, size)):
+        if (
+            same_boot
+            and size > state.durable.position
+            and not (confirmed and _uncached(fd, state.durable.position, size))
+        ):
             # What is in memory cannot be compared with what is on disk: no better than a failed sync.
             return give_up_segment(partition, state, epochs)
         # Under another boot nothing is in memory but what was read from the disk: what is valid is safe, even if the
@@ -204,7 +208,9 @@ def _rebuild_state(partition: PartitionFiles, epochs: LeaderEpochs) -> Partition
     """
     segments = list_segments(partition.fd)
     if not segments:
-        raise CorruptStateError(path=f"{partition.path}/state", found="both its slots are damaged, and no segment is left")
+        raise CorruptStateError(
+            path=f"{partition.path}/state", found="both its slots are damaged, and no segment is left"
+        )
     state = PartitionState(partition.topic.topic_id, "unknown")
     # Readers that saw the lost `state` believe only a newer one: no count of appends gets as far as the time.
     state.sequence = time.time_ns()
@@ -222,12 +228,17 @@ def _rebuild_state(partition: PartitionFiles, epochs: LeaderEpochs) -> Partition
                 break
             if end.offset != following:
                 raise CorruptBatchError(
-                    path=partition.segment_path(base), position=end.position, offset=end.offset, found=fault or "it ends there"
+                    path=partition.segment_path(base),
+                    position=end.position,
+                    offset=end.offset,
+                    found=fault or "it ends there",
                 )
         finally:
             files.close(fd)
     if end.chain == UNKNOWN_CHAIN:
-        raise CorruptStateError(path=f"{partition.path}/state", found="both its slots are damaged, and no batch is left")
+        raise CorruptStateError(
+            path=f"{partition.path}/state", found="both its slots are damaged, and no batch is left"
+        )
     return state
 
 
@@ -283,15 +294,19 @@ def _holds_header(fd: int, position: int, size: int) -> bool:
     return next(find_headers(fd, position, size), None) is not None
 
 
-def _uncached(fd: int, size: int) -> bool:
-    """Have the next reads come from the disk. A reader may pin a page for a moment; hence the tries."""
+def _uncached(fd: int, start: int, size: int) -> bool:
+    """Have the next reads come from the disk, or find that from `start` on they would be the same.
+
+    A reader may pin a page for a moment; hence the tries. It may also pin it for hours, in a pipe that nobody empties, and
+    giving up the segment would then cost records of acks 0 that are safe on disk.
+    """
     for _ in range(_UNCACHED_TRIES):
         if files.drop_cache(fd, size):
             return True
         if file_system_of(fd) in _MEMORY_FILE_SYSTEMS:
             return True  # There is no disk to compare with: memory is all there is.
         time.sleep(_UNCACHED_PAUSE_SECONDS)
-    return False
+    return files.is_on_disk(fd, start, size)
 
 
 def _keep_evidence(partition: PartitionFiles, fd: int, end: LogEnd, size: int, epochs: LeaderEpochs) -> bool:

@@ -47,7 +47,16 @@ def lookup_time(fd: int, timestamp_ms: int) -> tuple[int, int]:
 
 def last_entry(fd: int) -> tuple[int, int, int] | None:
     """Return (relative offset, position, max timestamp) of the last whole entry."""
-    return _last_entry(fd, lambda entry: True)
+    count = files.size(fd) // ENTRY.size
+    return _entry(fd, count - 1) if count else None
+
+
+def first_behind(fd: int, position: int) -> tuple[int, int]:
+    """Return (relative offset, position) of the first entry behind `position`; (0, 0) if there is none."""
+    number = whole_entries_up_to(fd, position) // ENTRY.size
+    if (number + 1) * ENTRY.size > files.size(fd):
+        return 0, 0
+    return _entry(fd, number)[:2]
 
 
 def whole_entries_up_to(fd: int, position: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from mk.errors import CorruptStateError, NoSuchTopicError
+from mk.errors import CorruptStateError
 from mk.storage import files
 from mk.storage.log_segment import INDEX_SUFFIX, segment_name
 from mk.storage.partition_state import PartitionState, read_state
@@ -29,15 +29,13 @@ class PartitionFiles:
         try:
             self.fd = files.open_directory(str(partition), dir_fd=topic.fd)
         except FileNotFoundError:
-            if not files.exists(topic.name, dir_fd=topic.directory.topics_fd):
-                raise NoSuchTopicError(
-                    topic=topic.name, directory=topic.directory.path, why="it was deleted or renamed"
-                ) from None
+            topic.check_not_deleted()
             raise CorruptStateError(path=self.path, found="the partition's directory is missing") from None
         try:
             self.state_fd = files.open_file(STATE_FILE, flags, dir_fd=self.fd)
         except FileNotFoundError:
             files.close(self.fd)
+            topic.check_not_deleted()
             raise CorruptStateError(path=f"{self.path}/{STATE_FILE}", found="it is missing") from None
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, SIGTSTP, pthread_sigmask
+from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, SIGTSTP, pthread_sigmask  # type: ignore[import-not-found]
 
 from mk.errors import (
     DiskFullError,
@@ -66,7 +66,17 @@ class PartitionLog:
     Everything remembered between calls is a guess until it is compared with `state` under the lock.
     """
 
-    __slots__ = ("_epochs", "_files", "_lock_fd", "_lock_wait_ms", "_segment", "_segment_fd", "_segment_inode", "_state_synced_at", "_state_unsynced")
+    __slots__ = (
+        "_epochs",
+        "_files",
+        "_lock_fd",
+        "_lock_wait_ms",
+        "_segment",
+        "_segment_fd",
+        "_segment_inode",
+        "_state_synced_at",
+        "_state_unsynced",
+    )
 
     def __init__(self, topic: Topic, partition: int, *, lock_wait_ms: int = 10_000) -> None:
         try:
@@ -87,7 +97,11 @@ class PartitionLog:
             self._files.close()
             raise
         self._lock_wait_ms = lock_wait_ms
-        self._epochs = read_epochs(self._files.fd, self._files.path)
+        try:
+            self._epochs = read_epochs(self._files.fd, self._files.path)
+        except FileNotFoundError:
+            topic.check_not_deleted()
+            raise
         self._segment = self._segment_fd = self._segment_inode = -1
         self._state_synced_at = time.monotonic()
         self._state_unsynced = False
@@ -175,7 +189,7 @@ class PartitionLog:
                 acquire(self._lock_fd, what=what, wait_ms=0)
             except LockTimeoutError:
                 # Waiting may take seconds: let ^C through meanwhile.
-                pthread_sigmask(SIG_SETMASK, outer_mask)  # type: ignore[arg-type]
+                pthread_sigmask(SIG_SETMASK, outer_mask)
                 try:
                     acquire(self._lock_fd, what=what, wait_ms=self._lock_wait_ms)
                 finally:
@@ -206,13 +220,17 @@ class PartitionLog:
             raise NotLeaderError(
                 topic=files_.topic.name, partition=files_.partition, leader=self._epochs.latest.leader_id
             )
-        if state is not None and state.boot_id == boot_id() and not state.syncing:
-            if self._open_segment(state.segment) == state.written.position:
-                if not state.sequence:
-                    # Whoever made the topic may have been killed before its name was on disk.
-                    files.fsync(files_.topic.directory.topics_fd)
-                    files.fsync(files_.topic.directory.fd)
-                return state
+        if (
+            state is not None
+            and state.boot_id == boot_id()
+            and not state.syncing
+            and self._open_segment(state.segment) == state.written.position
+        ):
+            if not state.sequence:
+                # Whoever made the topic may have been killed before its name was on disk.
+                files.fsync(files_.topic.directory.topics_fd)
+                files.fsync(files_.topic.directory.fd)
+            return state
         from mk.storage.log_recovery import recover
 
         self._close_segment()
@@ -297,26 +315,29 @@ class PartitionLog:
         try:
             written = files.append(self._segment_fd, buffers)
         except OSError as error:
-            self._take_back(state)
+            why = os.strerror(error.errno or 0)
+            self._take_back(state, path, why)
             if error.errno in _NO_ROOM:
-                raise DiskFullError(path=path, why=os.strerror(error.errno)) from None
+                raise DiskFullError(path=path, why=why) from None
             raise StorageError(
                 f"cannot append to {path}",
-                why=os.strerror(error.errno or 0),
+                why=why,
                 fix="look at the disk (dmesg); this append was taken back whole",
                 path=path,
             ) from None
         if written != size_bytes:
             # The rest in a second write could land behind somebody else's bytes, or never.
-            self._take_back(state)
-            raise DiskFullError(path=path, why=f"the file system took {written} of {size_bytes} bytes")
+            why = f"the file system took {written} of {size_bytes} bytes"
+            self._take_back(state, path, why)
+            raise DiskFullError(path=path, why=why)
 
-    def _take_back(self, state: PartitionState) -> None:
-        """Cut a short write off. If even that fails, the next writer sees that the size is wrong and recovers."""
+    def _take_back(self, state: PartitionState, path: str, why: str) -> None:
+        """Cut off what a refused write left. If even that fails, the next writer sees the wrong size and recovers: what
+        is whole by then stays, so nobody can say yet whether the append is stored."""
         try:
             files.truncate(self._segment_fd, state.written.position)
         except OSError:
-            pass
+            raise SyncFailedError(path=path, why=why) from None
 
     def _sync(self, state: PartitionState) -> None:
         """Put the segment on disk. `state` stays the last published one, but for `syncing`.

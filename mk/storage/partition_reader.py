@@ -9,18 +9,18 @@ from __future__ import annotations
 import os
 import time
 
-from mk.errors import CorruptBatchError, CorruptStateError, DataError, NoSuchTopicError, OffsetOutOfRangeError
+from mk.errors import CorruptBatchError, CorruptStateError, DataError, OffsetOutOfRangeError
 from mk.records.codecs import CodecError
 from mk.records.record_batch import HEADER_SIZE, parse_header
 from mk.storage import files, offset_index
 from mk.storage.host import boot_id
-from mk.storage.leader_epochs import read_epochs
 from mk.storage.log_segment import INDEX_SUFFIX, list_segments, open_segment, segment_name, validate
 from mk.storage.partition_files import STATE_FILE, PartitionFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mk.records.record_batch import RecordBatch
+    from mk.storage.leader_epochs import EpochEntry
     from mk.storage.partition_state import PartitionState
     from mk.storage.topic import Topic
 
@@ -139,11 +139,13 @@ class PartitionReader:
                 return []
             if attempt:
                 time.sleep(0.01 * attempt)
+        base = self._floor(self.next_offset)
         raise CorruptBatchError(
-            path=self._files.segment_path(self._floor(self.next_offset)),
+            path=self._files.segment_path(base),
             position=position,
             offset=self.next_offset,
             found=fault,
+            readable_from=self._readable_from(base, position, self.next_offset),
         )
 
     def offset_for_time(self, timestamp_ms: int) -> int:
@@ -180,10 +182,6 @@ class PartitionReader:
     @property
     def segment_path(self) -> str:
         return self._files.segment_path(self._segment)
-
-    def is_deleted(self) -> bool:
-        """Tell whether the topic was deleted while we read it."""
-        return os.fstat(self._files.state_fd).st_nlink == 0
 
     # Where the log ends.
 
@@ -230,7 +228,7 @@ class PartitionReader:
         The end alone does not tell: it may have grown beyond the cut again before we looked.
         """
         had = self.next_offset
-        begun = [entry.first_offset for entry in read_epochs(self._files.fd, self._files.path).entries if entry.epoch > epoch]
+        begun = [entry.first_offset for entry in self._read_epochs() if entry.epoch > epoch]
         cut_to = min([self.high_watermark, *begun])
         if had > cut_to:
             raise DataError(
@@ -240,6 +238,15 @@ class PartitionReader:
                 offset=cut_to,
                 next_offset=had,
             )
+
+    def _read_epochs(self) -> list[EpochEntry]:
+        from mk.storage.leader_epochs import read_epochs
+
+        try:
+            return read_epochs(self._files.fd, self._files.path).entries
+        except FileNotFoundError:
+            self.check_topic()
+            raise
 
     # Where the segments are.
 
@@ -280,9 +287,7 @@ class PartitionReader:
 
     def check_topic(self) -> None:
         """Raise NoSuchTopicError if the topic was deleted while we read it."""
-        if self.is_deleted():
-            topic = self._files.topic
-            raise NoSuchTopicError(topic=topic.name, directory=topic.directory.path, why="it was deleted")
+        self._files.topic.check_not_deleted()
 
     def _open_index(self, base_offset: int) -> int:
         """Open a segment's index; -1 if it has none, which only makes a look-up longer."""
@@ -316,6 +321,33 @@ class PartitionReader:
         # The end of what is written, or damage before `offset`: reading from there tells which.
         self.next_offset = min(expected, offset)
         return position
+
+    def _readable_from(self, base: int, position: int, offset: int) -> int:
+        """Return the first offset behind damage at `position` where a batch can be found again; -1 if there is none.
+
+        By what writers noted of their batches and not by looking for headers, since a value may hold what looks like one.
+        """
+        try:
+            fd = open_segment(base, partition_fd=self._files.fd)
+        except FileNotFoundError:
+            return -1
+        try:
+            batch = parse_header(files.pread(fd, HEADER_SIZE, position))
+            if batch is not None and batch.base_offset == offset:
+                return batch.next_offset  # Only its payload is damaged.
+            index_fd = self._open_index(base)
+            if index_fd >= 0:
+                try:
+                    relative, entry_position = offset_index.first_behind(index_fd, position)
+                finally:
+                    files.close(index_fd)
+                batch = parse_header(files.pread(fd, HEADER_SIZE, entry_position))
+                if batch is not None and batch.base_offset == base + relative > offset:
+                    return batch.base_offset
+        finally:
+            files.close(fd)
+        following = (other for other in list_segments(self._files.fd) if base < other <= self.active_segment)
+        return min(following, default=-1)
 
     # What stands there.
 
@@ -411,4 +443,6 @@ class PartitionReader:
                 return batch.next_offset
             except CodecError as error:
                 fault = str(error)
-        raise CorruptBatchError(path=path, position=position, offset=batch.base_offset, found=fault)
+        raise CorruptBatchError(
+            path=path, position=position, offset=batch.base_offset, found=fault, readable_from=batch.next_offset
+        )

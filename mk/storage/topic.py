@@ -25,6 +25,11 @@ class Topic:
     topic_id: 32 hex digits, never used twice. overrides: the settings that differ from the defaults.
     """
 
+    topic_id: str
+    partitions: int
+    partitioner: str
+    overrides: dict[str, int | str]
+
     __slots__ = ("_json_fd", "directory", "fd", "name", "overrides", "partitioner", "partitions", "topic_id")
 
     def __init__(self, directory: LogDirectory, name: str) -> None:
@@ -42,8 +47,10 @@ class Topic:
         self._load()
 
     def close(self) -> None:
-        files.close(self._json_fd)
-        files.close(self.fd)
+        for fd in (self._json_fd, self.fd):
+            if fd >= 0:
+                files.close(fd)
+        self._json_fd = self.fd = -1
 
     @property
     def path(self) -> str:
@@ -71,19 +78,37 @@ class Topic:
             raise self._gone("it was deleted or renamed") from None
         if (opened.st_ino, opened.st_dev) == (there.st_ino, there.st_dev):
             return
-        topic_id = self.topic_id
+        topic_id: str = self.topic_id
         # By its path and not by self.fd: after a rename that descriptor leads to the renamed topic.
-        topic_fd = files.open_directory(self.name, dir_fd=self.directory.topics_fd)
         try:
-            json_fd = files.open_file(FILE_NAME, os.O_RDONLY, dir_fd=topic_fd)
-        finally:
-            files.close(topic_fd)
+            topic_fd = files.open_directory(self.name, dir_fd=self.directory.topics_fd)
+            try:
+                json_fd = files.open_file(FILE_NAME, os.O_RDONLY, dir_fd=topic_fd)
+            finally:
+                files.close(topic_fd)
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._gone("it was deleted or renamed") from None
         files.close(self._json_fd)
         self._json_fd = json_fd
         self._load()
         if self.topic_id != topic_id:
             self.topic_id = topic_id
             raise self._gone("another topic has its name now")
+
+    def is_deleted(self) -> bool:
+        """Tell whether this topic was deleted since it was opened, or is being deleted: what is missing then is no damage.
+
+        In this order: the directory under that name is removed after topic.json in it.
+        """
+        return (
+            files.exists(f".deleted-{self.topic_id}", dir_fd=self.directory.topics_fd)
+            or os.fstat(self._json_fd).st_nlink == 0
+        )
+
+    def check_not_deleted(self) -> None:
+        """Raise NoSuchTopicError if the topic was deleted since it was opened."""
+        if self.is_deleted():
+            raise self._gone("it was deleted")
 
     def _gone(self, why: str) -> NoSuchTopicError:
         return NoSuchTopicError(topic=self.name, directory=self.directory.path, why=why)
@@ -105,11 +130,11 @@ class Topic:
         self.partitions = partitions
         self.partitioner = partitioner
         # A setting of a newer mk is none of ours; one of ours has the type that was checked when it was set.
-        self.overrides: dict[str, int | str] = {
+        self.overrides = {
             name: value
             for name, value in fields.items()
             if name in TOPIC_CONFIG and type(value) is type(TOPIC_CONFIG[name].default)
-        }  # type: ignore[assignment]
+        }
 
 
 def encode_topic(name: str, topic_id: str, partitions: int, partitioner: str, overrides: dict[str, int | str]) -> bytes:

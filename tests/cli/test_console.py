@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mk.cli import console
+from mk.cli import console, notes
 
 ROWS = [
     {"topic": "orders", "partitions": 8, "config": {"segment.bytes": 1}, "sealed": False, "next": None},
@@ -73,4 +73,4 @@ def test_on_a_terminal_a_table_has_colors_unless_not_wanted(monkeypatch, no_colo
     ],
 )
 def test_visible(text, shown):
-    assert console.visible(text) == shown
+    assert notes.visible(text) == shown

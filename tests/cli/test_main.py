@@ -187,7 +187,7 @@ def ignore_hangup():
 
 def start(body, **keywords):
     words = [sys.executable, "-c", script(body), "produce", "t"]
-    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     process = subprocess.Popen(words, env=ENVIRONMENT, **pipes, **keywords)
     assert process.stdout.readline() == b"ready\n"
     return process

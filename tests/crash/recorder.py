@@ -10,7 +10,6 @@ import os
 from typing import TYPE_CHECKING
 
 from mk.storage import files, host
-
 from tests.crash.images import DiskModel, Operation
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import itertools
 from typing import TYPE_CHECKING
 
 import pytest
+
 from mk.errors import SyncFailedError
 from mk.storage.partition_log import DISK, PAGE_CACHE
-
 from tests.crash.recorder import Killed, RecordingDisk
 from tests.crash.world import Sweep, World, attempts, check_directory, drain, next_boot, promised
 
@@ -218,7 +218,9 @@ def check_watcher(watcher, seen, found, *, strict):  # type: ignore[no-untyped-d
         return
     for offset, value in {**seen, **later}.items():
         if found[offset] != value:
-            raise AssertionError(f"offset {offset}: a following reader had {value[:12]!r}, stored is {found[offset][:12]!r}")
+            raise AssertionError(
+                f"offset {offset}: a following reader had {value[:12]!r}, stored is {found[offset][:12]!r}"
+            )
 
 
 def sweep_cuts(sweep: Sweep, disk: RecordingDisk, start: int) -> None:

@@ -146,7 +146,9 @@ def record(tmp_path: Path, scenario: Callable[[World], None]) -> RecordingDisk:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_a_power_cut_loses_nothing_that_was_acknowledged_on_disk(tmp_path: Path, scenario: Callable[[World], None]) -> None:
+def test_a_power_cut_loses_nothing_that_was_acknowledged_on_disk(
+    tmp_path: Path, scenario: Callable[[World], None]
+) -> None:
     sweep = Sweep(tmp_path, seed=1, per_cut=PER_CUT)
     sweep.check_partition(record(tmp_path, scenario))
     assert sweep.images > 80

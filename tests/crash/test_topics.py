@@ -159,7 +159,9 @@ def test_killed_at_any_operation_the_next_process_goes_on(tmp_path: Path) -> Non
             produced["deleting"] = known.get("deleting", set()) - set(names)
             produced["deleted"] = known.get("deleted", set())
 
-        def check(target: Path, count: int, produced: dict[str, set[object]] = produced, disk: RecordingDisk = disk) -> None:
+        def check(
+            target: Path, count: int, produced: dict[str, set[object]] = produced, disk: RecordingDisk = disk
+        ) -> None:
             if count == len(disk.operations):
                 with fast_disk():
                     use(target / "mk", produced)

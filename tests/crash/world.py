@@ -12,7 +12,6 @@ from mk.records.record_batch import EncodedBatch, encode_lines
 from mk.storage.log_directory import LogDirectory, create_directory
 from mk.storage.partition_log import DISK, PartitionLog
 from mk.storage.partition_reader import PartitionReader
-
 from tests.crash import oracle
 from tests.crash.images import digest, materialise
 from tests.crash.recorder import RecordingDisk, fast_disk, set_boot
@@ -87,7 +86,9 @@ class World:
         self.readers.append(reader)
         return reader
 
-    def append(self, log: PartitionLog, durability: int = DISK, *, batches: int = 1, count: int = 2, value: int = 40) -> int:
+    def append(
+        self, log: PartitionLog, durability: int = DISK, *, batches: int = 1, count: int = 2, value: int = 40
+    ) -> int:
         """Append, and remember it as promised if it comes back. Returns the first offset."""
         run = [make_batch(self.numbers, count, value) for _ in range(batches)]
         values = b"".join(b"".join(batch.payload) for batch in run).splitlines()
@@ -265,9 +266,7 @@ def _tail(partition: Path) -> bytes:
 
 def _check_evidence(path: Path, partition: Path, tail: bytes) -> None:
     """Where a whole batch was cut off, all that was cut is kept, or stands where it stood in a sealed segment."""
-    whole = (
-        oracle.parse_batch(tail, at) for at in range(len(tail) - 127) if tail[at : at + 4] == b"\x8aMK\x01"
-    )
+    whole = (oracle.parse_batch(tail, at) for at in range(len(tail) - 127) if tail[at : at + 4] == b"\x8aMK\x01")
     if any(batch is not None for batch in whole):
         kept = oracle.quarantined(path) + [file.read_bytes() for file in partition.glob("*.log")]
         assert any(tail in data for data in kept), "a whole batch was cut off and not kept"

@@ -6,7 +6,11 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-_COMMON = {"deadline": None, "derandomize": True, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
+_COMMON = {
+    "deadline": None,
+    "derandomize": True,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+}
 
 settings.register_profile("dev", max_examples=60, stateful_step_count=30, **_COMMON)
 settings.register_profile("ci", max_examples=200, stateful_step_count=40, **_COMMON)

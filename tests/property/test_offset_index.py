@@ -15,9 +15,7 @@ from mk.storage.offset_index import ENTRY
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STEPS = st.lists(
-    st.tuples(st.integers(1, 1 << 20), st.integers(1, 1 << 20), st.integers(0, 1 << 30)), max_size=60
-)
+STEPS = st.lists(st.tuples(st.integers(1, 1 << 20), st.integers(1, 1 << 20), st.integers(0, 1 << 30)), max_size=60)
 
 
 @contextmanager

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 Entry = tuple[bytes, int]
 """A record's value and time."""
 
-SHAPES = st.lists(st.tuples(st.integers(1, 4), st.sampled_from([0, 30, 400, 1500]), st.booleans()), min_size=1, max_size=4)
+SHAPES = st.lists(
+    st.tuples(st.integers(1, 4), st.sampled_from([0, 30, 400, 1500]), st.booleans()), min_size=1, max_size=4
+)
 DURABILITIES = st.sampled_from([PAGE_CACHE, DISK])
 
 
@@ -82,7 +84,9 @@ class PartitionLogMachine(RuleBasedStateMachine):
         self.logs[who] = self.world.open()
 
     @rule(shapes=SHAPES, durability=DURABILITIES, operations=st.integers(0, 25), who=st.integers(0, 1))
-    def kill_during_append(self, shapes: list[tuple[int, int, bool]], durability: int, operations: int, who: int) -> None:
+    def kill_during_append(
+        self, shapes: list[tuple[int, int, bool]], durability: int, operations: int, who: int
+    ) -> None:
         batches, entries = self._batches(shapes)
         self.disk.restart_count()
         self.disk.kill_after = operations
@@ -120,8 +124,12 @@ class PartitionLogMachine(RuleBasedStateMachine):
         files.close(directory)
         self.settled = False
 
-    @rule(shapes=SHAPES, durability=DURABILITIES, skip=st.integers(0, 3), times=st.integers(1, 2), who=st.integers(0, 1))
-    def refuse_syncs(self, shapes: list[tuple[int, int, bool]], durability: int, skip: int, times: int, who: int) -> None:
+    @rule(
+        shapes=SHAPES, durability=DURABILITIES, skip=st.integers(0, 3), times=st.integers(1, 2), who=st.integers(0, 1)
+    )
+    def refuse_syncs(
+        self, shapes: list[tuple[int, int, bool]], durability: int, skip: int, times: int, who: int
+    ) -> None:
         batches, entries = self._batches(shapes)
         seen = [0]
 

@@ -26,7 +26,9 @@ from tests.crash import oracle
 CODECS = st.sampled_from([NONE, ZSTD])
 TIMES = st.integers(min_value=-(1 << 62), max_value=(1 << 62) - 1)
 SMALL_TIMES = st.integers(min_value=0, max_value=1 << 45)
-VALUES = st.one_of(st.none(), st.binary(max_size=40), st.sampled_from([b"", b"\n", b"a\nb", b"\r", b"x" * 300, MAGIC * 40]))
+VALUES = st.one_of(
+    st.none(), st.binary(max_size=40), st.sampled_from([b"", b"\n", b"a\nb", b"\r", b"x" * 300, MAGIC * 40])
+)
 KEYS = st.one_of(st.none(), st.binary(max_size=10))
 HEADERS = st.lists(st.tuples(st.binary(max_size=5), st.one_of(st.none(), st.binary(max_size=5))), max_size=3).map(tuple)
 RECORDS = st.lists(st.builds(Record, VALUES, KEYS, HEADERS, SMALL_TIMES), min_size=1, max_size=12)
@@ -44,7 +46,13 @@ def read(data: bytes) -> RecordBatch:
     return batch
 
 
-@given(RECORDS, CODECS, st.booleans(), st.integers(min_value=0, max_value=1 << 60), st.integers(min_value=0, max_value=(1 << 64) - 1))
+@given(
+    RECORDS,
+    CODECS,
+    st.booleans(),
+    st.integers(min_value=0, max_value=1 << 60),
+    st.integers(min_value=0, max_value=(1 << 64) - 1),
+)
 def test_records_come_out_of_a_batch_as_they_went_in(
     records: list[Record], codec: int, one_time: bool, base_offset: int, epoch: int
 ) -> None:
@@ -69,8 +77,12 @@ def test_records_come_out_of_a_batch_as_they_went_in(
     ]
 
 
-@given(st.lists(st.binary(max_size=30).map(lambda v: v.replace(b"\n", b"")), min_size=1, max_size=20), KEYS, CODECS, TIMES)
-def test_lines_come_out_as_the_block_that_went_in(values: list[bytes], key: bytes | None, codec: int, time: int) -> None:
+@given(
+    st.lists(st.binary(max_size=30).map(lambda v: v.replace(b"\n", b"")), min_size=1, max_size=20), KEYS, CODECS, TIMES
+)
+def test_lines_come_out_as_the_block_that_went_in(
+    values: list[bytes], key: bytes | None, codec: int, time: int
+) -> None:
     block = b"".join(value + b"\n" for value in values)
     batch = read(on_disk(encode_lines(block, count=len(values), timestamp_ms=time, key=key, codec=codec)))
     lines = batch.lines()
@@ -111,7 +123,9 @@ def test_a_header_cut_anywhere_is_none(size: int) -> None:
 
 def not_accepted(data: bytes) -> bool:
     batch = parse_header(data)
-    return batch is None or batch.size_bytes > len(data) or not batch.check_payload(data[HEADER_SIZE : batch.size_bytes])
+    return (
+        batch is None or batch.size_bytes > len(data) or not batch.check_payload(data[HEADER_SIZE : batch.size_bytes])
+    )
 
 
 @given(st.binary(min_size=HEADER_SIZE, max_size=2 * HEADER_SIZE))
@@ -136,7 +150,9 @@ def hostile_batches(draw: st.DrawFn) -> bytes:
     payload = draw(
         st.one_of(
             st.binary(max_size=60),
-            st.sampled_from([b"\x95\xdd\xff\xff\xff\xff", b"\x95\xc0\xc0\xc0\xc0\xc0", b"\xdd\x7f\xff\xff\xff" * 3, b"\n" * 9]),
+            st.sampled_from(
+                [b"\x95\xdd\xff\xff\xff\xff", b"\x95\xc0\xc0\xc0\xc0\xc0", b"\xdd\x7f\xff\xff\xff" * 3, b"\n" * 9]
+            ),
             st.just(b"".join(map(bytes, encode_columns([b"v", b"w"], base_timestamp=1).payload))),
             st.just(b"".join(map(bytes, encode_lines(b"v\n" * 1000, count=1000, timestamp_ms=1, codec=ZSTD).payload))),
         )

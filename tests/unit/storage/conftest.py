@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from mk.storage import host
 
+from mk.storage import host
 from tests.crash.recorder import RecordingDisk
 from tests.crash.world import World
 

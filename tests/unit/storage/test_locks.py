@@ -5,6 +5,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+
 from mk.errors import LockTimeoutError
 from mk.storage import files
 from mk.storage.locks import DIRECTORY_LOCK, acquire, describe_holder, directory_lock, release

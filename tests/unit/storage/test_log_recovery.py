@@ -7,10 +7,10 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+
 from mk.errors import CorruptBatchError, CorruptStateError, StorageError
 from mk.storage.log_segment import segment_name
 from mk.storage.partition_log import DISK, PAGE_CACHE
-
 from tests.crash import oracle
 from tests.crash.recorder import Killed
 from tests.crash.world import next_boot
@@ -204,8 +204,8 @@ def test_an_epoch_without_batches_is_dropped_when_an_older_one_goes_on_there(wor
     world.append(log)
     kill_append_at(world, "pwrite", "state")
     leader = oracle.read_epochs_file((world.partition / "epochs").read_bytes())[0][2]
-    from mk.storage.leader_epochs import EpochEntry, LeaderEpochs, read_epochs, write_epochs
     from mk.storage import files
+    from mk.storage.leader_epochs import EpochEntry, LeaderEpochs, read_epochs, write_epochs
 
     fd = files.open_directory(str(world.partition))
     write_epochs(fd, LeaderEpochs([*read_epochs(fd, "").entries, EpochEntry(1, 2, leader)]))

@@ -7,11 +7,11 @@ import itertools
 from typing import TYPE_CHECKING
 
 import pytest
+
 from mk.errors import DiskFullError, MkError, NoSuchTopicError, PartitionFailedError, StorageError, SyncFailedError
 from mk.records.record_batch import encode_lines
 from mk.storage.log_directory import LogDirectory
 from mk.storage.partition_log import DISK, PAGE_CACHE
-
 from tests.crash import oracle
 from tests.crash.world import TOPIC, drain, make_batch
 
@@ -58,7 +58,9 @@ def test_two_who_append_in_turn_see_each_others_records(world: World) -> None:
 
 
 @pytest.mark.parametrize("durability", [PAGE_CACHE, DISK])
-def test_an_append_that_found_no_room_in_its_second_segment_tells_how_much_is_stored(world: World, durability: int) -> None:
+def test_an_append_that_found_no_room_in_its_second_segment_tells_how_much_is_stored(
+    world: World, durability: int
+) -> None:
     log = world.open()
     world.append(log)
     refuse(world, "append", ".log", skip=1, error=errno.ENOSPC)

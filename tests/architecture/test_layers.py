@@ -1,0 +1,160 @@
+"""What may import what: the layers, the doors of third parties, the public names, the size of a module."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import mk
+
+ROOT = Path(__file__).parents[2]
+SOURCES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted((ROOT / "mk").rglob("*.py"))}
+
+# A module may import what is on a lower level, and its own package. The longest prefix counts.
+LEVELS = {
+    "mk.errors": 0,
+    "mk.clock": 0,
+    "mk.topic_partition": 0,
+    "mk.config": 0,
+    "mk.records": 1,
+    "mk.formats": 2,
+    "mk.storage": 2,
+    "mk.producer": 4,
+    "mk.consumer": 4,
+    "mk.directory_cluster": 5,
+    "mk.cluster": 6,
+    "mk.cli": 7,
+    "mk.__main__": 8,
+    "mk.__init__": 8,
+}
+
+# Upward or sideways all the same, with the reason.
+ALLOWED = {
+    ("mk.topic_partition", "mk.errors"),  # What is refused is an error,
+    ("mk.config", "mk.errors"),  # here too.
+    ("mk.cli", "mk"),  # for the version alone
+}
+
+# Third-party package: the only module that may import it.
+DOORS = {
+    "portalocker": "mk.storage.locks",
+    "msgpack": "mk.records.codecs",
+    "crc32c": "mk.records.codecs",
+    "backports": "mk.records.codecs",
+    "compression": "mk.records.codecs",
+    "rich": "mk.cli.console",
+    "typer": "mk.cli.typer_app",
+    "click": "mk.cli.typer_app",
+}
+
+
+def home(module):
+    """Return the entry of LEVELS that speaks for a module."""
+    found = [name for name in LEVELS if module == name or module.startswith(name + ".")]
+    return max(found, key=len) if found else module
+
+
+def is_type_checking(node):
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def imports(path, *, types_too):
+    """Yield the absolute names that a source file imports, those made by functions included."""
+
+    def visit(nodes):
+        for node in nodes:
+            if is_type_checking(node) and not types_too:
+                yield from visit(node.orelse)
+                continue
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: a relative import"
+                for alias in node.names:
+                    name = f"{node.module}.{alias.name}"
+                    yield name if name in SOURCES else str(node.module)
+            yield from visit(ast.iter_child_nodes(node))
+
+    yield from visit(ast.iter_child_nodes(ast.parse(path.read_text())))
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_imports_point_downward(module):
+    own = home(module.removesuffix(".__init__") if module != "mk.__init__" else module)
+    assert own in LEVELS, f"{module} needs a place in LEVELS"
+    for imported in imports(SOURCES[module], types_too=False):
+        other = home(imported)
+        if imported.split(".")[0] != "mk" or other == own or (own, other) in ALLOWED:
+            continue
+        assert LEVELS[other] < LEVELS[own], f"{module} imports {imported}, which is not below it"
+
+
+def test_records_know_no_files_no_clock_and_no_locks():
+    for module, path in SOURCES.items():
+        if module.startswith("mk.records."):
+            assert not {"os", "time", "fcntl", "io", "pathlib"} & set(imports(path, types_too=True)), module
+
+
+def test_commands_never_reach_around_the_cluster_into_files():
+    for module, path in SOURCES.items():
+        if module.startswith("mk.cli."):
+            around = ("mk.storage", "mk.directory_cluster")
+            used = {name for name in imports(path, types_too=False) if name.startswith(around)}
+            assert not used, f"{module} imports {used}"
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_every_third_party_package_has_one_door(module):
+    for imported in imports(SOURCES[module], types_too=True):
+        package = imported.split(".")[0]
+        if package in DOORS:
+            assert module == DOORS[package], f"{module} imports {imported}"
+        else:
+            assert package == "mk" or package in sys.stdlib_module_names, f"{module} imports {imported}"
+
+
+def test_flock_and_portalocker_are_called_in_one_module():
+    for module, path in SOURCES.items():
+        if module != "mk.storage.locks":
+            assert "flock(" not in path.read_text(), module
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_a_module_can_be_read_in_a_sitting(module):
+    # The definition is data: every command and option in one place.
+    limit = 700 if module == "mk.cli.definition" else 600
+    assert len(SOURCES[module].read_text().splitlines()) <= limit
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_a_module_says_what_it_is_for_and_leaves_nothing_to_do(module):
+    text = SOURCES[module].read_text()
+    assert not text.strip() or ast.get_docstring(ast.parse(text))
+    for word in ("TODO", "FIXME", "XXX"):
+        assert word not in text
+
+
+def test_no_module_is_named_for_having_no_noun():
+    assert not {"utils", "util", "common", "helpers", "misc"} & {module.split(".")[-1] for module in SOURCES}
+
+
+def test_the_public_names_are_the_documented_ones():
+    assert mk.__all__ == [
+        "AppendResult",
+        "Cluster",
+        "Consumer",
+        "ConsumerRecord",
+        "MkError",
+        "OffsetSpec",
+        "Producer",
+        "Record",
+        "__version__",
+        "connect",
+        "parse_offset_spec",
+    ]
+    for name in mk.__all__:
+        value = getattr(mk, name)
+        assert name == "__version__" or value.__doc__, name
+    with pytest.raises(AttributeError, match="nothing"):
+        mk.nothing  # noqa: B018

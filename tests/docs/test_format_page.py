@@ -1,0 +1,644 @@
+"""mk-format(5) against the code: its tables against the structs, its examples against what is really written.
+
+The page is meant to be enough for a reader in another language. So there is one here: `read_partition` uses no code of
+mk, and takes names, offsets and types from the tables of the page.
+"""
+
+import json
+import os
+import re
+import struct
+from pathlib import Path
+
+import msgpack
+import pytest
+from mdoc_page import Page
+
+import mk
+from mk import config, topic_partition
+from mk.records import codecs, record_batch
+from mk.records.record_batch import EncodedBatch, encode_columns, encode_lines, parse_header
+from mk.storage import flat_json, offset_index, partition_state
+from mk.storage.leader_epochs import read_epochs
+from mk.storage.partition_state import LogEnd, PartitionState, decode_slot
+
+PAGE = Page("mk-format.5")
+STRUCT_TYPES = {"u16": "H", "u32": "I", "u64": "Q", "i32": "i", "i64": "q"}
+MK = Path(mk.__file__).parent
+
+
+def layout(rows):
+    """Turn rows of offset, size, type, field into a struct and the names of its fields; they must leave no gap."""
+    position, code = 0, ">"
+    for row in rows:
+        assert int(row["offset"]) == position, row
+        code += STRUCT_TYPES.get(row["type"], row["type"])
+        assert struct.calcsize(">" + STRUCT_TYPES.get(row["type"], row["type"])) == int(row["size"]), row
+        position += int(row["size"])
+    return struct.Struct(code), [row["field"] for row in rows]
+
+
+def docstring_table(text):
+    """Read lines of offset, type, name out of a docstring."""
+    rows = re.findall(r"^ +(\d+)  (\w+) +(\w+)", text, flags=re.MULTILINE)
+    named = []
+    for (offset, kind, name), following in zip(rows, [*rows[1:], (None, "", "")], strict=True):
+        size = struct.calcsize(">" + STRUCT_TYPES.get(kind, kind))
+        assert following[0] is None or int(offset) + size == int(following[0]), name
+        named.append({"offset": offset, "size": str(size), "type": kind, "field": name})
+    return named
+
+
+HEADER = PAGE.table("RECORD BATCH", "offset", "size", "type", "field")
+CHAIN = PAGE.table("Chain", "offset", "size", "type", "field")
+INDEX = PAGE.table("INDEX", "offset", "size", "type", "field")
+STATE = PAGE.table("STATE", "field", "type")
+CODECS = {row["name"]: row for row in PAGE.table("Attributes", "number", "name")}
+ATTRIBUTES = PAGE.table("Attributes", "bits", "mask", "name")
+
+
+@pytest.fixture
+def directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with mk.connect(str(tmp_path / "log"), create=True) as cluster:
+        yield cluster
+
+
+# The page itself.
+
+
+def test_mandoc_finds_nothing_to_complain_about():
+    assert PAGE.complaints() == []
+
+
+@pytest.mark.parametrize("rows", [HEADER, CHAIN, INDEX])
+def test_a_byte_table_is_shown_as_it_is_written(rows):
+    shown = "\n".join(PAGE.rendered())
+    for row in rows:
+        cells = r"\s+".join(re.escape(row[column]) for column in ("offset", "size", "type", "field"))
+        assert re.search(rf"^\s+{cells}(\s|$)", shown, flags=re.MULTILINE), row
+
+
+def test_the_code_points_to_sections_that_exist():
+    for name in ("mk-format.5", "mk-guarantees.7"):
+        sections = {section.upper() for section in Page(name).sections()}
+        pointers = set()
+        for path in MK.rglob("*.py"):
+            pointers.update(
+                re.findall(rf"man/{re.escape(name)}, ([A-Z.]+(?: (?:and )?[A-Z.]{{2,}})*)", path.read_text())
+            )
+        assert pointers
+        assert {pointer.rstrip(".").upper() for pointer in pointers} <= sections
+
+
+# Record batches.
+
+
+def test_the_header_is_the_struct():
+    layout_, names = layout(HEADER)
+    assert layout_.format == record_batch._FIELDS.format + record_batch._CRC.format.removeprefix(">")
+    assert layout_.size == record_batch.HEADER_SIZE == 128
+    assert names[-1] == "header_crc"
+
+
+def test_the_header_in_the_docstring_is_the_header_in_the_page():
+    page = [{column: row[column] for column in ("offset", "size", "type", "field")} for row in HEADER]
+    assert docstring_table(record_batch.__doc__) == page
+
+
+def test_each_field_of_the_header_is_where_the_page_says():
+    batch = EncodedBatch(
+        [b"k" * 7000], raw_length=7000, attributes=0x0100, record_count=11, base_timestamp=12, max_timestamp=13
+    )
+    batch.producer_id, batch.first_sequence, batch.last_sequence = 14, 15, 16
+    data = batch.stamp(base_offset=1700, leader_epoch=18, durable_offset=19, chain=20)
+    layout_, names = layout(HEADER)
+    fields = dict(zip(names, layout_.unpack(data), strict=True))
+    parsed = parse_header(data)
+    assert fields.pop("magic") == bytes.fromhex("8a4d4b01") == record_batch.MAGIC
+    assert fields.pop("header_crc") == crc(data[:124])
+    assert fields.pop("reserved") == bytes(24)
+    assert data[18:20] == bytes(2)
+    assert fields == {name: getattr(parsed, name) for name in fields}
+    # All differ, so no two can have been swapped; but the two lengths, which are one here.
+    assert len(set(fields.values())) == len(fields) - 1
+
+
+def test_the_chain_is_the_struct():
+    layout_, names = layout(CHAIN)
+    assert layout_.format == record_batch._CHAIN.format
+    values = {"payload_crc": 1, "record_count": 2, "producer_id": 3, "first_sequence": 4, "last_sequence": 5}
+    assert crc(layout_.pack(*(values[name] for name in names)), 99) == record_batch.chain_of(99, 1, 2, 3, 4, 5)
+
+
+def test_the_attributes_are_the_constants():
+    named = {row["name"]: int(row["mask"], 16) for row in ATTRIBUTES if row["name"] != "reserved"}
+    assert named == {
+        "codec": record_batch.CODEC_MASK,
+        "log append time": record_batch.LOG_APPEND_TIME,
+        "control": record_batch.CONTROL,
+        "compacted": record_batch.COMPACTED,
+        "kind": record_batch.KIND_MASK,
+    }
+    assert (record_batch.LINES, record_batch.COLUMNS) == (0, 1 << 8)
+    covered = 0
+    for row in ATTRIBUTES:
+        first, _, last = row["bits"].partition("-")
+        mask = sum(1 << bit for bit in range(int(first), int(last or first) + 1))
+        assert mask == int(row["mask"], 16)
+        assert not covered & mask
+        covered |= mask
+    assert covered == 0xFFFF
+
+
+def test_a_reserved_bit_makes_a_header_invalid():
+    for row in ATTRIBUTES:
+        if row["name"] == "reserved":
+            bit = int(row["mask"], 16) & -int(row["mask"], 16)
+            batch = EncodedBatch(
+                [b"\n"], raw_length=1, attributes=bit, record_count=1, base_timestamp=0, max_timestamp=0
+            )
+            assert parse_header(batch.stamp(0, 0, 0, 0)) is None
+
+
+def test_the_codecs_are_the_constants():
+    numbers = {name: int(row["number"]) for name, row in CODECS.items()}
+    assert numbers == {"none": codecs.NONE, "gzip": codecs.GZIP, "lz4": codecs.LZ4, "zstd": codecs.ZSTD}
+    reserved = {name for name, row in CODECS.items() if row["meaning"] == "reserved"}
+    assert set(codecs.CODEC_NAMES) == set(numbers) - reserved
+    for name in reserved:
+        batch = EncodedBatch(
+            [b"\n"], raw_length=1, attributes=numbers[name], record_count=1, base_timestamp=0, max_timestamp=0
+        )
+        assert parse_header(batch.stamp(0, 0, 0, 0)) is None
+
+
+def test_the_bounds_of_a_valid_header_are_the_constants():
+    text = PAGE.section("A valid batch")
+    assert f"are at most {codecs.MAX_RAW_BYTES};" in text
+    assert re.search(rf"at most {codecs.MAX_RATIO} times\n\.Va payload_length", text)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"payload_length": codecs.MAX_RAW_BYTES + 1, "raw_length": codecs.MAX_RAW_BYTES + 1},
+        {"raw_length": 3},
+        {"attributes": codecs.ZSTD, "raw_length": 2001},
+        {"key_length": -2},
+        {"key_length": 3},
+        {"attributes": record_batch.COLUMNS, "key_length": 0},
+        {"base_offset": -1},
+        {"base_offset": (1 << 63) - 1, "durable_offset": 0},
+        {"durable_offset": -1},
+        {"durable_offset": 8},
+        {"record_count": 2},
+        {"record_count": 0},
+        {"attributes": record_batch.COMPACTED, "record_count": 2},
+        {"record_count": 3, "last_offset_delta": 2},
+        {"max_timestamp": 4},
+        {"first_sequence": 0},
+        {"reserved": b"\x01" + bytes(23)},
+    ],
+    ids=str,
+)
+def test_a_header_that_the_page_calls_invalid_is_refused(fields):
+    layout_, names = layout(HEADER)
+    batch = EncodedBatch([b"a\n"], raw_length=2, attributes=0, record_count=1, base_timestamp=5, max_timestamp=5)
+    good = list(layout_.unpack(batch.stamp(7, 0, 7, 0)))
+    assert parse_header(seal(layout_.pack(*good))) is not None
+    for name, value in fields.items():
+        good[len(names) - 1 - names[::-1].index(name)] = value
+    assert parse_header(seal(layout_.pack(*good))) is None
+
+
+def test_the_columns_are_in_the_order_of_the_page():
+    assert [row["column"] for row in PAGE.table("Columns", "column", "of each record")] == [
+        "values",
+        "keys",
+        "timestamps",
+        "headers",
+        "offset deltas",
+    ]
+    batch = encode_columns(
+        [b"v", None],
+        base_timestamp=5,
+        keys=[b"k", None],
+        timestamps=[5, 4],
+        headers=[((b"n", b"x"), (b"n", None)), ()],
+    )
+    assert msgpack.unpackb(b"".join(batch.payload)) == [
+        [b"v", None],
+        [b"k", None],
+        [0, -1],
+        [[b"n", b"x", b"n", None], []],
+        None,
+    ]
+
+
+# The example.
+
+
+def example_batches():
+    lines = encode_lines(b"paid\nshipped\n", count=2, timestamp_ms=1_700_000_000_000, key=b"u1")
+    columns = encode_columns(
+        [None, b"a\nb"],
+        base_timestamp=1_700_000_000_000,
+        keys=[b"u1", None],
+        timestamps=[1_700_000_000_000, 1_700_000_000_001],
+        headers=[(), ((b"h", b"1"),)],
+    )
+    return lines, columns
+
+
+def example_bytes():
+    return bytes.fromhex("".join(line[10:49] for line in PAGE.examples("EXAMPLES")[0].splitlines()).replace(" ", ""))
+
+
+def test_the_example_is_what_the_code_writes():
+    lines, columns = example_batches()
+    first = lines.chain_after(0)
+    second = columns.chain_after(first)
+    written = lines.stamp(0, 0, 0, first) + b"".join(lines.payload)
+    size = len(written)
+    written += columns.stamp(2, 0, 2, second) + b"".join(columns.payload)
+    assert example_bytes() == written
+    text = PAGE.section("EXAMPLES")
+    assert f"It has {lines.payload_length} bytes of lines" in text
+    assert f"Its chain is {first:08x}: the CRC of" in text
+    assert f"Its chain is {second:08x}." in text
+    assert f"begins at byte {size}." in text
+    chained = bytes.fromhex(PAGE.examples("EXAMPLES")[1])
+    assert crc(chained) == first
+
+
+def test_the_example_shows_bytes_and_letters_alike():
+    for number, line in enumerate(PAGE.examples("EXAMPLES")[0].splitlines()):
+        data = bytes.fromhex(line[10:49].replace(" ", ""))
+        assert line[:10] == f"{16 * number:08x}: "
+        assert line[51:] == "".join(chr(byte) if 32 <= byte < 127 else "." for byte in data)
+
+
+def test_the_example_is_shown_as_it_is_written():
+    shown = [line.strip() for line in PAGE.rendered()]
+    for line in PAGE.examples("EXAMPLES")[0].splitlines():
+        assert line.strip() in shown
+
+
+def test_the_example_holds_the_records_that_the_page_tells_of():
+    records = list(read_batches(example_bytes(), 0, 4))
+    assert records == [
+        (0, 1_700_000_000_000, b"u1", b"paid", []),
+        (1, 1_700_000_000_000, b"u1", b"shipped", []),
+        (2, 1_700_000_000_000, b"u1", None, []),
+        (3, 1_700_000_000_001, None, b"a\nb", [b"h", b"1"]),
+    ]
+
+
+def test_the_checksum_is_the_one_that_the_page_names():
+    assert "is e3069283." in PAGE.section("DESCRIPTION").replace("\n", " ")
+    assert crc(b"123456789") == codecs.crc32c(b"123456789") == 0xE3069283
+
+
+# Index.
+
+
+def test_the_index_entry_is_the_struct():
+    layout_, names = layout(INDEX)
+    assert layout_.format == offset_index.ENTRY.format
+    assert names == ["relative_offset", "position", "max_timestamp"]
+    assert f"entries of {layout_.size} bytes" in PAGE.section("INDEX")
+    assert f"in its block of {offset_index.INTERVAL_BYTES} bytes" in PAGE.section("INDEX").replace("\n", " ")
+    assert docstring_table(offset_index.__doc__) == [
+        {column: row[column] for column in ("offset", "size", "type", "field")} for row in INDEX
+    ]
+
+
+# State.
+
+
+def test_state_has_the_fields_of_the_page_in_their_order():
+    line = PartitionState("0" * 32, "boot").encode()
+    names = [field.partition(b"=")[0].decode() for field in line.split()]
+    assert names == [*(row["field"] for row in STATE), "crc"]
+
+
+def test_each_field_of_state_is_where_the_page_says():
+    state = PartitionState("f" * 32, "a-boot-id")
+    state.sequence, state.segment, state.high_watermark, state.log_start_offset = 1, 2, 3, 4
+    state.leader_epoch, state.cleaned_to, state.tombstones_dropped_to, state.syncing = 5, 6, 7, 8
+    state.written, state.durable = LogEnd(9, 10, 11, 12), LogEnd(13, 14, 15, 16)
+    fields = read_slot(state.encode())
+    values = [1, "a-boot-id", "f" * 32, 2, [9, 10, 11, 12], [13, 14, 15, 16], 3, 4, 5, 6, 7, 8]
+    assert fields == dict(zip([row["field"] for row in STATE], values, strict=True))
+    assert [row["part"] for row in PAGE.table("STATE", "part")] == ["position", "offset", "chain", "max_timestamp"]
+    assert state.written.__slots__ == ("chain", "max_timestamp", "offset", "position")
+
+
+def test_the_slots_are_where_the_page_says(directory):
+    text = PAGE.section("STATE").replace("\n", " ")
+    assert (
+        f"Two slots, at bytes 0 and {partition_state.SLOT_DISTANCE}, of {partition_state.SLOT_SIZE} bytes each" in text
+    )
+    assert f"The file has {partition_state.STATE_SIZE} bytes" in text
+    directory.create_topic("t")
+    path = os.path.join(directory.location, "topics/t/0/state")
+    new = Path(path).read_bytes()
+    assert len(new) == partition_state.STATE_SIZE
+    assert read_slot(new[:512])["sequence"] == 0
+    assert new[512:] == bytes(4096)
+    with directory.producer("t") as producer:
+        for number in range(3):
+            producer.send(b"%d" % number)
+            producer.flush()
+            data = Path(path).read_bytes()
+            slots = read_slot(data[:512]), read_slot(data[4096:])
+            assert slots[0]["sequence"] % 2 == 0
+            assert slots[1]["sequence"] % 2 == 1
+
+
+def test_a_reader_ignores_fields_that_it_does_not_know():
+    slot = PartitionState("0" * 32, "boot").encode()
+    line = slot[: slot.index(b" crc=")] + b" later=1"
+    longer = (line + b" crc=%08x" % codecs.crc32c(line)).ljust(511) + b"\n"
+    assert decode_slot(longer) is not None
+
+
+def test_the_example_of_state_is_a_valid_slot():
+    slot = PAGE.examples("STATE")[0].strip().replace("\n", " ").encode().ljust(511) + b"\n"
+    assert read_slot(slot)["sequence"] == 4
+    assert decode_slot(slot).written.position == 302
+
+
+# Small files.
+
+
+def key_tables():
+    section = PAGE.section("MK.JSON AND TOPIC.JSON")
+    blocks = re.findall(r"^\.Bl -column .*?^\.El$", section, flags=re.MULTILINE | re.DOTALL)
+    return [re.findall(r"^\.It Va (\S+) Ta (\S+) Ta", block, flags=re.MULTILINE) for block in blocks]
+
+
+def test_the_json_files_have_the_keys_of_the_page_in_their_order(directory):
+    settings = {name: key.default for name, key in sorted(config.TOPIC_CONFIG.items())}
+    directory.create_topic("t", partitions=3, config=settings)
+    root = Path(directory.location)
+    for keys, path in zip(key_tables(), (root / "mk.json", root / "topics/t/topic.json"), strict=True):
+        written = json.loads(path.read_text())
+        assert [name for name, _ in keys] == list(written)
+        assert {name: type(value) for name, value in written.items()} == {
+            name: {"integer": int, "string": str}[kind] for name, kind in keys
+        }
+        assert flat_json.decode(path.read_bytes(), str(path)) == {
+            name: value for name, value in written.items() if name != "checksum"
+        }
+
+
+def test_topic_json_lists_every_setting():
+    section = PAGE.section("MK.JSON AND TOPIC.JSON")
+    listed = re.findall(r"^\.It Va (\S+) Ta (\S+) Ta a setting$", section, flags=re.MULTILINE)
+    assert listed == [
+        (name, "integer" if type(key.default) is int else "string") for name, key in sorted(config.TOPIC_CONFIG.items())
+    ]
+
+
+def test_topic_json_names_every_partitioner():
+    row = re.search(
+        r"^\.It Va partitioner .*?(?=^\.It)", PAGE.section("MK.JSON AND TOPIC.JSON"), re.MULTILINE | re.DOTALL
+    )
+    assert re.findall(r"^\.Li (\S+)", row[0], re.MULTILINE) == list(config.PARTITIONERS)
+
+
+def test_the_examples_of_json_files_are_valid():
+    for example in PAGE.examples("MK.JSON AND TOPIC.JSON"):
+        fields = read_flat_json(example.encode())
+        assert flat_json.decode(example.encode(), "example") == {k: v for k, v in fields.items() if k != "checksum"}
+        assert fields == json.loads(example)
+
+
+def test_the_form_of_json_files_is_the_one_of_the_page(directory):
+    directory.create_topic("t")
+    root = Path(directory.location)
+    for path in (root / "mk.json", root / "topics/t/topic.json"):
+        assert read_flat_json(path.read_bytes()) == json.loads(path.read_text())
+
+
+def test_format_version_is_the_one_of_the_page():
+    assert f"format version {flat_json.FORMAT_VERSION} of an" in PAGE.section("DESCRIPTION").replace("\n", " ")
+    assert record_batch.MAGIC[-1] == flat_json.FORMAT_VERSION
+
+
+def test_epochs_has_the_line_of_the_page(directory, tmp_path):
+    directory.create_topic("t")
+    written = (Path(directory.location) / "topics/t/0/epochs").read_bytes()
+    for data in (written, PAGE.examples("EPOCHS")[0].encode()):
+        assert read_epoch_lines(data)[0][:2] == (0, 0)
+    assert [row["field"] for row in PAGE.table("EPOCHS", "field", "type")] == ["epoch", "first_offset", "leader", "crc"]
+    (tmp_path / "epochs").write_bytes(PAGE.examples("EPOCHS")[0].encode())
+    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        entry = read_epochs(fd, str(tmp_path)).latest
+    finally:
+        os.close(fd)
+    assert [(entry.epoch, entry.first_offset, entry.leader_id)] == read_epoch_lines(PAGE.examples("EPOCHS")[0].encode())
+
+
+def test_names_have_the_bounds_of_the_page():
+    text = PAGE.section("LAYOUT").replace("\n", " ")
+    assert f"has 1 to {topic_partition.MAX_NAME_LENGTH} of the letters" in text
+    assert f"A topic has 1 to {topic_partition.MAX_PARTITIONS} partitions." in text
+
+
+def test_every_file_that_is_written_is_in_the_layout(directory):
+    directory.create_topic("orders", partitions=2, config={"segment.bytes": 4096})
+    with directory.producer("orders", partition=1) as producer:
+        for number in range(3):
+            producer.send(b"%d" % number * 3000)
+            producer.flush()
+    root = Path(directory.location)
+    topic_id = read_flat_json((root / "topics/orders/topic.json").read_bytes())["topic_id"]
+    places = {"topic": "orders", "partition": "[01]", "base": "[0-9]{20}", "id": topic_id}
+    place = re.compile(r"(?<![a-z])(topic|partition|base|id)(?![a-z])(?!\[[.]\]json)")
+    known = [
+        re.compile(place.sub(lambda name: places[name[1]], row["path"].replace(".", r"[.]")))
+        for row in PAGE.table("LAYOUT", "path")
+    ]
+    written = [str(path.relative_to(root)) + "/" * path.is_dir() for path in root.rglob("*")]
+    assert len(written) > 20
+    for name in written:
+        assert any(path.fullmatch(name) for path in known), name
+
+
+# A reader that was written from the page.
+
+
+def make_crc_table():
+    table = []
+    for byte in range(256):
+        for _ in range(8):
+            byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
+        table.append(byte)
+    return table
+
+
+CRC_TABLE = make_crc_table()
+
+
+def crc(data, previous=0):
+    value = previous ^ 0xFFFFFFFF
+    for byte in data:
+        value = value >> 8 ^ CRC_TABLE[(value ^ byte) & 0xFF]
+    return value ^ 0xFFFFFFFF
+
+
+def seal(header):
+    return header[:124] + struct.pack(">I", crc(header[:124]))
+
+
+def read_flat_json(data):
+    lines = data.decode("ascii").split("\n")
+    assert lines[0] == "{"
+    assert lines[-2:] == ["}", ""]
+    fields = {}
+    for line in lines[1:-2]:
+        key, value = re.fullmatch(r'"([^"]*)": (.*?),?', line).groups()
+        assert line.endswith(",") == (key != "checksum")
+        fields[key] = json.loads(value)
+    assert next(iter(fields)) == "format"
+    assert list(fields)[-1] == "checksum"
+    covered = data[: data.index(b'"checksum"')]
+    assert f"{crc(covered):08x}" == fields["checksum"]
+    return fields
+
+
+def read_slot(slot):
+    """Return the fields of a slot, or None if it is not valid."""
+    line, found, rest = slot.rpartition(b" crc=")
+    if len(slot) != 512 or not found or rest[:8] != b"%08x" % crc(line):
+        return None
+    assert rest[8:] == b" " * (len(rest) - 9) + b"\n"
+    fields = dict(field.split("=") for field in line.decode().split(" "))
+    for row in STATE:
+        value = fields[row["field"]]
+        if row["type"] == "end":
+            fields[row["field"]] = [int(part) for part in value.split(":")]
+        elif row["type"] != "string":
+            fields[row["field"]] = int(value)
+    return fields
+
+
+def read_epoch_lines(data):
+    entries = []
+    for line in data.split(b"\n")[:-1]:
+        text, _, found = line.rpartition(b" ")
+        assert found == b"%08x" % crc(text)
+        epoch, first_offset, leader = text.decode().split(" ")
+        entries.append((int(epoch), int(first_offset), leader))
+    return entries
+
+
+def read_batches(data, offset, end, chain=0):
+    """Yield offset, time, key, value, headers of all records from byte 0 on, up to the offset `end`."""
+    header, names = layout(HEADER)
+    links, link_names = layout(CHAIN)
+    position = 0
+    while offset < end:
+        fields = dict(zip(names, header.unpack_from(data, position), strict=True))
+        assert fields["magic"] == b"\x8aMK\x01"
+        assert fields["header_crc"] == crc(data[position : position + 124])
+        assert fields["base_offset"] == offset
+        chain = crc(links.pack(*(fields[name] for name in link_names)), chain)
+        assert fields["chain"] == chain
+        assert fields["durable_offset"] <= offset
+        position += header.size
+        payload = data[position : position + fields["payload_length"]]
+        position += fields["payload_length"]
+        assert fields["payload_crc"] == crc(payload)
+        if fields["attributes"] & 7 == int(CODECS["zstd"]["number"]):
+            payload = codecs._zstd().decompress(payload)
+        assert len(payload) == fields["raw_length"]
+        count, time = fields["record_count"], fields["base_timestamp"]
+        if fields["attributes"] & 0x0300:
+            values, keys, times, headers, deltas = msgpack.unpackb(payload)
+            assert deltas is None
+            for number in range(count):
+                yield (
+                    offset + number,
+                    time + (times[number] if times else 0),
+                    keys[number] if keys else None,
+                    values[number],
+                    headers[number] if headers else [],
+                )
+        else:
+            key = payload[: fields["key_length"]] if fields["key_length"] >= 0 else None
+            values = payload[max(fields["key_length"], 0) :].split(b"\n")
+            assert values.pop() == b""
+            assert len(values) == count
+            for number, value in enumerate(values):
+                yield offset + number, time, key, value, []
+        offset += fields["last_offset_delta"] + 1
+
+
+def read_partition(root, topic, partition):
+    """Read a partition as the page says: up to the high watermark, segment by segment."""
+    assert read_flat_json((root / "mk.json").read_bytes())["format"] == 1
+    topic_json = read_flat_json((root / "topics" / topic / "topic.json").read_bytes())
+    assert topic_json["format"] == 1
+    files = root / "topics" / topic / str(partition)
+    data = (files / "state").read_bytes()
+    slots = [slot for slot in (read_slot(data[:512]), read_slot(data[4096:])) if slot]
+    state = max(slots, key=lambda slot: slot["sequence"])
+    assert state["topic"] == topic_json["topic_id"]
+    assert state["boot"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    bases = sorted(int(path.stem) for path in files.glob("*.log") if int(path.stem) <= state["segment"])
+    ends = [*bases[1:], state["high_watermark"]]
+    records = []
+    chain = 0
+    header, names = layout(HEADER)
+    for base, end in zip(bases, ends, strict=True):
+        segment = (files / f"{base:020d}.log").read_bytes()
+        records += read_batches(segment, base, end, chain)
+        position = 0
+        for entry in struct.iter_unpack(layout(INDEX)[0].format, (files / f"{base:020d}.index").read_bytes()):
+            if entry[1] < len(segment):
+                found = dict(zip(names, header.unpack_from(segment, entry[1]), strict=True))
+                assert found["base_offset"] == base + entry[0]
+            assert entry[1] > position
+            position = entry[1]
+        at = 0
+        while at < len(segment):
+            found = dict(zip(names, header.unpack_from(segment, at), strict=True))
+            at += header.size + found["payload_length"]
+            chain = found["chain"]
+    return records
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/sys/kernel/random/boot_id"), reason="no boot id in /proc")
+@pytest.mark.parametrize("compression", [name for name, row in CODECS.items() if row["meaning"] != "reserved"])
+@pytest.mark.parametrize("acks", [0, 1])
+def test_a_reader_that_was_written_from_the_page_reads_what_mk_reads(directory, compression, acks):
+    directory.create_topic("t", config={"segment.bytes": 100_000})
+    with directory.producer("t", compression=compression, acks=acks) as producer:
+        for number in range(60):
+            producer.send(b"first %d" % number)
+            producer.send(os.urandom(6000), b"k%d" % (number % 3))
+            producer.flush()
+            producer.send(b"", b"", timestamp_ms=5)
+            producer.flush()
+            producer.send(None, b"k", ((b"h", b"1"), (b"h", None)), timestamp_ms=7)
+            producer.send(b"two\nlines", timestamp_ms=4)
+            producer.flush()
+    read = read_partition(Path(directory.location), "t", 0)
+    expected = [
+        (
+            record.offset,
+            record.timestamp_ms,
+            record.key,
+            record.value,
+            [part for header in record.headers for part in header],
+        )
+        for record in directory.consumer(["t"])
+    ]
+    assert len(read) == 300
+    assert read == expected
+    assert len(list((Path(directory.location) / "topics/t/0").glob("*.log"))) > 2

@@ -1,0 +1,298 @@
+"""mk-guarantees(7) against the code: exit statuses, file systems, numbers, and what damage costs."""
+
+import os
+import re
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from mdoc_page import Page, plain
+
+import mk
+from mk import errors
+from mk.storage import host, log_recovery
+from mk.storage.partition_log import _DEFERRED_SIGNALS
+
+PAGE = Page("mk-guarantees.7")
+FORMAT_PAGE = Page("mk-format.5")
+STATUS_ROWS = PAGE.table("EXIT STATUS", "status", "last append")
+
+
+def test_mandoc_finds_nothing_to_complain_about():
+    assert PAGE.complaints() == []
+
+
+def test_the_sections_that_the_code_points_to_are_there():
+    assert {"APPEND PROTOCOL", "RECOVERY", "ASSUMPTIONS"} <= set(PAGE.sections())
+
+
+# Exit statuses.
+
+
+def error_classes(error=errors.MkError):
+    yield error
+    for subclass in error.__subclasses__():
+        yield from error_classes(subclass)
+
+
+def test_every_exit_status_of_an_error_is_told():
+    told = {int(status) for row in STATUS_ROWS for status in row["status"].split(", ")}
+    raised = {error.exit_status for error in error_classes()}
+    # 124 is for commands with a time limit; to produce has none.
+    assert raised - {124} <= told
+    assert {status for status in told if 2 < status < 128} <= raised
+
+
+def test_only_an_append_that_may_be_stored_is_indeterminate():
+    last = {status: row["last append"] for row in STATUS_ROWS for status in row["status"].split(", ")}
+    indeterminate = {int(status) for status, stored in last.items() if stored == "indeterminate"}
+    assert indeterminate == {errors.MkError.exit_status, errors.SyncFailedError.exit_status, 137}
+    assert {last["0"], last["129"], last["130"], last["143"]} == {"stored"}
+
+
+@pytest.mark.parametrize("page", [PAGE, FORMAT_PAGE], ids=["guarantees", "format"])
+def test_every_exit_status_in_the_text_exists(page):
+    known = {error.exit_status for error in error_classes()}
+    numbers = re.findall(r"(?:\((?:else )?|missing |exit\s+status\s+|\bwith\s+|gets\s+|: )(\d\d)\b(?!\d)", page.source)
+    found = {int(number) for number in numbers if int(number) > 60}
+    assert len(found) > 2
+    assert found <= known
+
+
+# Lists and numbers.
+
+
+def listed(name):
+    """Return the comma-separated words between the comments `begin name` and `end name`."""
+    block = re.search(rf'^\.\\" begin {name}\n(.*?)^\.\\" end {name}$', PAGE.source, flags=re.MULTILINE | re.DOTALL)
+    return re.split(r",\s+", block[1].strip().removesuffix("."))
+
+
+def test_the_network_file_systems_are_the_ones_that_are_refused():
+    assert listed("network file systems") == sorted(host._NETWORK_FILE_SYSTEMS)
+    assert [f"fuse.{name}" for name in listed("local fuse")] == sorted(host._LOCAL_FUSE)
+    for name in (*host._NETWORK_FILE_SYSTEMS, "fuse.sshfs", "fuse.s3fs"):
+        assert host.is_network_file_system(name)
+    for name in (*host._LOCAL_FUSE, "ext4", "xfs", "btrfs", "tmpfs", "overlay", ""):
+        assert not host.is_network_file_system(name)
+
+
+def test_the_signals_that_are_held_off_are_the_ones_of_the_page():
+    names = {signal.Signals(number).name for number in _DEFERRED_SIGNALS}
+    for title in ("Being killed", "APPEND PROTOCOL"):
+        assert set(re.findall(r"\bSIG[A-Z]+\b", PAGE.section(title))) == names
+
+
+def test_the_tries_of_recovery_are_the_constants():
+    text = PAGE.section("RECOVERY").replace("\n", " ")
+    pause_ms = int(log_recovery._UNCACHED_PAUSE_SECONDS * 1000)
+    assert f"within {log_recovery._UNCACHED_TRIES} tries {pause_ms} ms apart" in text
+    assert f"On {' and '.join(log_recovery._MEMORY_FILE_SYSTEMS)}, where memory" in text
+
+
+def test_the_levels_of_acks_are_the_ones_of_the_producer():
+    from mk.producer.producer import _DURABILITY
+
+    assert [int(row["acks"]) for row in PAGE.table("Durability", "acks")] == sorted(_DURABILITY)
+
+
+# What damage costs: a case for each row of the table in mk-format(5).
+
+
+class Log:
+    """A topic of two partitions, each of three segments of one batch each, with 6 records in it."""
+
+    def __init__(self, root):
+        self.location = str(root / "log")
+        self.topic = root / "log/topics/t"
+        self.partition = self.topic / "0"
+        self.records = [b"%d" % number * 3000 for number in range(3)]
+        with mk.connect(self.location, create=True) as cluster:
+            cluster.create_topic("t", partitions=2, config={"segment.bytes": 4096})
+            for partition in range(2):
+                with cluster.producer("t", partition=partition) as producer:
+                    for value in self.records:
+                        producer.send(value)
+                        producer.flush()
+        assert self.segments == [0, 1, 2]
+
+    @property
+    def segments(self):
+        return sorted(int(path.stem) for path in self.partition.glob("*.log"))
+
+    def consume(self, partition=0, offset=None):
+        spec = None if offset is None else mk.parse_offset_spec(str(offset))
+        with mk.connect(self.location) as cluster:
+            self.skipped = []
+
+            def on_skip(topic, partition, first, last):
+                self.skipped.append((topic, partition, first, last))
+
+            with cluster.consumer(["t"], partitions=[partition], offset=spec, on_skip=on_skip) as consumer:
+                return [record.value for record in consumer]
+
+    def produce(self, partition=0):
+        with mk.connect(self.location) as cluster, cluster.producer("t", partition=partition) as producer:
+            producer.send(b"more")
+
+    def flip(self, path, position):
+        data = bytearray(path.read_bytes())
+        data[position] ^= 1
+        path.write_bytes(data)
+
+
+@pytest.fixture
+def log(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return Log(tmp_path)
+
+
+def status_of(action, *arguments):
+    with pytest.raises(errors.MkError) as caught:
+        action(*arguments)
+    return caught.value.exit_status
+
+
+def cost_of(damaged):
+    costs = {row["damaged"]: row["cost"] for row in FORMAT_PAGE.table("DAMAGE", "damaged")}
+    return costs[damaged]
+
+
+def test_every_kind_of_damage_has_a_case_here():
+    source = Path(__file__).read_text()
+    for row in FORMAT_PAGE.table("DAMAGE", "damaged"):
+        assert f'cost_of("{row["damaged"]}")' in source
+
+
+def test_cost_of_a_damaged_mk_json(log):
+    path = Path(log.location) / "mk.json"
+    log.flip(path, 20)
+    assert "(65)" in cost_of("mk.json")
+    assert status_of(log.consume) == 65
+    path.unlink()
+    assert "(66)" in cost_of("mk.json")
+    assert status_of(log.consume) == 66
+
+
+def test_cost_of_a_damaged_topic_json(log):
+    with mk.connect(log.location) as cluster:
+        cluster.create_topic("other")
+    log.flip(log.topic / "topic.json", 20)
+    assert "(65, missing 66)" in cost_of("topic.json")
+    assert status_of(log.consume) == 65
+    (log.topic / "topic.json").unlink()
+    assert status_of(log.consume) == 66
+    with mk.connect(log.location) as cluster:
+        assert list(cluster.consumer(["other"])) == []
+
+
+def test_cost_of_a_missing_lock_file(log):
+    for path in Path(log.location, "locks").glob("*/0"):
+        path.unlink()
+    assert "(66)" in cost_of("lock file")
+    assert status_of(log.produce) == 66
+    assert log.consume() == log.records
+    log.produce(partition=1)
+
+
+@pytest.mark.parametrize("position", [0, 4096])
+def test_cost_of_one_damaged_slot_of_state(log, position):
+    log.flip(log.partition / "state", position + 10)
+    assert cost_of("state, one slot").startswith("nothing")
+    log.produce()
+    assert log.consume() == [*log.records, b"more"]
+
+
+def test_cost_of_two_damaged_slots_of_state(log):
+    for position in (0, 4096):
+        log.flip(log.partition / "state", position + 10)
+    assert "(65)" in cost_of("state, both slots")
+    assert status_of(log.consume) == 65
+    log.produce()
+    assert log.consume() == [*log.records, b"more"]
+
+
+def test_cost_of_damaged_epochs(log):
+    log.flip(log.partition / "epochs", 6)
+    assert "(65)" in cost_of("epochs")
+    assert status_of(log.produce) == 65
+    assert log.consume() == log.records
+    log.produce(partition=1)
+
+
+@pytest.mark.parametrize(("damaged", "position"), [("header of a batch", 40), ("payload of a batch", 200)])
+def test_cost_of_a_damaged_batch(log, damaged, position):
+    assert cost_of("header of a batch").startswith("readers stop at that batch (65)")
+    assert cost_of("payload of a batch").startswith("readers stop at that batch (65)")
+    log.flip(log.partition / f"{1:020d}.log", position)
+    with mk.connect(log.location) as cluster, cluster.consumer(["t"], partitions=[0]) as consumer:
+        records = iter(consumer)
+        assert next(records).value == log.records[0]
+        with pytest.raises(errors.CorruptBatchError) as caught:
+            next(records)
+    assert caught.value.facts["path"].endswith(f"{1:020d}.log")
+    assert (caught.value.facts["position"], caught.value.facts["offset"]) == (0, 1)
+    assert log.consume(offset=2) == log.records[2:]
+    assert log.consume(partition=1) == log.records
+
+
+def test_cost_of_a_missing_segment(log):
+    assert "readers stop (65)" in cost_of("a segment")
+    (log.partition / f"{1:020d}.log").rename(log.partition / "kept")
+    assert status_of(log.consume) == 65
+    (log.partition / "kept").rename(log.partition / f"{1:020d}.log")
+    (log.partition / f"{0:020d}.log").unlink()
+    assert log.consume() == log.records[1:]
+    assert log.skipped == [("t", 0, 0, 0)]
+    (log.partition / f"{2:020d}.log").unlink()
+    assert status_of(log.consume) == 65
+
+
+@pytest.mark.parametrize("damage", ["missing", "random", "cut"])
+def test_cost_of_a_damaged_index(log, damage):
+    assert cost_of(".index").startswith("time")
+    for path in log.partition.glob("*.index"):
+        if damage == "missing":
+            path.unlink()
+        elif damage == "random":
+            path.write_bytes(os.urandom(160))
+        else:
+            path.write_bytes(path.read_bytes()[:-3])
+    for offset in range(3):
+        assert log.consume(offset=offset) == log.records[offset:]
+    log.produce()
+
+
+def test_cost_of_a_missing_quarantine(log):
+    assert cost_of("quarantine/") == "evidence"
+    shutil.rmtree(Path(log.location) / "quarantine")
+    log.produce()
+    assert log.consume() == [*log.records, b"more"]
+
+
+# The tail of a log.
+
+
+def test_an_unfinished_append_is_cut_and_its_evidence_kept(log):
+    segment = log.partition / f"{2:020d}.log"
+    whole = segment.read_bytes()
+    segment.write_bytes(whole + whole[:128] + b"torn")
+    assert log.consume() == log.records
+    log.produce()
+    assert log.consume() == [*log.records, b"more"]
+    (kept,) = Path(log.location, "quarantine").iterdir()
+    name = plain(FORMAT_PAGE.section("QUARANTINE").split("\n.Pa ", 1)[1].split("\n")[0]).removesuffix(",")
+    pattern = name.replace(".", r"\.")
+    for place, form in (("topic", "t"), ("partition", "0"), ("offset", "3"), ("epoch", "0"), ("random", "[0-9a-f]{8}")):
+        pattern = pattern.replace(place, form, 1)
+    assert re.fullmatch(pattern, f"quarantine/{kept.name}")
+    assert kept.read_bytes() == whole[:128] + b"torn"
+    with mk.connect(log.location) as cluster:
+        assert cluster.offsets("t")[0]["leader_epoch"] == 1
+
+
+def test_a_partition_with_failed_takes_nothing_and_is_read_on(log):
+    (log.partition / "FAILED").write_text("2026-11-23T02:28:05Z the disk refused\n")
+    assert status_of(log.produce) == errors.PartitionFailedError.exit_status == 74
+    assert log.consume() == log.records

@@ -1,0 +1,71 @@
+"""What the README says to type works when it is typed."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mk.cli import fast_parser
+from mk.cli.typer_app import Application
+
+README = Path(__file__).parents[2] / "README.md"
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+SHELL = [text for language, text in BLOCKS if language == "sh"]
+PIPELINES = SHELL[2]
+
+
+def shell(script: str, directory: Path) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "MK_DIR": str(directory), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment.pop("MK_TOPIC", None)
+    return subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=60)
+
+
+def mk_commands() -> "list[str]":
+    """Return every command line of mk in the shell blocks, up to the pipe or redirection behind it."""
+    lines = [line for block in SHELL[1:] + [SHELL[0]] for line in block.splitlines() if not line.startswith("#")]
+    return [match.strip() for line in lines for match in re.findall(r"\bmk (?:produce|consume|topics)\b[^|&>]*", line)]
+
+
+@pytest.mark.parametrize("command", mk_commands())
+def test_every_command_of_mk_in_the_readme_is_one_that_mk_accepts(command: str) -> None:
+    import shlex
+
+    arguments = shlex.split(command)[1:]
+    assert fast_parser.parse(arguments, {}) or not isinstance(Application().parse(arguments, {}), int)
+
+
+def test_the_first_command_installs_mk_and_shows_records_going_in_and_out() -> None:
+    install, _, use = SHELL[0].strip().partition(" && export ")
+    assert install == "python3 -m venv .venv && .venv/bin/pip install -q ."
+    assert "mk produce files && mk consume files" in use
+
+
+def test_the_second_command_runs_the_tests() -> None:
+    (line,) = SHELL[1].strip().splitlines()
+    assert line.startswith("python3 -m venv .venv && ") and "pytest" in line
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+def test_the_pipelines_work_as_they_are_pasted(tmp_path: Path) -> None:
+    # Followers go on until they are stopped.
+    script = re.sub(r"^(mk consume .* -F)\b.*$", r"timeout 1 \1 || true", PIPELINES, flags=re.MULTILINE)
+    done = shell(f"set -e\n{script}\nkill %1", tmp_path / "mk")
+    assert done.returncode == 0, done.stderr
+    assert "/home\n/pay\n" in done.stdout
+
+
+def test_the_python_example_runs(tmp_path: Path) -> None:
+    (example,) = [text for language, text in BLOCKS if language == "python"]
+    done = subprocess.run(
+        [sys.executable, "-c", example],
+        env={**os.environ, "MK_DIR": str(tmp_path / "mk")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "b'kitchen' b'21.5'" in done.stdout

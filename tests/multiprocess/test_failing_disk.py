@@ -1,0 +1,140 @@
+"""Every system call of a command failing: the exit status says so, nothing acknowledged is lost, the next command works."""
+
+import random
+import re
+
+import pytest
+from history import parse_acks
+from injection import CALLS, READS, fail_at, needs_strace, paths_of, points_of
+from processes import must, run
+from scenarios import SCENARIOS, check_after
+
+pytestmark = needs_strace
+
+ERRORS = ("ENOSPC", "EIO", "EDQUOT")
+
+ONCE, FROM_THEN_ON = "", "+"
+
+
+class Prepared:
+    """A scenario, its template, and its calls, counted once among all and once among those of its own files.
+
+    A call that fails once is chosen among all; one that fails from then on, among those of the directory's own files, so
+    that Python can still import.
+    """
+
+    def __init__(self, name, folder):
+        self.scenario = SCENARIOS[name]
+        self.template, self.directory = folder / "template", folder / "log"
+        self.scenario.prepare(self.template)
+        self.fresh()
+        self.only = paths_of(self.directory)
+        self.points = {}
+        for when in (ONCE, FROM_THEN_ON):
+            self.fresh()
+            only = self.only if when else []
+            counted = points_of(
+                self.directory, self.scenario.arguments, stdin=self.scenario.stdin, calls=[*CALLS, *READS], only=only
+            )
+            # Standard error is not the disk.
+            self.points[when] = [point for point in counted if not point.line.startswith("2<")]
+
+    def fresh(self):
+        self.scenario.fresh(self.template, self.directory)
+
+    def faults(self, when):
+        """Return every fault: (point, what, when)."""
+        return [(point, what, when) for point in self.points[when] for what in outcomes(point, when)]
+
+    def strike(self, faults):
+        """Run the command with these faults, and check how it ended and what is left."""
+        scenario, directory = self.scenario, self.directory
+        self.fresh()
+        only = self.only if faults[0][2] else []
+        result = fail_at(faults, directory, scenario.arguments, stdin=scenario.stdin, only=only)
+        context = "; ".join(f"{what}{' from then on' if when else ''} at {point}" for point, what, when in faults)
+        explain = f"{context}\n{result}"
+        assert result.struck, f"nothing was struck: {explain}"
+        assert result.status in (0, 74), explain
+        assert "Traceback" not in result.stderr, explain
+        told = sum(last - first + 1 for _, first, last in parse_acks(result.stderr))
+        stored = re.search(r"^mk: (\d+) records? stored$", result.stderr, re.MULTILINE)
+        if result.status:
+            assert "mk: error: " in result.stderr and "  why: " in result.stderr and "  fix: " in result.stderr, explain
+            assert "standard input or output" not in result.stderr, f"it blames the wrong file: {explain}"
+        clear_failed_mark(directory, explain)
+        new = check_after(scenario, directory, result, context)
+        assert stored or result.status == 0 or not new, f"it does not say how many records are stored: {explain}"
+        if result.status and stored:
+            assert told <= int(stored[1]) <= len(new), f"{told} acknowledged, {len(new)} there: {explain}"
+
+
+def outcomes(point, when):
+    """Return what may happen at one call: an error, or that fewer bytes are written than were given.
+
+    strace only claims that 17 bytes were written. Once, that is a torn write; a kernel that claims it of every write of
+    `state` would be one that stores nothing and says it does, against which nothing helps.
+    """
+    found = [f"error={error}" for error in (("EIO",) if point.call in READS else ERRORS)]
+    if point.call == "writev" or (point.call == "pwrite64" and when == ONCE):
+        found += ["retval=17"]
+    return found
+
+
+def clear_failed_mark(directory, explain):
+    """Where the disk refused a new segment too, all writers are refused until somebody has looked; reading goes on."""
+    mark = directory / "topics/t/0/FAILED"
+    if mark.exists():
+        refused = run(directory, "produce", "t", "refused")
+        assert refused.status == 74 and "FAILED" in refused.stderr, f"{explain}\n{refused}"
+        must(directory, "consume", "t", "-q")
+        mark.unlink()
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_call_that_fails_gives_status_74_or_does_not_matter(tmp_path, name):
+    """One error at each call, once and from then on in turn; all of them in the slow part."""
+    prepared = Prepared(name, tmp_path)
+    seen = set()
+    for when in (ONCE, FROM_THEN_ON):
+        for number, point in enumerate(prepared.points[when]):
+            # Of many alike (a file of each partition, say) one is enough here.
+            kind = point.call, re.sub(r"[0-9a-f]{8,}|\d+", "#", point.line.split("{")[0])
+            if kind not in seen and (number % 2 == 0) == (when == ONCE) and point.call not in ("close", "newfstatat"):
+                seen.add(kind)
+                prepared.strike([(point, outcomes(point, when)[number % len(outcomes(point, when))], when)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", [ONCE, FROM_THEN_ON], ids=["once", "from then on"])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_error_at_every_call(tmp_path, name, when):
+    prepared = Prepared(name, tmp_path)
+    faults = prepared.faults(when)
+    for fault in faults:
+        prepared.strike([fault])
+    print(f"{name}: {len(faults)} faults")
+
+
+@pytest.mark.parametrize("name", ["a plain append", "an append that rolls", "a recovery from a torn payload"])
+def test_two_faults_in_one_command(tmp_path, name):
+    _strike_twice(tmp_path, name, 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_many_pairs_of_faults_in_one_command(tmp_path, name):
+    _strike_twice(tmp_path, name, 300)
+
+
+def _strike_twice(tmp_path, name, pairs):
+    """Two faults in one command, the second often in what the first one set off."""
+    prepared = Prepared(name, tmp_path)
+    chosen = random.Random(2)
+    done = 0
+    while done < pairs:
+        faults = prepared.faults(chosen.choice((ONCE, FROM_THEN_ON)))
+        first, second = chosen.choice(faults), chosen.choice(faults)
+        if first[0].call != second[0].call:
+            prepared.strike([first, second])
+            done += 1
