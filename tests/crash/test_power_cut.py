@@ -8,9 +8,9 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
+
 from mk.errors import MkError, SyncFailedError
 from mk.storage.partition_log import DISK, PAGE_CACHE
-
 from tests.crash.images import materialise
 from tests.crash.recorder import RecordingDisk, fast_disk
 from tests.crash.world import Sweep, World, attempts, check_directory, next_boot, promised

@@ -5,18 +5,15 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-import pytest
-from mk.errors import MkError, NoSuchDirectoryError
+from mk.errors import NoSuchDirectoryError
 from mk.storage.log_directory import LogDirectory, create_directory
 from mk.storage.partition_log import DISK, PartitionLog
 from mk.storage.partition_reader import PartitionReader
-
 from tests.crash import oracle
 from tests.crash.recorder import Killed, RecordingDisk, fast_disk
-from tests.crash.world import Sweep, World, drain, make_batch
+from tests.crash.world import Sweep, drain, make_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 NAMES = ("a", "b")

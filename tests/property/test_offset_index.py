@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mk.storage import offset_index
 from mk.storage.offset_index import ENTRY
 

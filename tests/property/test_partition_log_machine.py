@@ -13,11 +13,11 @@ import pytest
 from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
 from mk.errors import CorruptBatchError, DataError, PartitionFailedError, StorageError
 from mk.records.record_batch import encode_columns, encode_lines
 from mk.storage import host
 from mk.storage.partition_log import DISK, PAGE_CACHE
-
 from tests.crash import oracle
 from tests.crash.images import materialise
 from tests.crash.recorder import Killed, RecordingDisk, set_boot

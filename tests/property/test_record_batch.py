@@ -8,6 +8,7 @@ import tracemalloc
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from mk.records.codecs import MAX_RAW_BYTES, NONE, ZSTD, CodecError, crc32c
 from mk.records.record import Record
 from mk.records.record_batch import (
@@ -20,7 +21,6 @@ from mk.records.record_batch import (
     encode_lines,
     parse_header,
 )
-
 from tests.crash import oracle
 
 CODECS = st.sampled_from([NONE, ZSTD])
