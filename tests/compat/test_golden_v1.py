@@ -13,7 +13,6 @@ from mk.records.record_batch import encode_lines
 from mk.storage.log_directory import LogDirectory
 from mk.storage.partition_log import DISK, PartitionLog
 from mk.storage.partition_reader import PartitionReader
-
 from tests.crash import oracle
 
 V1 = Path(__file__).parent / "v1"
@@ -32,7 +31,13 @@ def read(reader: PartitionReader) -> list[object]:
             for r in batch.records(TOPIC, 0):
                 headers = [[text(name), text(value)] for name, value in r.headers]
                 found.append(
-                    {"offset": r.offset, "time": r.timestamp_ms, "key": text(r.key), "value": text(r.value), "headers": headers}
+                    {
+                        "offset": r.offset,
+                        "time": r.timestamp_ms,
+                        "key": text(r.key),
+                        "value": text(r.value),
+                        "headers": headers,
+                    }
                 )
     return found
 

@@ -6,26 +6,24 @@ They are never written again. Code that cannot read them any more has changed th
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mk.records.codecs import ZSTD
 from mk.records.record_batch import encode_columns, encode_lines
+from mk.storage import flat_json, host
 from mk.storage.log_directory import LogDirectory, create_directory
 from mk.storage.partition_log import DISK, PAGE_CACHE, PartitionLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mk.records.record_batch import EncodedBatch
 
 HOME = Path(__file__).parent / "v1"
 TOPIC = "golden"
 TIME = 1_700_000_000_000
 SEGMENT = "topics/golden/0/00000000000000000000.log"
-
-Append = "Callable[[EncodedBatch], None]"
 
 
 def lines(*values: bytes, time: int = TIME, key: bytes | None = None, codec: int = 0) -> EncodedBatch:
@@ -35,6 +33,12 @@ def lines(*values: bytes, time: int = TIME, key: bytes | None = None, codec: int
 def write(name: str, batches: list[EncodedBatch], durability: int = DISK) -> Path:
     path = HOME / name
     create_directory(str(path))
+    # Not where and when this happened to run.
+    identity = flat_json.decode((path / "mk.json").read_bytes(), "mk.json")
+    identity.update(address=f"golden:/golden/{name}", created="2026-01-01T00:00:00Z")
+    del identity["format"]
+    (path / "mk.json").write_bytes(flat_json.encode(identity))
+    host._boot_id = "00000000-0000-0000-0000-000000000000"
     directory = LogDirectory(str(path))
     directory.create_topic(
         TOPIC, partitions=1, partitioner="crc32", overrides={"segment.bytes": 4096, "flush.ms": 250}, wait_ms=0
@@ -49,7 +53,9 @@ def write(name: str, batches: list[EncodedBatch], durability: int = DISK) -> Pat
     return path
 
 
-def record(offset: int, value: bytes | None, *, time: int = TIME, key: bytes | None = None, headers: object = ()) -> object:
+def record(
+    offset: int, value: bytes | None, *, time: int = TIME, key: bytes | None = None, headers: object = ()
+) -> object:
     def text(data: bytes | None) -> str | None:
         return None if data is None else data.decode("latin-1")
 
@@ -128,8 +134,6 @@ def main() -> None:
     with open(path / SEGMENT, "ab") as file:
         file.write(data[size : size + 200])
     assert (path / "topics/golden/0/state").read_bytes() == state
-    import shutil
-
     shutil.rmtree(other)
     expect(path, [record(0, b"safe"), record(1, b"safe too")], kept_bytes=200)
 

@@ -72,7 +72,9 @@ def test_what_lines_cannot_hold_becomes_columns(records: list[Record]) -> None:
 def test_a_payload_that_compresses_beyond_what_a_reader_believes_is_stored_as_it_is() -> None:
     assert read(encode_lines(b"\n" * (1 << 22), count=1 << 22, timestamp_ms=0, codec=ZSTD)).codec == NONE
     assert read(encode_lines(b"abc\n" * 1000, count=1000, timestamp_ms=0, codec=ZSTD)).codec == ZSTD
-    assert read(encode_columns([b"x" * (1 << 24)], base_timestamp=0, codec=ZSTD)).records("", 0)[0].value == b"x" * (1 << 24)
+    assert read(encode_columns([b"x" * (1 << 24)], base_timestamp=0, codec=ZSTD)).records("", 0)[0].value == b"x" * (
+        1 << 24
+    )
 
 
 def test_a_batch_that_no_reader_would_take_is_not_encoded() -> None:

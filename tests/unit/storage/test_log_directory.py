@@ -5,11 +5,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mk.errors import CannotCreateError, CorruptStateError, LockTimeoutError, MkError, NoSuchDirectoryError
-from mk.errors import NoSuchTopicError, TopicExistsError
+from mk.errors import (
+    CannotCreateError,
+    CorruptStateError,
+    LockTimeoutError,
+    MkError,
+    NoSuchDirectoryError,
+    NoSuchTopicError,
+    TopicExistsError,
+)
 from mk.storage.log_directory import LogDirectory, create_directory
 from mk.storage.partition_log import DISK, PartitionLog
-
 from tests.crash import oracle
 
 if TYPE_CHECKING:

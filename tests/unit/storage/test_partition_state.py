@@ -19,7 +19,9 @@ from mk.storage.partition_state import (
 )
 
 NUMBERS = st.integers(0, (1 << 63) - 1)
-ENDS = st.builds(LogEnd, st.integers(0, 1 << 33), NUMBERS, st.integers(0, (1 << 32) - 1), st.integers(-1, (1 << 63) - 1))
+ENDS = st.builds(
+    LogEnd, st.integers(0, 1 << 33), NUMBERS, st.integers(0, (1 << 32) - 1), st.integers(-1, (1 << 63) - 1)
+)
 
 
 def state_of(**fields: object) -> PartitionState:
