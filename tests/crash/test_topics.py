@@ -126,7 +126,15 @@ def test_a_power_cut_at_any_operation_leaves_topics_whole_or_absent(tmp_path: Pa
 
 def test_killed_at_any_operation_the_next_process_goes_on(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, seed=4, per_cut=3)
-    for kill_after in itertools.count(0, 3):
+    kinds: list[str] = []
+    base = tmp_path / "recorded"
+    base.mkdir()
+    with RecordingDisk(base) as disk:
+        disk.fault = lambda number, kind, name: kinds.append(kind) or 0  # type: ignore[func-returns-value]
+        whole_life(base / "mk", disk)
+    # Each third operation, and behind each rename and link: the moments in which something is seen and not yet on disk.
+    moments = {number + 1 for number, kind in enumerate(kinds) if kind in ("rename", "link")}
+    for kill_after in sorted(moments | set(range(0, len(kinds) + 3, 3))):
         base = tmp_path / f"killed-{kill_after}"
         base.mkdir()
         with RecordingDisk(base) as disk:
@@ -144,7 +152,7 @@ def test_killed_at_any_operation_the_next_process_goes_on(tmp_path: Path) -> Non
                 LogDirectory(str(base / "mk")).close()
             except NoSuchDirectoryError:
                 create_directory(str(base / "mk"))
-            disk.note("directory", "")
+                disk.note("directory", "")
             directory = LogDirectory(str(base / "mk"))
             names = directory.topic_names()
             directory.close()
@@ -152,6 +160,11 @@ def test_killed_at_any_operation_the_next_process_goes_on(tmp_path: Path) -> Non
                 if name in names:
                     produce(base / "mk", name, disk)
                     disk.note("created", name)
+                    disk.note("directory", "")
+            if "b" not in names:
+                create(base / "mk", "b")
+                disk.note("created", "b")
+                disk.note("directory", "")
             produced = facts(disk, len(disk.operations))
             produced["deleting"] = known.get("deleting", set()) - set(names)
             produced["deleted"] = known.get("deleted", set())
