@@ -17,6 +17,9 @@ _STDOUT = 1
 _SPLICE_BYTES = 32 << 10
 """Payloads from this size on go from the page cache into the pipe without a copy; below it, the call costs more."""
 
+_WRITE_BYTES = 64 << 10
+"""Formatted output of this size is written at once and not gathered: it may be many times as large as the batch."""
+
 _MAX_BUFFERS = 1000
 _PIPE_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031
@@ -89,7 +92,12 @@ class _Output:
         for fetched in fetch:
             block = fetched.lines() if self._takes_lines else None
             if block is None:
-                buffers.append(self._formatted(fetched))
+                for records in fetched.record_slices():
+                    data = self._formatted(records)
+                    buffers.append(data)
+                    if len(data) >= _WRITE_BYTES:
+                        _write_all(buffers)
+                        buffers = []
             elif self._may_splice and len(block) >= _SPLICE_BYTES and fetched.is_whole and fetched.batch.is_plain_lines:
                 _write_all(buffers)
                 buffers = []
@@ -98,12 +106,12 @@ class _Output:
                 buffers.append(block)
         _write_all(buffers)
 
-    def _formatted(self, fetched: "FetchedBatch") -> bytes:
+    def _formatted(self, records: "list[ConsumerRecord]") -> bytes:
         if self._writer is None:
             from mk.formats.writers import writer
 
             self._writer = writer(self._format, delimiter=self._delimiter)
-        data: bytes = self._writer(fetched.records())
+        data: bytes = self._writer(records)
         return data if self._escape is None else self._escape(data)
 
     def _splice(self, fetched: "FetchedBatch", block: bytes | memoryview) -> None:

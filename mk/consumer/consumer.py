@@ -66,15 +66,21 @@ class FetchedBatch:
         """Keep the first `count` records."""
         self.next_offset = min(self.next_offset, self.first_offset + count)
 
-    def records(self) -> list[ConsumerRecord]:
-        """Decode the records. Raises CorruptBatchError where the payload is not what its header says."""
+    def records(self) -> Iterator[ConsumerRecord]:
+        """Yield the records. Raises CorruptBatchError where the payload is not what its header says."""
+        for piece in self.record_slices():
+            yield from piece
+
+    def record_slices(self) -> Iterator[list[ConsumerRecord]]:
+        """Yield the records as lists of some thousands. Raises as `records` does."""
+        is_whole = self.is_whole
         try:
-            records = self.batch.records(self.topic, self.partition)
+            for piece in self.batch.record_slices(self.topic, self.partition):
+                if not is_whole:
+                    piece = [record for record in piece if self.first_offset <= record.offset < self.next_offset]
+                yield piece
         except CodecError as error:
             raise self._corrupt(error) from None
-        if self.is_whole:
-            return records
-        return [record for record in records if self.first_offset <= record.offset < self.next_offset]
 
     def lines(self) -> bytes | memoryview | None:
         """Return the values as newline-terminated lines, or None if they are not stored as lines."""

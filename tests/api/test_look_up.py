@@ -88,7 +88,11 @@ def test_an_offset_among_many_segments(many_segments, monkeypatch, offset):
 @pytest.mark.parametrize("number", [0, 1, SEGMENTS, 2 * SEGMENTS - 1])
 def test_a_time_among_many_segments(many_segments, monkeypatch, number):
     reads = Reads(monkeypatch)
-    for time, offset in ((number * HOUR_MS, number), (number * HOUR_MS - 1, number), (number * HOUR_MS + 1, number + 1)):
+    for time, offset in (
+        (number * HOUR_MS, number),
+        (number * HOUR_MS - 1, number),
+        (number * HOUR_MS + 1, number + 1),
+    ):
         reads.clear()
         assert many_segments.offset_for_time("t", 0, time) == offset
         # An entry of each segment's index, and the headers of one.

@@ -34,7 +34,13 @@ def test_the_example_of_the_package(path):
         with cluster.producer("orders") as producer:
             producer.send(b"a value", key=b"u1")
         (record,) = cluster.consumer(["orders"])
-        assert (record.topic, record.offset, record.key, record.value, record.headers) == ("orders", 0, b"u1", b"a value", ())
+        assert (record.topic, record.offset, record.key, record.value, record.headers) == (
+            "orders",
+            0,
+            b"u1",
+            b"a value",
+            (),
+        )
         assert abs(record.timestamp_ms - time.time() * 1000) < 60_000
 
 
@@ -61,7 +67,9 @@ def test_connect_takes_a_path_object(tmp_path):
 
 def test_topics(cluster):
     assert cluster.topic_names() == []
-    cluster.create_topic("b", partitions=3, partitioner="murmur2", config={"segment.bytes": 4096, "compression.type": "zstd"})
+    cluster.create_topic(
+        "b", partitions=3, partitioner="murmur2", config={"segment.bytes": 4096, "compression.type": "zstd"}
+    )
     cluster.create_topic("a")
     assert cluster.topic_names() == ["a", "b"]
     described = cluster.describe_topic("b")
@@ -83,7 +91,11 @@ def test_topics(cluster):
         (lambda c: c.create_topic("u", partitions=0), errors.UsageError, {}),
         (lambda c: c.create_topic("u", partitioner="md5"), errors.UsageError, {}),
         (lambda c: c.create_topic("u", config={"nope": 1}), errors.ConfigurationError, {"name": "nope"}),
-        (lambda c: c.create_topic("u", config={"segment.bytes": 1}), errors.ConfigurationError, {"name": "segment.bytes"}),
+        (
+            lambda c: c.create_topic("u", config={"segment.bytes": 1}),
+            errors.ConfigurationError,
+            {"name": "segment.bytes"},
+        ),
         (lambda c: c.delete_topic("nope"), errors.NoSuchTopicError, {"topic": "nope"}),
         (lambda c: c.describe_topic("nope"), errors.NoSuchTopicError, {"topic": "nope"}),
         (lambda c: c.offsets("nope"), errors.NoSuchTopicError, {"topic": "nope"}),

@@ -42,7 +42,12 @@ class Mk:
         }
 
     def __call__(
-        self, *words: object, stdin: bytes | int = b"", env: dict[str, str] | None = None, prefix: tuple[str, ...] = (), **keywords
+        self,
+        *words: object,
+        stdin: bytes | int = b"",
+        env: dict[str, str] | None = None,
+        prefix: tuple[str, ...] = (),
+        **keywords,
     ) -> Done:
         """Run to the end. Without `stdin` it is empty. prefix: words before `mk`, such as prlimit's."""
         source = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
@@ -61,7 +66,9 @@ class Mk:
         script = f"status() {{ exit ${{PIPESTATUS[0]}}; }}\n{script}"
         keywords = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": TIMEOUT, **keywords}
         return Done(
-            subprocess.run(["bash", "-c", script], env=self.environment, stdin=subprocess.DEVNULL, check=False, **keywords)
+            subprocess.run(
+                ["bash", "-c", script], env=self.environment, stdin=subprocess.DEVNULL, check=False, **keywords
+            )
         )
 
     @contextlib.contextmanager

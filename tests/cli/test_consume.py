@@ -172,7 +172,9 @@ def test_no_log_directory(mk):
     assert os.listdir(mk.directory) == []
 
 
-@pytest.mark.parametrize("words", [["t", "-o", "x"], ["t", "-n", "-1"], ["t", "-p", "x"], ["t", "-f", "xml"], [], ["t", "--nope"]])
+@pytest.mark.parametrize(
+    "words", [["t", "-o", "x"], ["t", "-n", "-1"], ["t", "-p", "x"], ["t", "-f", "xml"], [], ["t", "--nope"]]
+)
 def test_usage_errors(mk, words):
     mk.ok("topics", "create", "t")
     done = mk("consume", *words)

@@ -174,9 +174,7 @@ def test_a_fixed_key(mk):
 def test_a_parsed_key_wins_over_a_fixed_one(mk):
     mk.ok("produce", "t", "-k", "fixed", "-K", "=", stdin=b"own=1\nnone\n=empty\nown=a=b\n")
     mk.ok("produce", "t", "-k", "fixed", "-K", "=", "own=2", "none")
-    assert mk.ok("consume", "t", "-f", "kv") == (
-        b"own\t1\nfixed\tnone\n\tempty\nown\ta=b\nown\t2\nfixed\tnone\n"
-    )
+    assert mk.ok("consume", "t", "-f", "kv") == (b"own\t1\nfixed\tnone\n\tempty\nown\ta=b\nown\t2\nfixed\tnone\n")
 
 
 def test_a_key_delimiter_of_several_bytes_and_with_escapes(mk):
@@ -319,7 +317,9 @@ def test_a_directory_below_a_file(mk):
     assert mk("consume", "t").status == 66
 
 
-@pytest.mark.parametrize("name", ["../evil", ".hidden", "a/b", "dot.", "x" * 201, "", "a b", "ä", "..", ".", "-x", "x\n"])
+@pytest.mark.parametrize(
+    "name", ["../evil", ".hidden", "a/b", "dot.", "x" * 201, "", "a b", "ä", "..", ".", "-x", "x\n"]
+)
 def test_names_that_no_topic_may_have(mk, name):
     for words in (["produce", "--", name, "v"], ["topics", "create", "--", name]):
         done = mk(*words)
@@ -453,9 +453,10 @@ def test_a_signal_ends_the_input_where_it_stands(mk, number):
 def test_a_signal_in_the_middle_of_a_flood_loses_nothing_that_was_taken(mk):
     mk.ok("topics", "create", "t")
     for _ in range(3):
-        with mk.start("produce", "t") as producer, subprocess.Popen(
-            ["yes", "0123456789"], stdout=producer.stdin.fileno(), stderr=subprocess.DEVNULL
-        ) as flood:
+        with (
+            mk.start("produce", "t") as producer,
+            subprocess.Popen(["yes", "0123456789"], stdout=producer.stdin.fileno(), stderr=subprocess.DEVNULL) as flood,
+        ):
             before = mk.offsets("t")
             while mk.offsets("t") == before:
                 pass

@@ -55,7 +55,14 @@ def listing(directory):
     for path in [directory, *sorted(directory.rglob("*"))]:
         status = path.lstat()
         content = path.read_bytes() if path.is_file() else None
-        found[str(path)] = (status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, content)
+        found[str(path)] = (
+            status.st_ino,
+            status.st_mode,
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            content,
+        )
     return found
 
 

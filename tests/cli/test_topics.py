@@ -54,7 +54,12 @@ def test_an_empty_list_is_no_error(mk):
 
 
 def test_without_a_log_directory(mk):
-    for words in (["topics"], ["topics", "describe", "t"], ["topics", "offsets", "t"], ["topics", "delete", "t", "--yes"]):
+    for words in (
+        ["topics"],
+        ["topics", "describe", "t"],
+        ["topics", "offsets", "t"],
+        ["topics", "delete", "t", "--yes"],
+    ):
         done = mk(*words)
         assert (done.status, done.out) == (66, b"")
         assert str(mk.directory) in done.err

@@ -88,9 +88,13 @@ def test_plain_commands_load_nothing_heavy(directory, words, stdin):
 def test_a_consumer_loads_nothing_of_a_producer_and_the_other_way_round(directory):
     names, output = loaded(["consume", "t"], directory)
     assert output == b"v\n"
-    assert not any(name.startswith(("mk.producer.", "mk.storage.partition_log", "mk.storage.log_rec")) for name in names)
+    assert not any(
+        name.startswith(("mk.producer.", "mk.storage.partition_log", "mk.storage.log_rec")) for name in names
+    )
     names, _ = loaded(["produce", "t", "v"], directory)
-    assert not any(name.startswith(("mk.consumer.", "mk.storage.partition_reader", "mk.storage.log_rec")) for name in names)
+    assert not any(
+        name.startswith(("mk.consumer.", "mk.storage.partition_reader", "mk.storage.log_rec")) for name in names
+    )
 
 
 def test_the_version_loads_next_to_nothing(directory):

@@ -1,0 +1,82 @@
+"""Memory stays within 60 MB, whatever the input: measured as the peak of a whole process."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+MIB = 1 << 20
+LIMIT_KIB = 60 * 1000 * 1000 // 1024
+# A value of 16 MB as JSON is text, quoted text, an object and bytes again, each of them as large.
+LIMIT_OF_LARGE_JSON_KIB = 2 * LIMIT_KIB
+
+LINES = "yes 'a line of some hundred bytes, as a log file has them, with a number: 0123456789 and a word or two at the end' | head -c {}M"
+KEYED = "seq 1 100000000 | sed 's/$/:a value of some bytes 0123456789012345678901234567890123456789/' | head -c {}M"
+SHORT = "yes '' | head -c {}M"
+LONG = "for i in $(seq {}); do head -c 16000000 /dev/zero | tr '\\0' x; echo; done"
+RANDOM = "head -c {}M /dev/urandom"
+
+
+def peak_kib(mk, *words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL):
+    """Run a command and return its peak of resident memory. The parent's own does not count."""
+    # A shell in between: between fork and exec, a child of this process would have this process's memory.
+    command = ["sh", "-c", 'exec "$@"', "sh", mk.program, *map(str, words)]
+    process = subprocess.Popen(command, env=mk.environment, stdin=stdin, stdout=stdout)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss
+
+
+def produce(mk, source, *words):
+    with subprocess.Popen(["bash", "-c", source], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as feeder:
+        peak = peak_kib(mk, "produce", "t", "-q", *words, stdin=feeder.stdout)
+        feeder.stdout.close()
+        feeder.wait()
+    return peak
+
+
+CASES = {
+    "lines": (LINES, 20, 200, []),
+    "one key": (LINES, 20, 200, ["-k", "key"]),
+    "zstd": (LINES, 20, 200, ["-z", "zstd"]),
+    "keys": (KEYED, 10, 200, ["-K", ":"]),
+    "keys, many partitions": (KEYED, 10, 100, ["-K", ":", "--partitions", "64"]),
+    "short lines": (SHORT, 1, 10, []),
+    "short lines with keys": (SHORT, 1, 5, ["-K", ":"]),
+    "long lines": (LONG, 2, 12, []),
+    "long lines, zstd": (LONG, 2, 12, ["-z", "zstd"]),
+    "random": (RANDOM, 20, 200, []),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_some_input(mk, case):
+    source, size, _, words = CASES[case]
+    assert produce(mk, source.format(size), *words) < LIMIT_KIB
+    for form in ([], ["-J"], ["-0"]):
+        limit = LIMIT_OF_LARGE_JSON_KIB if form == ["-J"] and "long" in case else LIMIT_KIB
+        assert peak_kib(mk, "consume", "t", *form) < limit, form
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_a_lot_of_input(mk, case):
+    source, _, size, words = CASES[case]
+    assert produce(mk, source.format(size), *words) < LIMIT_KIB
+    for form in ([], ["-J"], ["-f", "kv"], ["-0"]):
+        limit = LIMIT_OF_LARGE_JSON_KIB if form == ["-J"] and "long" in case else LIMIT_KIB
+        assert peak_kib(mk, "consume", "t", *form) < limit, form
+
+
+def test_following_to_a_pipe_that_nobody_reads(mk):
+    """A slow reader makes the consumer wait, and not grow."""
+    produce(mk, LINES.format(50))
+    with mk.start("consume", "t", "-F") as consumer:
+        assert os.read(consumer.stdout.fileno(), 1) == b"a"
+        for _ in range(20):
+            mk.ok("produce", "t", "more")
+        status = Path(f"/proc/{consumer.pid}/status").read_text()
+    (peak,) = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")]
+    assert peak < LIMIT_KIB
