@@ -152,6 +152,7 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged_on_disk(
     sweep = Sweep(tmp_path, seed=1, per_cut=PER_CUT)
     sweep.check_partition(record(tmp_path, scenario))
     assert sweep.images > 80
+    print(f"{sweep.images} images")
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
@@ -199,4 +200,5 @@ def twice(tmp_path: Path, scenario: Callable[[World], None], *, seed: int, first
                 check_directory(target / "mk", after, both, numbers)
 
         sweep.power_cuts(second, check)
+    print(f"{sweep.images} images")
     return sweep.images

@@ -122,6 +122,7 @@ def test_a_power_cut_at_any_operation_leaves_topics_whole_or_absent(tmp_path: Pa
     sweep = Sweep(tmp_path, seed=3, per_cut=12)
     sweep.power_cuts(disk, check)
     assert sweep.images > 120
+    print(f"{sweep.images} images")
 
 
 def test_killed_at_any_operation_the_next_process_goes_on(tmp_path: Path) -> None:
@@ -161,7 +162,7 @@ def test_killed_at_any_operation_the_next_process_goes_on(tmp_path: Path) -> Non
                     produce(base / "mk", name, disk)
                     disk.note("created", name)
                     disk.note("directory", "")
-            if "b" not in names:
+            if not names:
                 create(base / "mk", "b")
                 disk.note("created", "b")
                 disk.note("directory", "")
@@ -180,3 +181,4 @@ def test_killed_at_any_operation_the_next_process_goes_on(tmp_path: Path) -> Non
         if finished:
             break
     assert sweep.images > 50
+    print(f"{sweep.images} images")
