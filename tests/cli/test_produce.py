@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 from zlib import crc32
 
 import pytest
@@ -379,7 +380,8 @@ def test_half_a_line_waits_for_its_other_half(mk):
 def test_a_fast_pipe_goes_in_blocks(mk):
     data = b"".join(b"%d\n" % number for number in range(1_000_000))
     mk.ok("produce", "t", stdin=data)
-    assert len(data) // (256 << 10) <= len(mk.batches("t")) < 100
+    # Mostly 26; more if the machine is busy and the pipe pauses.
+    assert len(data) // (256 << 10) <= len(mk.batches("t")) < 1000
 
 
 def test_a_log_file_through_tail(mk, tmp_path):
@@ -468,6 +470,15 @@ def test_a_signal_in_the_middle_of_a_flood_loses_nothing_that_was_taken(mk):
     assert mk.offsets("t") == [(0, len(lines))]
 
 
+def wait_until_it_waits(process):
+    """Wait until a process sleeps for a lock that somebody else holds."""
+    limit = time.monotonic() + 20
+    while not any("->" in line and f" {process.pid} " in line for line in Path("/proc/locks").read_text().splitlines()):
+        assert process.poll() is None
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
 def test_c_is_heard_while_waiting_for_a_lock(mk):
     """Lines that were read are worth a wait, so there it takes two; the second one does not wait for anything."""
     mk.ok("produce", "t", "v")
@@ -478,8 +489,7 @@ def test_c_is_heard_while_waiting_for_a_lock(mk):
             with mk.start(*words, "--lock-wait", "1h") as producer:
                 producer.stdin.write(data)
                 for _ in range(times):
-                    time.sleep(0.5)
-                    assert producer.poll() is None
+                    wait_until_it_waits(producer)
                     producer.send_signal(signal.SIGINT)
                 assert producer.wait(20) == -signal.SIGINT
                 assert producer.stderr.read() == b""
@@ -493,7 +503,7 @@ def test_after_c_what_was_read_is_stored_when_the_lock_comes_free(mk):
         with lock.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             producer.stdin.write(b"w\n")
-            time.sleep(0.5)
+            wait_until_it_waits(producer)
             producer.send_signal(signal.SIGINT)
         assert producer.wait(20) == -signal.SIGINT
     assert mk.ok("consume", "t") == b"v\nw\n"
