@@ -13,6 +13,9 @@ dev: .venv/dev  ## make .venv with mk and all tools
 test: dev  ## run the tests
 	$(BIN)/pytest -q -n 4
 
+slow: dev  ## run all tests, also those that take minutes
+	$(BIN)/pytest -q -n 4 -m ""
+
 lint: dev  ## check form
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
@@ -27,4 +30,4 @@ bench: dev  ## measure beside cat and bare Python
 
 check: lint type test  ## all that CI runs
 
-.PHONY: help dev test lint type docs bench check
+.PHONY: help dev test slow lint type docs bench check

@@ -73,21 +73,22 @@ class DirectoryCluster:
     def describe_topic(self, name: str) -> dict[str, object]:
         from mk.storage.description import describe
 
-        topic = self._open(name)
-        try:
-            with files.about(topic.path):
+        with files.about(f"{self.location}/topics/{name}"):
+            topic = self._open(name)
+            try:
                 return describe(topic)
-        finally:
-            topic.close()
+            finally:
+                topic.close()
 
     def offsets(self, name: str) -> list[dict[str, int]]:
         from mk.storage.description import offsets
 
-        topic = self._open(name)
-        try:
-            return offsets(topic)
-        finally:
-            topic.close()
+        with files.about(f"{self.location}/topics/{name}"):
+            topic = self._open(name)
+            try:
+                return offsets(topic)
+            finally:
+                topic.close()
 
     def offset_for_time(self, name: str, partition: int, timestamp_ms: int) -> int:
         from mk.storage.partition_reader import PartitionReader

@@ -199,14 +199,18 @@ class DiskFullError(StorageError):
 
 
 class SyncFailedError(StorageError):
-    """The disk did not confirm an append, which may or may not be stored."""
+    """The disk did not confirm an append, which may or may not be stored.
 
-    def __init__(self, *, path: str, why: str) -> None:
+    failed_path: the FAILED file, if the disk refused a new segment too.
+    """
+
+    def __init__(self, *, path: str, why: str, failed_path: str = "") -> None:
+        from_here = f"writers stop, as {failed_path} says" if failed_path else "writing goes on in a new segment"
         super().__init__(
             f"the disk did not confirm an append to {path}",
             why=why,
-            fix="look at the disk (dmesg); this append is indeterminate, all acknowledged before it is safe;"
-            " writing goes on in a new segment",
+            fix="look at the disk (dmesg); this append is indeterminate, all acknowledged before it is safe; "
+            + from_here,
             path=path,
         )
 

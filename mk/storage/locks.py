@@ -134,7 +134,11 @@ class directory_lock:
     def __enter__(self) -> None:
         try:
             self._lock.acquire()
-        except self._locked_elsewhere:
+        except self._locked_elsewhere as error:
+            for cause in (*error.args, error.__cause__, error.__context__):
+                if isinstance(cause, OSError) and not isinstance(cause, BlockingIOError):
+                    # Nobody holds it: there are no locks to be had here (ENOLCK), or the disk fails.
+                    raise OSError(cause.errno, os.strerror(cause.errno or 0), DIRECTORY_LOCK) from None
             fd = files.open_file(DIRECTORY_LOCK, os.O_RDWR, dir_fd=self._locks_fd)
             try:
                 holder = describe_holder(fd)

@@ -127,6 +127,8 @@ class LogDirectory:
                 files.fsync(topic_fd)
             finally:
                 files.close(topic_fd)
+            # Whoever made the directory may have been killed before the names in it were on disk.
+            files.fsync(self.fd)
             files.rename(temporary, name, src_dir_fd=self.topics_fd, dst_dir_fd=self.topics_fd)
             files.fsync(self.topics_fd)
 

@@ -181,15 +181,15 @@ class PartitionLog:
 
     # Under the lock from here on.
 
-    def _acquire(self, outer_mask: object) -> None:
+    def _acquire(self, outer_mask: set[int]) -> None:
         files_, topic = self._files, self._files.topic
         what = f"partition {files_.partition} of {topic.name}"
         while True:
             try:
                 acquire(self._lock_fd, what=what, wait_ms=0)
             except LockTimeoutError:
-                # Waiting may take seconds: let ^C through meanwhile.
-                pthread_sigmask(SIG_SETMASK, outer_mask)
+                # Waiting may take seconds: let ^C through meanwhile. Not ^Z: it could stop us just as the lock is ours.
+                pthread_sigmask(SIG_SETMASK, outer_mask | {SIGTSTP})
                 try:
                     acquire(self._lock_fd, what=what, wait_ms=self._lock_wait_ms)
                 finally:
@@ -356,7 +356,10 @@ class PartitionLog:
             why = os.strerror(error.errno or 0)
             path = self._files.segment_path(state.segment)
             self._close_segment()
-            _, self._epochs = give_up_segment(self._files, marked, self._epochs)
+            try:
+                _, self._epochs = give_up_segment(self._files, marked, self._epochs)
+            except PartitionFailedError as failed:
+                raise SyncFailedError(path=path, why=why, failed_path=str(failed.facts["path"])) from None
             raise SyncFailedError(path=path, why=why) from None
 
     def _publish(self, state: PartitionState) -> None:

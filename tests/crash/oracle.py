@@ -17,7 +17,28 @@ from backports import zstd
 from crc32c import crc32c
 
 _HEADER = struct.Struct(">4sIIIHHiqIIqqQQqqqI24sI")
-_NAMES = ["magic", "payload_length", "payload_crc", "raw_length", "attributes", "reserved", "key_length", "base_offset", "record_count", "last_offset_delta", "base_timestamp", "max_timestamp", "leader_epoch", "producer_id", "first_sequence", "last_sequence", "durable_offset", "chain", "more_reserved", "header_crc"]
+_NAMES = [
+    "magic",
+    "payload_length",
+    "payload_crc",
+    "raw_length",
+    "attributes",
+    "reserved",
+    "key_length",
+    "base_offset",
+    "record_count",
+    "last_offset_delta",
+    "base_timestamp",
+    "max_timestamp",
+    "leader_epoch",
+    "producer_id",
+    "first_sequence",
+    "last_sequence",
+    "durable_offset",
+    "chain",
+    "more_reserved",
+    "header_crc",
+]
 assert _HEADER.size == 128
 
 
@@ -168,7 +189,10 @@ def verify(partition: Path, *, settled: bool = True) -> Log:
             linked = crc32c(
                 struct.pack(
                     ">IIQqq",
-                    *(batch[n] for n in ("payload_crc", "record_count", "producer_id", "first_sequence", "last_sequence")),
+                    *(
+                        batch[n]
+                        for n in ("payload_crc", "record_count", "producer_id", "first_sequence", "last_sequence")
+                    ),
                 ),
                 chain or 0,
             )
@@ -215,11 +239,18 @@ def _verify_indexes(partition: Path, log: Log) -> None:
         if not path.exists():
             continue
         data = path.read_bytes()
-        batches = [b for b in log.batches if b["base_offset"] >= base and (following is None or b["base_offset"] < following)]
+        batches = [
+            b for b in log.batches if b["base_offset"] >= base and (following is None or b["base_offset"] < following)
+        ]
         places = {(b["base_offset"] - base, b["position"]) for b in batches}
         if batches:
             last = batches[-1]
-            places.add((last["base_offset"] + last["last_offset_delta"] + 1 - base, last["position"] + 128 + last["payload_length"]))
+            places.add(
+                (
+                    last["base_offset"] + last["last_offset_delta"] + 1 - base,
+                    last["position"] + 128 + last["payload_length"],
+                )
+            )
         for at in range(0, len(data) // 16 * 16, 16):
             relative, position, max_timestamp = struct.unpack_from(">IIq", data, at)
             if (relative, position) == (0, 0):

@@ -21,6 +21,7 @@ _SEAM = (
     "drop_cache",
     "fdatasync",
     "fsync",
+    "is_on_disk",
     "link",
     "mkdir",
     "open_file",
@@ -248,6 +249,10 @@ class RecordingDisk:
             assert os.fstat(again).st_size == len(data)
             os.close(again)
         return True
+
+    def _is_on_disk(self, fd: int, start: int, stop: int) -> bool:
+        node = self._node(fd)
+        return node is not None and self.model.on_disk(node)[start:stop] == os.pread(fd, stop - start, start)
 
     def _rename(self, old: str, new: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         self._ask("rename", new)

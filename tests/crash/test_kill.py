@@ -61,12 +61,16 @@ def unfinished_append(world: World, log: PartitionLog) -> None:
 
 
 def leave_torn(world: World, log: PartitionLog) -> None:
-    asked = world.disk.asked
-    world.disk.fault = lambda number, kind, name: -900 if kind == "append" else 0
-    world.disk.kill_after = asked + 1
+    def fault(number: int, kind: str, name: str) -> int:
+        if kind == "append":
+            world.disk.kill_after = number + 1
+            return -900
+        return 0
+
+    world.disk.fault = fault
     with pytest.raises(Killed):
         world.append(world.open(), DISK, batches=3, value=300)
-    world.disk.kill_after, world.disk.fault = -1, None
+    world.disk.revive()
 
 
 def torn_after_reboot(world: World, log: PartitionLog) -> None:
@@ -140,7 +144,27 @@ CASES: list[tuple[Callable[[World, PartitionLog], None], Callable[[World, Partit
 def test_killed_at_any_operation_the_next_append_works_and_nothing_is_lost(
     tmp_path: Path, before: Callable[[World, PartitionLog], None], action: Callable[[World, PartitionLog], None]
 ) -> None:
-    sweep = Sweep(tmp_path, seed=2, per_cut=4)
+    kill_everywhere(tmp_path, before, action, seed=2, per_cut=2, cut_every=4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "action"), CASES, ids=lambda function: function.__name__)
+def test_killed_at_any_operation_with_many_power_cuts_behind_it(
+    tmp_path: Path, before: Callable[[World, PartitionLog], None], action: Callable[[World, PartitionLog], None]
+) -> None:
+    kill_everywhere(tmp_path, before, action, seed=3, per_cut=20, cut_every=1)
+
+
+def kill_everywhere(
+    tmp_path: Path,
+    before: Callable[[World, PartitionLog], None],
+    action: Callable[[World, PartitionLog], None],
+    *,
+    seed: int,
+    per_cut: int,
+    cut_every: int,
+) -> None:
+    sweep = Sweep(tmp_path, seed=seed, per_cut=per_cut)
     for kill_after in itertools.count():
         base = tmp_path / f"killed-{kill_after}"
         base.mkdir()
@@ -173,10 +197,12 @@ def test_killed_at_any_operation_the_next_append_works_and_nothing_is_lost(
                 print(f"killed after {kill_after} operations: {[o.text or o.kind for o in disk.operations[start:]]}")
                 raise
             world.abandon()
-        sweep_cuts(sweep, disk, start)
+        if kill_after % cut_every == 0 or finished:
+            sweep_cuts(sweep, disk, start)
         if finished:
             break
     assert kill_after >= 2
+    print(f"{kill_after + 1} kills, {sweep.images} images")
 
 
 def check_watcher(watcher, seen, found, *, strict):  # type: ignore[no-untyped-def]
@@ -192,7 +218,9 @@ def check_watcher(watcher, seen, found, *, strict):  # type: ignore[no-untyped-d
         return
     for offset, value in {**seen, **later}.items():
         if found[offset] != value:
-            raise AssertionError(f"offset {offset}: a following reader had {value[:12]!r}, stored is {found[offset][:12]!r}")
+            raise AssertionError(
+                f"offset {offset}: a following reader had {value[:12]!r}, stored is {found[offset][:12]!r}"
+            )
 
 
 def sweep_cuts(sweep: Sweep, disk: RecordingDisk, start: int) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
+import random
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mk.errors import MkError, SyncFailedError
 from mk.storage.partition_log import DISK, PAGE_CACHE
-from tests.crash.recorder import RecordingDisk
-from tests.crash.world import Sweep, World
+from tests.crash.images import materialise
+from tests.crash.recorder import RecordingDisk, fast_disk
+from tests.crash.world import Sweep, World, attempts, check_directory, next_boot, promised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-PER_CUT = 10
+PER_CUT = 8
 
 
 def single_appends(world: World) -> None:
@@ -59,7 +64,72 @@ def one_append_over_several_segments(world: World) -> None:
     world.append(log, PAGE_CACHE, batches=5, value=700)
 
 
-SCENARIOS = [single_appends, several_batches_in_one_append, mixed_acknowledgements, rolls, one_append_over_several_segments]
+def failing_syncs(world: World) -> None:
+    """The disk refuses one sync, says nothing of it later, and has zeros where the bytes should be."""
+    log = world.open()
+    world.append(log, DISK)
+    world.append(log, PAGE_CACHE, value=300)
+    for skip in (0, 2):
+        _refuse_sync(world, skip)
+        try:
+            world.append(log, DISK, batches=2, value=300)
+            world.append(log, DISK, batches=2, value=300)
+        except SyncFailedError:
+            pass
+        world.disk.fault = None
+        world.append(log, DISK)
+
+
+def syncs_that_fail_for_good(world: World) -> None:
+    """Nothing that holds records can be synced any more: the partition fails, and somebody clears it."""
+    log = world.open()
+    world.append(log, DISK)
+    world.disk.fault = lambda number, kind, name: errno.EIO if kind == "sync" and name != "FAILED" else 0
+    for _ in range(2):
+        with pytest.raises(MkError):
+            world.append(log, DISK, value=300)
+    world.disk.fault = None
+    (world.partition / "FAILED").unlink()
+    world.append(log, DISK)
+
+
+def full_disk(world: World) -> None:
+    """No room at one operation after another, of appends, rolls and what cleans up behind them."""
+    log = world.open()
+    for nth in range(0, 12, 2):
+        world.disk.restart_count()
+        world.disk.fault = lambda number, kind, name, nth=nth: (  # type: ignore[misc]
+            (-300 if kind == "append" and nth % 4 else errno.ENOSPC)
+            if number >= nth and kind in ("append", "create", "mkdir", "link", "rename")
+            else 0
+        )
+        try:
+            world.append(log, DISK, batches=2, value=900)
+        except MkError:
+            pass
+        world.disk.fault = None
+        world.append(log, DISK)
+
+
+def _refuse_sync(world: World, skip: int) -> None:
+    seen = itertools.count()
+
+    def fault(number: int, kind: str, name: str) -> int:
+        return errno.EIO if kind == "sync" and name.endswith(".log") and next(seen) == skip else 0
+
+    world.disk.fault = fault
+
+
+SCENARIOS = [
+    single_appends,
+    several_batches_in_one_append,
+    mixed_acknowledgements,
+    rolls,
+    one_append_over_several_segments,
+    failing_syncs,
+    syncs_that_fail_for_good,
+    full_disk,
+]
 
 
 def record(tmp_path: Path, scenario: Callable[[World], None]) -> RecordingDisk:
@@ -76,7 +146,59 @@ def record(tmp_path: Path, scenario: Callable[[World], None]) -> RecordingDisk:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_a_power_cut_loses_nothing_that_was_acknowledged_on_disk(tmp_path: Path, scenario: Callable[[World], None]) -> None:
+def test_a_power_cut_loses_nothing_that_was_acknowledged_on_disk(
+    tmp_path: Path, scenario: Callable[[World], None]
+) -> None:
     sweep = Sweep(tmp_path, seed=1, per_cut=PER_CUT)
     sweep.check_partition(record(tmp_path, scenario))
     assert sweep.images > 80
+    print(f"{sweep.images} images")
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_a_power_cut_during_the_recovery_from_a_power_cut_loses_no_more(
+    tmp_path: Path, scenario: Callable[[World], None]
+) -> None:
+    assert twice(tmp_path, scenario, seed=5, firsts=12, per_cut=4) > 30
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_many_power_cuts(tmp_path: Path, scenario: Callable[[World], None], seed: int) -> None:
+    sweep = Sweep(tmp_path, seed=100 + seed, per_cut=150)
+    sweep.check_partition(record(tmp_path, scenario))
+    (tmp_path / "more").mkdir()
+    twice(tmp_path / "more", scenario, seed=200 + seed, firsts=60, per_cut=10)
+
+
+def twice(tmp_path: Path, scenario: Callable[[World], None], *, seed: int, firsts: int, per_cut: int) -> int:
+    """Recover from some of the first power cuts on a recording disk, and cut the power again behind each operation."""
+    rng = random.Random(seed)
+    disk = record(tmp_path, scenario)
+    numbers = itertools.count(10_000_000)
+    sweep = Sweep(tmp_path, seed=seed, per_cut=per_cut)
+    start = min(note.at for note in disk.notes)
+    for number in range(firsts):
+        count = rng.randint(start, len(disk.operations))
+        image = rng.choice(list(disk.replay(count).images(rng, 20)))
+        base = tmp_path / f"recovered-{number}"
+        base.mkdir()
+        materialise(image, base)
+        next_boot()
+        expected, possible = promised(disk, count), attempts(disk, count)
+        with RecordingDisk(base) as second:
+            found = check_directory(base / "mk", expected, possible, numbers)
+            second.note("acked", (found, DISK))
+
+        def check(target: Path, later: int) -> None:
+            after = {**expected, **promised(second, later)}  # noqa: B023
+            both = {offset: set(values) for offset, values in possible.items()}  # noqa: B023
+            for offset, values in attempts(second, later).items():  # noqa: B023
+                both.setdefault(offset, set()).update(values)
+            with fast_disk():
+                check_directory(target / "mk", after, both, numbers)
+
+        sweep.power_cuts(second, check)
+    print(f"{sweep.images} images")
+    return sweep.images

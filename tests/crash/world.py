@@ -86,7 +86,9 @@ class World:
         self.readers.append(reader)
         return reader
 
-    def append(self, log: PartitionLog, durability: int = DISK, *, batches: int = 1, count: int = 2, value: int = 40) -> int:
+    def append(
+        self, log: PartitionLog, durability: int = DISK, *, batches: int = 1, count: int = 2, value: int = 40
+    ) -> int:
         """Append, and remember it as promised if it comes back. Returns the first offset."""
         run = [make_batch(self.numbers, count, value) for _ in range(batches)]
         values = b"".join(b"".join(batch.payload) for batch in run).splitlines()
@@ -199,6 +201,7 @@ def check_directory(path: Path, expected: Records, possible: dict[int, set[bytes
         seen = drain(reader)
         _hold_against(seen, expected, possible, "a reader before any writer")
         _check_times(reader, partition)
+        (partition / "FAILED").unlink(missing_ok=True)  # Readers go on; for writers, this is what `repair` does.
         batch = make_batch(numbers, 1, 40)
         value = b"".join(batch.payload)[:-1]
         result = log.append([batch], DISK)
@@ -263,9 +266,7 @@ def _tail(partition: Path) -> bytes:
 
 def _check_evidence(path: Path, partition: Path, tail: bytes) -> None:
     """Where a whole batch was cut off, all that was cut is kept, or stands where it stood in a sealed segment."""
-    whole = (
-        oracle.parse_batch(tail, at) for at in range(len(tail) - 127) if tail[at : at + 4] == b"\x8aMK\x01"
-    )
+    whole = (oracle.parse_batch(tail, at) for at in range(len(tail) - 127) if tail[at : at + 4] == b"\x8aMK\x01")
     if any(batch is not None for batch in whole):
         kept = oracle.quarantined(path) + [file.read_bytes() for file in partition.glob("*.log")]
         assert any(tail in data for data in kept), "a whole batch was cut off and not kept"

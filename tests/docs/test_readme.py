@@ -19,7 +19,11 @@ PIPELINES = SHELL[2]
 
 
 def shell(script: str, directory: Path) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "MK_DIR": str(directory), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "MK_DIR": str(directory),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
     environment.pop("MK_TOPIC", None)
     return subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=60)
 

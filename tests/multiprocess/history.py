@@ -16,7 +16,28 @@ from crc32c import crc32c
 
 HEADER = struct.Struct(">4sIIIHHiqIIqqQQqqqI24sI")
 CHAIN = struct.Struct(">IIQqq")
-NAMES = ["magic", "payload_length", "payload_crc", "raw_length", "attributes", "reserved", "key_length", "base_offset", "record_count", "last_offset_delta", "base_timestamp", "max_timestamp", "leader_epoch", "producer_id", "first_sequence", "last_sequence", "durable_offset", "chain", "more_reserved", "header_crc"]
+NAMES = [
+    "magic",
+    "payload_length",
+    "payload_crc",
+    "raw_length",
+    "attributes",
+    "reserved",
+    "key_length",
+    "base_offset",
+    "record_count",
+    "last_offset_delta",
+    "base_timestamp",
+    "max_timestamp",
+    "leader_epoch",
+    "producer_id",
+    "first_sequence",
+    "last_sequence",
+    "durable_offset",
+    "chain",
+    "more_reserved",
+    "header_crc",
+]
 MAGIC = b"\x8aMK\x01"
 COLUMNS = 0x0100
 
@@ -95,7 +116,11 @@ def read_log(directory, topic, partition=0, *, quiet=True):
             position += HEADER.size + len(payload)
         if len(records) != stop:
             raise Anomaly(f"{path.name}: its batches end at offset {len(records)}, not at {stop}")
-        if is_active and quiet and (position != len(data) or state["written"].split(":")[:2] != [str(position), str(stop)]):
+        if (
+            is_active
+            and quiet
+            and (position != len(data) or state["written"].split(":")[:2] != [str(position), str(stop)])
+        ):
             raise Anomaly(f"{path.name}: {len(data)} bytes, batches up to {position}, state says {state['written']}")
     if quiet and state["syncing"] != "0":
         raise Anomaly("state says that somebody is syncing")

@@ -15,8 +15,44 @@ from pathlib import Path
 import pytest
 from processes import ENVIRONMENT, MK, TIMEOUT, Result, wait_until
 
-CALLS = ["openat", "write", "writev", "pwrite64", "fdatasync", "fsync", "rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "ftruncate", "flock", "close", "mkdir", "mkdirat", "rmdir"]
-CHANGES = ["write", "writev", "pwrite64", "rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "ftruncate", "flock", "mkdir", "mkdirat", "rmdir"]
+CALLS = [
+    "openat",
+    "write",
+    "writev",
+    "pwrite64",
+    "fdatasync",
+    "fsync",
+    "rename",
+    "renameat",
+    "renameat2",
+    "link",
+    "linkat",
+    "unlink",
+    "unlinkat",
+    "ftruncate",
+    "flock",
+    "close",
+    "mkdir",
+    "mkdirat",
+    "rmdir",
+]
+CHANGES = [
+    "write",
+    "writev",
+    "pwrite64",
+    "rename",
+    "renameat",
+    "renameat2",
+    "link",
+    "linkat",
+    "unlink",
+    "unlinkat",
+    "ftruncate",
+    "flock",
+    "mkdir",
+    "mkdirat",
+    "rmdir",
+]
 READS = ("pread64", "preadv", "getdents64", "newfstatat", "fadvise64")
 
 STRACE = shutil.which("strace")
@@ -134,8 +170,10 @@ class Stopped:
     def wait(self):
         """Wait until it has stopped."""
         stopped = wait_until(
-            lambda: re.search(r"^(\d+) +--- stopped by SIGSTOP", Path(self._trace.name).read_text(), re.MULTILINE)
-            or self._process.poll() is not None
+            lambda: (
+                re.search(r"^(\d+) +--- stopped by SIGSTOP", Path(self._trace.name).read_text(), re.MULTILINE)
+                or self._process.poll() is not None
+            )
         )
         assert stopped is not True, f"it ended: {self._process.communicate()}"
         self.pid = int(stopped[1])

@@ -1,11 +1,17 @@
 """Starting real `mk` processes: the installed script beside this interpreter, with nothing inherited that could matter."""
 
+import compileall
 import os
 import select
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import mk
+
+# Once and for all: processes that compile what they import are slow, and make other system calls than the next ones.
+compileall.compile_dir(Path(mk.__file__).parent, quiet=2)
 
 MK = str(Path(sys.executable).with_name("mk"))
 TIMEOUT = 60
@@ -44,7 +50,9 @@ def run(directory, *arguments, stdin=b"", prefix=(), timeout=TIMEOUT):
     return Result(process, stdout, stderr)
 
 
-def start(directory, *arguments, prefix=(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **keywords):
+def start(
+    directory, *arguments, prefix=(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **keywords
+):
     """Start one mk command on `directory`."""
     return subprocess.Popen(
         [*prefix, MK, *arguments],

@@ -129,7 +129,9 @@ SCENARIOS = {
     "a recovery from a torn batch in a new segment": Scenario(
         _torn_in_new_segment, ["produce", "t", NEW, "-v"], stored=TORN_FULL
     ),
-    "an append that creates the topic": Scenario(_empty, ["produce", "t", NEW, "-v", "--partitions", "2", "-p", "0"], stored=[]),
+    "an append that creates the topic": Scenario(
+        _empty, ["produce", "t", NEW, "-v", "--partitions", "2", "-p", "0"], stored=[]
+    ),
     "an append that creates the directory": Scenario(_nothing, ["produce", "t", NEW, "-v"], stored=[]),
     "a topic's creation": Scenario(_empty, ["topics", "create", "t", "-p", "2"], stored=[], new=[]),
     "a topic's deletion": Scenario(_base, ["topics", "delete", "t", "--yes"], new=[]),

@@ -9,6 +9,9 @@ from scenarios import SCENARIOS, Scenario, check_after
 
 pytestmark = needs_strace
 
+ALIKE = ("a topic's creation", "a recovery from a torn header")
+"""Scenarios that make the same calls as others, for the slow part alone."""
+
 
 @pytest.fixture
 def prepared(tmp_path):
@@ -25,8 +28,14 @@ def prepared(tmp_path):
     return prepare
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if name not in ALIKE])
 def test_a_kill_at_any_call_costs_nothing_acknowledged_and_needs_no_repair(prepared, name):
+    _kill_at_each(prepared, name, lambda point: point.changes_something)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALIKE)
+def test_nor_in_scenarios_that_make_the_same_calls(prepared, name):
     _kill_at_each(prepared, name, lambda point: point.changes_something)
 
 
@@ -69,7 +78,9 @@ def _kill_twice(prepared, name, pairs):
         Scenario.fresh(scenario, directory, after_first)
         second = chosen.choice(points_of(after_first, scenario.arguments, stdin=scenario.stdin))
         again = kill_at(second, directory, scenario.arguments, stdin=scenario.stdin)
-        twice = Scenario(scenario.prepare, scenario.arguments, stored=scenario.stored, new=[*scenario.new, *scenario.new])
+        twice = Scenario(
+            scenario.prepare, scenario.arguments, stored=scenario.stored, new=[*scenario.new, *scenario.new]
+        )
         context = f"{name}, killed at {first} and then at {second}"
         acknowledged = len(parse_acks(result.stderr)) + len(parse_acks(again.stderr))
         new = check_after(twice, directory, result, context)

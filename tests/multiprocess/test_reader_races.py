@@ -79,7 +79,7 @@ def race(directory, seconds, acks, seed):
             follower.close()
     log = [value for _, value in read_log(directory, "t")]
     print(f"{kills} kills, {len(log)} records, {len(segments_of(directory, 't'))} segments, {len(drains)} drains")
-    assert kills > 10 and len(log) > 100
+    assert kills > 5 and len(log) > 100
     for lines in seen:
         assert lines == log
     for lines in drains:
@@ -89,7 +89,7 @@ def race(directory, seconds, acks, seed):
 @pytest.mark.parametrize("acks", [("1",), ("0", "1")], ids="-".join)
 def test_readers_see_every_record_once_in_order_while_writers_die_and_segments_roll(tmp_path, acks):
     create_topic(tmp_path / "log", "t", segment_bytes=4096)
-    race(tmp_path / "log", 6, acks, seed=5)
+    race(tmp_path / "log", 4, acks, seed=5)
 
 
 @pytest.mark.slow

@@ -81,7 +81,7 @@ def test_a_following_reader_is_told_that_its_topic_was_deleted(directory, runnin
 
 def test_a_following_reader_is_told_at_whatever_call_the_deletion_stands(directory, running):
     """Deleted many times over, by a reader that is woken by each write: never taken for damage."""
-    for round_ in range(12):
+    for round_ in range(4):
         topic = f"r{round_}"
         create_topic(directory, topic, 3, segment_bytes=4096)
         for partition in range(3):
@@ -96,7 +96,7 @@ def test_a_following_reader_is_told_at_whatever_call_the_deletion_stands(directo
             assert result.status == 66 and "no topic" in result.stderr, result
 
 
-@pytest.mark.parametrize("rounds", [pytest.param(8), pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [pytest.param(3), pytest.param(100, marks=pytest.mark.slow)])
 def test_producers_racing_a_deletion_never_append_to_the_topic_that_has_the_name_next(directory, running, rounds):
     """Appends without pause while the topic is deleted and made again: each ends with 66, and none goes on in the new one."""
     for _ in range(rounds):
@@ -149,7 +149,7 @@ def test_a_reader_and_a_writer_that_start_while_a_topic_goes_and_comes_see_one_o
     for thread in threads:
         thread.start()
     try:
-        for _ in range(15):
+        for _ in range(5):
             must(directory, "topics", "delete", "t", "--yes")
             create_topic(directory, "t", 8)
     finally:
@@ -189,7 +189,9 @@ def _change_at_each_call(directory, arguments, change, calls):
 
 @needs_strace
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("arguments", [["consume", "t"], ["produce", "t", "x", "--no-create"]], ids=["consume", "produce"])
+@pytest.mark.parametrize(
+    "arguments", [["consume", "t"], ["produce", "t", "x", "--no-create"]], ids=["consume", "produce"]
+)
 def test_a_change_at_any_moment_of_opening_a_topic_is_no_damage(directory, arguments, change):
     must(directory, "produce", "t", "before")
     _change_at_each_call(directory, arguments, change, ["openat"])
@@ -198,7 +200,9 @@ def test_a_change_at_any_moment_of_opening_a_topic_is_no_damage(directory, argum
 @needs_strace
 @pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("arguments", [["consume", "t"], ["produce", "t", "x", "--no-create"]], ids=["consume", "produce"])
+@pytest.mark.parametrize(
+    "arguments", [["consume", "t"], ["produce", "t", "x", "--no-create"]], ids=["consume", "produce"]
+)
 def test_nor_at_any_other_call(directory, arguments, change):
     must(directory, "produce", "t", "before")
     _change_at_each_call(directory, arguments, change, [*CALLS, "newfstatat", "pread64"])

@@ -318,3 +318,37 @@ def test_a_tail_that_cannot_be_kept_as_evidence_is_left_behind_a_new_segment(wor
     assert (world.partition / segment_name(0)).read_bytes() == tail
     assert oracle.segment_bases(world.partition) == [0, 4]
     oracle.verify(world.partition)
+
+
+def test_a_pinned_tail_that_is_on_disk_as_it_stands_in_memory_is_kept(world: World) -> None:
+    log = world.open()
+    world.append(log)
+    world.append(log, PAGE_CACHE)
+    kill_append_at(world, "pwrite", "state")
+    world.disk.pinned = True
+    world.append(log)
+    assert oracle.segment_bases(world.partition) == [0]
+    assert set(promised_values(world, PAGE_CACHE)) <= set(values(world))
+
+
+def test_a_pinned_tail_that_differs_from_the_disk_is_given_up(world: World) -> None:
+    """Its sync was refused, the process killed, and a second sync succeeds, for bytes that the kernel has dropped."""
+    log = world.open()
+    world.append(log)
+    refused = [False]
+
+    def fault(number: int, kind: str, name: str) -> int:
+        if refused[0]:
+            world.disk.kill_after = 0
+            raise Killed
+        refused[0] = kind == "sync" and name.endswith(".log")
+        return errno.EIO if refused[0] else 0
+
+    world.disk.fault = fault
+    with pytest.raises(Killed):
+        world.append(world.open(), value=300)
+    world.disk.revive()
+    world.disk.pinned = True
+    world.append(log)
+    assert oracle.segment_bases(world.partition) == [0, 2]
+    assert values(world) == promised_values(world)

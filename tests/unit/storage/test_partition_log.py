@@ -58,7 +58,9 @@ def test_two_who_append_in_turn_see_each_others_records(world: World) -> None:
 
 
 @pytest.mark.parametrize("durability", [PAGE_CACHE, DISK])
-def test_an_append_that_found_no_room_in_its_second_segment_tells_how_much_is_stored(world: World, durability: int) -> None:
+def test_an_append_that_found_no_room_in_its_second_segment_tells_how_much_is_stored(
+    world: World, durability: int
+) -> None:
     log = world.open()
     world.append(log)
     refuse(world, "append", ".log", skip=1, error=errno.ENOSPC)

@@ -54,7 +54,9 @@ def test_a_reader_whose_segment_was_replaced_does_not_read_what_was_given_up(wor
     assert drain(reader) == stored(world)
 
 
-def test_a_following_reader_is_told_that_what_it_read_was_cut_even_if_the_log_has_grown_beyond_again(world: World) -> None:
+def test_a_following_reader_is_told_that_what_it_read_was_cut_even_if_the_log_has_grown_beyond_again(
+    world: World,
+) -> None:
     log, reader = world.open(), world.open_reader()
     world.append(log, DISK)
     world.append(log, PAGE_CACHE)
@@ -89,7 +91,9 @@ def test_bytes_behind_the_next_segments_base_are_ignored(world: World) -> None:
     world.append(log, DISK)
     # As if the disk had refused the cut as well.
     (world.partition / "00000000000000000000.log").write_bytes(given_up)
-    assert drain(reader) == {offset: value for records, acks in world.acked if acks == DISK for offset, value in records.items()}
+    assert drain(reader) == {
+        offset: value for records, acks in world.acked if acks == DISK for offset, value in records.items()
+    }
     assert reader.offset_for_time(0) == 0
     assert reader.offset_for_time(1_000_000_000) == reader.high_watermark == 4
 
@@ -161,7 +165,13 @@ def test_hints_that_lead_nowhere_only_cost_a_longer_walk(world: World) -> None:
     log = world.open()
     for _ in range(3):
         world.append(log, DISK, count=3)
-    for entry in (b"\0\0\0\2\0\0\0\7" + bytes(8), b"\0\0\0\2\xff\xff\xff\xff" + bytes(8), b"\xff" * 16, b"\0\0\0\1" + bytes(12), b"x" * 15):
+    for entry in (
+        b"\0\0\0\2\0\0\0\7" + bytes(8),
+        b"\0\0\0\2\xff\xff\xff\xff" + bytes(8),
+        b"\xff" * 16,
+        b"\0\0\0\1" + bytes(12),
+        b"x" * 15,
+    ):
         (world.partition / "00000000000000000000.index").write_bytes(entry)
         reader = world.open_reader()
         for offset in range(9):
