@@ -389,6 +389,8 @@ class RecordBatch:
         raw = self._raw()
         start = max(self.key_length, 0)
         key = None if self.key_length < 0 else bytes(raw[:start])
+        if self.record_count == 0 and len(raw) == start:
+            return  # All were compacted away.
         # Split only where there is something to split: a single value may be large, and one copy of it is enough.
         block = bytes(raw[start:-1])
         values = block.split(b"\n") if self.record_count != 1 else [block]

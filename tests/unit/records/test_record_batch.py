@@ -129,3 +129,11 @@ def test_one_line_announced_where_there_is_none_but_a_key_is_refused(key: bytes)
     batch = read(encode_lines(b"", count=1, timestamp_ms=5, key=key))
     with pytest.raises(CodecError):
         batch.records("t", 0)
+
+
+@pytest.mark.parametrize("key", [None, b"k"])
+def test_lines_of_which_compaction_kept_none(key: bytes | None) -> None:
+    batch = encode_lines(b"", count=1, timestamp_ms=5, key=key)
+    batch.attributes |= COMPACTED
+    batch.record_count = 0
+    assert read(batch).records("t", 0) == []
