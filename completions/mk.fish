@@ -107,6 +107,7 @@ complete -c mk -n '__mk_within produce' -s d -l dir -x -a '(__fish_complete_dire
 complete -c mk -n '__mk_within produce' -l allow-network-fs -d 'write to a network file system, trusting that its locks reach every writer'
 complete -c mk -n '__mk_within produce' -s q -d 'no notes on stderr, only errors'
 complete -c mk -n '__mk_within produce' -s v -d 'a line on stderr for each acknowledged append: TOPIC PARTITION FIRST LAST, offsets inclusive'
+complete -c mk -n '__mk_within produce' -l json -d 'errors as JSON'
 complete -c mk -n '__mk_argument 0 produce' -a '(__mk_topics)'
 complete -c mk -n '__mk_within consume' -s o -l offset -x -a 'start end' -d 'where to begin in each partition: start, end, N, or -N for the last N; default start'
 complete -c mk -n '__mk_within consume' -s p -l partition -x -d 'only these partitions, such as 0,3'

@@ -258,6 +258,7 @@ PRODUCE = Command(
         NETWORK_OPTION,
         QUIET_OPTION,
         VERBOSE_OPTION,
+        Parameter("json", "--json", kind=FLAG, default=False, panel=_OUTPUT, help="errors as JSON"),
     ),
     examples=(
         ("mk produce orders -k user1 paid", "one record with a key"),

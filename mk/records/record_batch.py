@@ -389,14 +389,13 @@ class RecordBatch:
         raw = self._raw()
         start = max(self.key_length, 0)
         key = None if self.key_length < 0 else bytes(raw[:start])
-        if self.record_count == 1 and len(raw) > start and raw[-1:] == b"\n":
-            values = [bytes(raw[start:-1])]  # It may be large: one copy is enough.
-            if b"\n" in values[0]:
-                raise CodecError("more than one line where 1 is announced")
-        else:
-            values = bytes(raw[start:]).split(b"\n")
-            if values.pop() or len(values) != self.record_count:
-                raise CodecError(f"{len(values)} lines where {self.record_count} are announced")
+        if self.record_count == 0 and len(raw) == start:
+            return  # All were compacted away.
+        # Split only where there is something to split: a single value may be large, and one copy of it is enough.
+        block = bytes(raw[start:-1])
+        values = block.split(b"\n") if self.record_count != 1 else [block]
+        if len(raw) <= start or raw[-1:] != b"\n" or len(values) != self.record_count or b"\n" in values[0]:
+            raise CodecError(f"the payload does not hold {self.record_count} lines")
         base, time, epoch = self.base_offset, self.base_timestamp, self.leader_epoch
         for at in range(0, len(values), _SLICE_RECORDS):
             yield [

@@ -122,3 +122,18 @@ def test_a_control_batch_holds_no_records_for_readers() -> None:
 def test_another_number_of_lines_than_announced_is_refused(count: int) -> None:
     with pytest.raises(CodecError):
         read(encode_lines(b"a\nb\n", count=count, timestamp_ms=0)).records("", 0)
+
+
+@pytest.mark.parametrize("key", [b"k", b"k\n"])
+def test_one_line_announced_where_there_is_none_but_a_key_is_refused(key: bytes) -> None:
+    batch = read(encode_lines(b"", count=1, timestamp_ms=5, key=key))
+    with pytest.raises(CodecError):
+        batch.records("t", 0)
+
+
+@pytest.mark.parametrize("key", [None, b"k"])
+def test_lines_of_which_compaction_kept_none(key: bytes | None) -> None:
+    batch = encode_lines(b"", count=1, timestamp_ms=5, key=key)
+    batch.attributes |= COMPACTED
+    batch.record_count = 0
+    assert read(batch).records("t", 0) == []
