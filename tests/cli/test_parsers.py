@@ -233,6 +233,7 @@ def test_produce_has_these_values():
         "allow_network_fs": False,
         "quiet": False,
         "verbose": True,
+        "json": False,
     }
 
 
