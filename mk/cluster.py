@@ -80,6 +80,10 @@ class Cluster(Protocol):
 
     def close(self) -> None: ...
 
+    def __enter__(self) -> Cluster: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
 
 def default_location() -> str:
     """Return the directory that is meant when nobody names one."""

@@ -70,6 +70,7 @@ TOPIC_CONFIG = {
 
 PARTITIONERS = ("crc32", "murmur2")
 
+_MAX_DIGITS = 18
 _SIZE_SUFFIXES = {"k": KIB, "kib": KIB, "m": MIB, "mib": MIB, "g": GIB, "gib": GIB, "b": 1}
 _TIME_SUFFIXES = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -115,6 +116,8 @@ def _split_suffix(text: str, suffixes: dict[str, int], default: int) -> tuple[fl
     if suffix and suffix not in suffixes:
         return None, 1
     factor = suffixes[suffix] if suffix else default
+    if len(digits) > _MAX_DIGITS:
+        return None, 1
     if digits.isascii() and digits.isdecimal():
         return int(digits), factor
     whole, dot, fraction = digits.partition(".")

@@ -152,7 +152,7 @@ class DirectoryCluster:
 
         opened: list[Topic] = []
         try:
-            for name in topics:
+            for name in dict.fromkeys(topics):
                 opened.append(self._open(name))
         except BaseException:
             for topic in opened:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from mk.cli.notes import visible
 
 _GAP = "  "
+_ANY_WIDTH = 10_000
 
 
 def print_json(document: object) -> None:
@@ -53,13 +54,15 @@ def _print_rich_table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="bold cyan")
+    style = "" if no_color else "bold cyan"
+    table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style=style)
     for heading, is_numeric in zip(headings, numeric):
         table.add_column(heading, justify="right" if is_numeric else "left", overflow="fold")
     for line in cells:
         table.add_row(*map(Text, line))
     # None leaves it to rich, which knows NO_COLOR.
-    Console(no_color=no_color or None, highlight=False).print(table)
+    # Wide enough for any table: a terminal wraps a long line more readably than cells folded to letters.
+    Console(no_color=no_color or None, highlight=False, width=_ANY_WIDTH).print(table)
 
 
 def _cell(value: object) -> str:

@@ -8,7 +8,15 @@ from mk.cli.console import print_fields, print_json, print_table
 from mk.cli.notes import note
 from mk.cluster import connect
 from mk.config import PARTITIONERS, parse_topic_config
-from mk.errors import ConfigurationError, DataError, NoSuchTopicError, TopicExistsError, UsageError
+from mk.errors import (
+    ConfigurationError,
+    DataError,
+    MkError,
+    NoSuchTopicError,
+    PermissionDeniedError,
+    TopicExistsError,
+    UsageError,
+)
 from mk.topic_partition import check_name, check_partition_count
 
 TYPE_CHECKING = False
@@ -20,16 +28,16 @@ if TYPE_CHECKING:
 
 
 def list_topics(options: Options) -> int:
-    """Print the topics with partitions, records and size. A damaged one fails the command, after all the others."""
+    """Print the topics with partitions, records and size. One that cannot be read fails the command, after all the others."""
     cluster = connect(options.directory)
     rows = []
-    damage: list[DataError] = []
+    damage: list[MkError] = []
     for name in cluster.topic_names():
         try:
             topic: dict[str, Any] = cluster.describe_topic(name)
         except NoSuchTopicError:
             continue  # Deleted while we looked.
-        except DataError as error:
+        except (DataError, ConfigurationError, PermissionDeniedError) as error:
             damage.append(error)
             continue
         last_writes = [partition["last_write_ms"] or 0 for partition in topic["partitions"]]

@@ -7,7 +7,7 @@ from mk.records.codecs import CodecError
 from mk.records.record_batch import HEADER_SIZE
 from mk.storage import files
 from mk.storage.host import allow_open_files
-from mk.storage.partition_reader import PartitionReader
+from mk.storage.partition_reader import PartitionReader, ReadBuffer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,13 +136,14 @@ class Consumer:
         self._on_skip = on_skip
         self._watch: Watch | None = None
         self._topics = topics
+        self._buffer = ReadBuffer()
         self._readers: list[tuple[Topic, PartitionReader]] = []
         self._ends: dict[PartitionReader, int] = {}
         if sum(topic.partitions for topic in topics) > _MANY_PARTITIONS:
             allow_open_files(_FILES_A_PARTITION * sum(topic.partitions for topic in topics))
         try:
             for topic in topics:
-                for partition in range(topic.partitions) if partitions is None else partitions:
+                for partition in range(topic.partitions) if partitions is None else dict.fromkeys(partitions):
                     self._open(topic, partition, offset)
         except BaseException:
             self.close()
@@ -150,7 +151,7 @@ class Consumer:
 
     def _open(self, topic: Topic, partition: int, offset: OffsetSpec | None) -> None:
         with files.about(f"{topic.path}/{partition}"):
-            reader = PartitionReader(topic, partition)
+            reader = PartitionReader(topic, partition, self._buffer)
         self._readers.append((topic, reader))
         self._ends[reader] = reader.high_watermark
         if offset is not None:
@@ -224,8 +225,8 @@ class Consumer:
             self._watch = Watch([reader.watch_path for _, reader in self._readers], output_fd=self._output_fd)
         elif not any(reader.refresh() for _, reader in self._readers):
             self._watch.wait()
-            for _, reader in self._readers:
-                reader.check_topic()
+            for topic in self._topics:
+                topic.check_not_deleted()
 
     def _report(self, topic: Topic, reader: PartitionReader, ranges: Sequence[tuple[int, int]]) -> None:
         if self._on_skip is not None:

@@ -224,7 +224,12 @@ class LineReader:
                 if whole:
                     break
                 self._refuse(0, end)
-            count = self._read(end, whole)
+            try:
+                count = self._read(end, whole)
+            except OSError:
+                if whole:
+                    break  # What came before the error is given out first; the next read meets it again.
+                raise
             if count == 0:
                 self._ended = True
                 if end > whole:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from _thread import RLock
 
 from mk.clock import now_ms
 from mk.errors import MkError, RecordTooLargeError, UsageError
@@ -15,7 +16,7 @@ from mk.storage.partition_log import DISK, PAGE_CACHE, AppendResult, PartitionLo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from mk.records.record import Header
     from mk.storage.topic import Topic
@@ -27,11 +28,16 @@ _FILES_A_PARTITION = 4
 _MANY_PARTITIONS = 48
 """Up to so many, the lowest usual limit of 256 open files (macOS's) is enough."""
 
+_BYTES_OR_NONE = {bytes, type(None)}
+_NEWLINE = 10
+_MAX_TIMESTAMP_MS = 1 << 62
+"""Far from where differences between two timestamps would not fit 64 bits."""
+
 _DURABILITY = {0: PAGE_CACHE, 1: DISK}
 
 
 class Producer:
-    """Sends records to one topic. Nothing is stored before `flush` returns, or the buffer was full.
+    """Sends records to one topic, from any number of threads. Nothing is stored before `flush` returns, or the buffer was full.
 
     max_message_bytes, flush_ms: the topic's settings, for whoever gathers input.
     records_stored: how many records this producer has had acknowledged.
@@ -71,6 +77,10 @@ class Producer:
         self._partition_of_key: Callable[[bytes, int], int] | None = None
         self._accumulators: dict[int, RecordAccumulator] = {}
         self._logs: dict[int, PartitionLog] = {}
+        self._buffered_bytes = 0
+        self._is_closed = False
+        self._pid = os.getpid()
+        self._lock = RLock()
         self.records_stored = 0
 
     def __enter__(self) -> Producer:
@@ -91,42 +101,54 @@ class Producer:
         timestamp_ms: int | None = None,
     ) -> None:
         """Buffer one record. value None is a tombstone; timestamp_ms None is now."""
-        for part in (value, key):
-            if part is not None and type(part) is not bytes:
-                # Now, and not when it is encoded: the records that wait with it would be lost.
-                raise TypeError(f"keys and values are bytes or None, not {type(part).__name__}")
-        record = Record(value, key, headers)
+        # Checked now, and not when it is encoded: the records that wait with it would be lost.
+        _check_bytes((value, key, *[part for header in headers for part in header]))
+        if timestamp_ms is not None and (type(timestamp_ms) is not int or abs(timestamp_ms) > _MAX_TIMESTAMP_MS):
+            raise TypeError(f"a timestamp is a whole number of milliseconds, not {timestamp_ms!r}")
+        if any(name is None for name, _ in headers):
+            raise TypeError("the name of a header is bytes, not None")
         size = len(value or b"") + len(key or b"") + sum(len(name) + len(data or b"") for name, data in headers)
         if size > self.max_message_bytes:
             raise RecordTooLargeError(size_bytes=size, max_bytes=self.max_message_bytes)
-        accumulator = self._accumulator(self._partition(key))
-        batches = len(accumulator.batches)
-        accumulator.append(record, now_ms() if timestamp_ms is None else timestamp_ms)
-        if key is None and len(accumulator.batches) != batches:
-            self._next_sticky()
-        self._flush_if_full()
+        with self._lock:
+            accumulator = self._accumulator(self._partition(key))
+            batches, before = len(accumulator.batches), accumulator.size_bytes
+            accumulator.append(Record(value, key, headers), now_ms() if timestamp_ms is None else timestamp_ms)
+            if key is None and len(accumulator.batches) != batches:
+                self._next_sticky()
+            self._flush_if_full(accumulator.size_bytes - before)
 
     def send_lines(self, block: bytes | memoryview, count: int | None = None, key: bytes | None = None) -> None:
         """Buffer newline-terminated values with the same key, as one batch, as they stand.
 
-        `count` is how many there are, if the caller knows. The block is not copied: it stays untouched until the next
-        `flush` returns. About BATCH_BYTES is a good size.
+        `count` is how many there are, if the caller has counted them. The block is not copied: it stays untouched until
+        the next `flush` returns. About BATCH_BYTES is a good size.
         """
+        if not len(block):
+            return
+        if block[-1] != _NEWLINE:
+            raise ValueError("the block does not end with a newline")
+        _check_bytes((key,))
         if count is None:
             count = bytes(block).count(b"\n")
-        self._accumulator(self._partition(key)).append_lines(block, count, now_ms(), key)
-        if key is None:
-            self._next_sticky()
-        self._flush_if_full()
+        with self._lock:
+            self._accumulator(self._partition(key)).append_lines(block, count, now_ms(), key)
+            if key is None:
+                self._next_sticky()
+            self._flush_if_full(len(block))
 
     def send_keyed(self, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
         """Buffer many records at once: parallel keys and values."""
+        if len(keys) != len(values):
+            raise ValueError(f"{len(keys)} keys and {len(values)} values are not pairs")
+        _check_bytes(keys)
+        _check_bytes(values)
         time = now_ms()
         partitions = self._topic.partitions
-        if self._fixed_partition is not None or partitions == 1:
-            target = self._fixed_partition or 0
-            self._accumulator(target).append_columns(keys, values, time)
-        else:
+        with self._lock:
+            if self._fixed_partition is not None or partitions == 1:
+                self._append_columns(self._fixed_partition or 0, keys, values, time)
+                return
             partition_of = self._partitioner()
             sticky = self._sticky
             keys_of: list[list[bytes | None]] = [[] for _ in range(partitions)]
@@ -137,9 +159,8 @@ class Producer:
                 values_of[target].append(value)
             for target in range(partitions):
                 if values_of[target]:
-                    self._accumulator(target).append_columns(keys_of[target], values_of[target], time)
+                    self._append_columns(target, keys_of[target], values_of[target], time)
             self._next_sticky()
-        self._flush_if_full()
 
     def flush(self) -> list[AppendResult]:
         """Append all that is buffered; acknowledged when it returns. Partitions in ascending order.
@@ -148,35 +169,39 @@ class Producer:
         was not appended is dropped from the buffer, since only the caller knows whether to send it again.
         """
         results = []
-        pending = sorted(self._accumulators.items())
-        self._accumulators = {}
-        for partition, accumulator in pending:
-            batches = accumulator.drain()
-            if not batches:
-                continue
-            try:
-                with files.about(f"{self._topic.path}/{partition}"):
-                    result = self._log(partition).append(batches, self._durability)
-            except MkError as error:
-                appended = error.facts.pop("records_appended", 0)
-                self.records_stored += appended if isinstance(appended, int) else 0
-                raise
-            self.records_stored += result.last_offset - result.first_offset + 1
-            results.append(result)
-            if self._on_append is not None:
-                self._on_append(result)
+        with self._lock:
+            self._forget_what_a_parent_buffered()
+            pending = sorted(self._accumulators.items())
+            self._accumulators, self._buffered_bytes = {}, 0
+            for partition, accumulator in pending:
+                batches = accumulator.drain()
+                if not batches:
+                    continue
+                try:
+                    with files.about(f"{self._topic.path}/{partition}"):
+                        result = self._log(partition).append(batches, self._durability)
+                except MkError as error:
+                    appended = error.facts.pop("records_appended", 0)
+                    self.records_stored += appended if isinstance(appended, int) else 0
+                    raise
+                self.records_stored += result.last_offset - result.first_offset + 1
+                results.append(result)
+                if self._on_append is not None:
+                    self._on_append(result)
         return results
 
     def close(self) -> None:
         """Let go of the partitions. What was not flushed is dropped."""
-        self._accumulators = {}
-        logs, self._logs = self._logs, {}
-        with files.about(self._topic.path):
-            try:
-                for log in logs.values():
-                    log.close()
-            finally:
-                self._topic.close()
+        with self._lock:
+            self._is_closed = True
+            self._accumulators = {}
+            logs, self._logs = self._logs, {}
+            with files.about(self._topic.path):
+                try:
+                    for log in logs.values():
+                        log.close()
+                finally:
+                    self._topic.close()
 
     def _partition(self, key: bytes | None) -> int:
         if self._fixed_partition is not None:
@@ -197,10 +222,27 @@ class Producer:
         self._sticky = (self._sticky + 1) % self._topic.partitions
 
     def _accumulator(self, partition: int) -> RecordAccumulator:
+        if self._is_closed:
+            raise ValueError("the producer is closed")
+        self._forget_what_a_parent_buffered()
         accumulator = self._accumulators.get(partition)
         if accumulator is None:
             accumulator = self._accumulators[partition] = RecordAccumulator(self._codec)
         return accumulator
+
+    def _append_columns(
+        self, partition: int, keys: Sequence[bytes | None], values: Sequence[bytes | None], timestamp_ms: int
+    ) -> None:
+        accumulator = self._accumulator(partition)
+        before = accumulator.size_bytes
+        accumulator.append_columns(keys, values, timestamp_ms)
+        self._flush_if_full(accumulator.size_bytes - before)
+
+    def _forget_what_a_parent_buffered(self) -> None:
+        """After a fork, let the parent send what waited then: both would, and the records be there twice."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._accumulators, self._buffered_bytes = {}, 0
 
     def _log(self, partition: int) -> PartitionLog:
         log = self._logs.get(partition)
@@ -210,6 +252,14 @@ class Producer:
             log = self._logs[partition] = PartitionLog(self._topic, partition, lock_wait_ms=self._lock_wait_ms)
         return log
 
-    def _flush_if_full(self) -> None:
-        if sum(accumulator.size_bytes for accumulator in self._accumulators.values()) >= BUFFER_BYTES:
+    def _flush_if_full(self, added_bytes: int) -> None:
+        self._buffered_bytes += added_bytes
+        if self._buffered_bytes >= BUFFER_BYTES:
             self.flush()
+
+
+def _check_bytes(parts: Iterable[object]) -> None:
+    """Raise TypeError unless all parts are bytes or None."""
+    kinds = set(map(type, parts)) - _BYTES_OR_NONE
+    if kinds:
+        raise TypeError(f"keys, values and headers are bytes or None, not {kinds.pop().__name__}")

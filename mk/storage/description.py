@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 from mk.config import TOPIC_CONFIG
+from mk.errors import CorruptStateError
+from mk.storage import files
 from mk.storage.leader_epochs import read_epochs
 from mk.storage.log_segment import INDEX_SUFFIX, LOG_SUFFIX
 from mk.storage.partition_files import FAILED_FILE
@@ -40,33 +42,16 @@ def describe(topic: Topic) -> dict[str, object]:
     """Return a topic's identity, settings and partitions; sizes in bytes, times in ms since the epoch."""
     partitions: list[dict[str, Any]] = []
     for entry in offsets(topic):
-        path = f"{topic.path}/{entry['partition']}"
-        segments = size_bytes = last_write_ms = 0
-        failed = False
-        for file in os.scandir(path):
-            failed = failed or file.name == FAILED_FILE
-            if file.name.endswith((LOG_SUFFIX, INDEX_SUFFIX)):
-                try:
-                    status = file.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue  # Removed while we looked.
-                size_bytes += status.st_size
-                if file.name.endswith(LOG_SUFFIX):
-                    segments += 1
-                    last_write_ms = max(last_write_ms, status.st_mtime_ns // 1_000_000)
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            leader = read_epochs(fd, path).latest.leader_id
-        finally:
-            os.close(fd)
+            files_there = _describe_files(topic, entry["partition"])
+        except (FileNotFoundError, CorruptStateError):
+            topic.check_not_deleted()
+            raise
         partitions.append(
             {
                 **entry,
-                "leader": leader,
-                "segments": segments,
-                "size_bytes": size_bytes,
-                "last_write_ms": last_write_ms if entry["high_watermark"] else None,
-                "failed": failed,
+                **files_there,
+                "last_write_ms": files_there["last_write_ms"] if entry["high_watermark"] else None,
             }
         )
     return {
@@ -78,4 +63,32 @@ def describe(topic: Topic) -> dict[str, object]:
         "config": {name: topic.config(name) for name in sorted(TOPIC_CONFIG)},
         "overrides": dict(sorted(topic.overrides.items())),
         "partitions": partitions,
+    }
+
+
+def _describe_files(topic: Topic, partition: int) -> dict[str, Any]:
+    segments = size_bytes = last_write_ms = 0
+    failed = False
+    fd = files.open_directory(str(partition), dir_fd=topic.fd)
+    try:
+        for name in os.listdir(fd):
+            failed = failed or name == FAILED_FILE
+            if name.endswith((LOG_SUFFIX, INDEX_SUFFIX)):
+                try:
+                    status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue  # Removed while we looked.
+                size_bytes += status.st_size
+                if name.endswith(LOG_SUFFIX):
+                    segments += 1
+                    last_write_ms = max(last_write_ms, status.st_mtime_ns // 1_000_000)
+        leader = read_epochs(fd, f"{topic.path}/{partition}").latest.leader_id
+    finally:
+        files.close(fd)
+    return {
+        "leader": leader,
+        "segments": segments,
+        "size_bytes": size_bytes,
+        "last_write_ms": last_write_ms,
+        "failed": failed,
     }

@@ -43,6 +43,10 @@ class LeaderEpochs:
         """Tell whether `directory_id` led `epoch`, as far as this file knows."""
         return any(entry.epoch == epoch and entry.leader_id == directory_id for entry in self.entries)
 
+    def epoch_before(self, offset: int) -> int:
+        """Return the epoch of the batch that ends at `offset`, -1 if there is none: the next one may not be older."""
+        return max((entry.epoch for entry in self.entries if entry.first_offset < offset), default=-1)
+
     def raised(self, first_offset: int, epoch: int) -> LeaderEpochs:
         """Return these epochs with `epoch` from `first_offset` on, led by whoever leads now.
 
@@ -70,9 +74,13 @@ class LeaderEpochs:
 
 
 def read_epochs(partition_fd: int, path: str) -> LeaderEpochs:
-    """Read the file. Raises CorruptStateError where a line does not prove itself."""
+    """Read the file. Raises CorruptStateError where it is missing, as in a topic being deleted, or a line is damaged."""
     entries: list[EpochEntry] = []
-    for line in files.read_file(FILE_NAME, dir_fd=partition_fd).splitlines():
+    try:
+        data = files.read_file(FILE_NAME, dir_fd=partition_fd)
+    except FileNotFoundError:
+        raise CorruptStateError(path=f"{path}/{FILE_NAME}", found="it is missing") from None
+    for line in data.splitlines():
         text, _, crc = line.rpartition(b" ")
         try:
             epoch, first_offset, leader_id = text.decode().split(" ")

@@ -23,15 +23,20 @@ def acquire(fd: int, *, what: str, wait_ms: int) -> None:
     would add its interval each time.
 
     Raises:
-        LockTimeoutError: somebody else still holds it; the error says who.
+        LockTimeoutError: somebody else still holds it; the error says who. The file must then be closed, and opened anew
+            for another try: the waiter that was given up shares it, and unlocks it when it gets the lock at last.
     """
+    if not try_acquire(fd) and (wait_ms <= 0 or not _acquire_in_thread(fd, wait_ms / 1000)):
+        raise LockTimeoutError(what=what, waited_ms=wait_ms, holder=describe_holder(fd))
+
+
+def try_acquire(fd: int) -> bool:
+    """Take the exclusive lock if it is free."""
     try:
         flock(fd, LOCK_EX | LOCK_NB)
-        return
     except BlockingIOError:
-        pass
-    if wait_ms <= 0 or not _acquire_in_thread(fd, wait_ms / 1000):
-        raise LockTimeoutError(what=what, waited_ms=wait_ms, holder=describe_holder(fd))
+        return False
+    return True
 
 
 def release(fd: int) -> None:

@@ -9,6 +9,7 @@ import os
 
 from mk.errors import (
     CannotCreateError,
+    CorruptStateError,
     NetworkFileSystemError,
     NoSuchDirectoryError,
     PermissionDeniedError,
@@ -33,12 +34,12 @@ class LogDirectory:
     directory_id: 32 hex digits, never used twice; it names the leader in `epochs`.
     """
 
-    __slots__ = ("_allow_network_fs", "_locks_fd", "address", "directory_id", "fd", "path", "topics_fd")
+    __slots__ = ("_allow_network_fs", "_locks_fd", "directory_id", "fd", "path", "topics_fd")
 
     def __init__(self, path: str, *, allow_network_fs: bool = False) -> None:
         """Open an existing directory; nothing is written, and no write permission is needed."""
         self.path = path
-        self._locks_fd = -1
+        self._locks_fd = self.topics_fd = -1
         try:
             # The root itself may be reached through a link: that is the user's own choice of a path.
             self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -47,13 +48,13 @@ class LogDirectory:
         try:
             data = files.read_file(FILE_NAME, dir_fd=self.fd)
             self.topics_fd = files.open_directory("topics", dir_fd=self.fd)
-        except FileNotFoundError:
-            os.close(self.fd)
-            raise NoSuchDirectoryError(path=path) from None
-        fields = flat_json.decode(data, f"{path}/{FILE_NAME}")
+            self.directory_id = str(flat_json.decode(data, f"{path}/{FILE_NAME}")["directory_id"])
+        except BaseException as error:
+            self.close()
+            if isinstance(error, FileNotFoundError):
+                raise NoSuchDirectoryError(path=path) from None
+            raise
         self._allow_network_fs = allow_network_fs
-        self.directory_id = str(fields["directory_id"])
-        self.address = str(fields["address"])
 
     def close(self) -> None:
         for fd in (self._locks_fd, self.topics_fd, self.fd):
@@ -72,6 +73,12 @@ class LogDirectory:
                 _refuse_network_file_system(self.fd, self.path)
             try:
                 self._locks_fd = files.open_directory("locks", dir_fd=self.fd)
+            except FileNotFoundError:
+                raise CorruptStateError(
+                    path=f"{self.path}/locks",
+                    found="it is missing, as in a copy made by somebody who may only read",
+                    fix="such a copy can be read, not written to; nothing was changed",
+                ) from None
             except PermissionError:
                 raise PermissionDeniedError(
                     f"you may read {self.path} but not write to it",
@@ -145,7 +152,7 @@ class LogDirectory:
                 # All append locks, in order: an append that got its lock before us is acknowledged before the topic
                 # goes; one that gets it after us finds another topic.json, or none, at the path.
                 for partition in range(topic.partitions):
-                    lock_fds.append(self.open_lock(topic.topic_id, partition))
+                    lock_fds.append(topic.open_lock(partition))
                     acquire(lock_fds[-1], what=f"partition {partition} of {name}", wait_ms=wait_ms)
                 gone = f".deleted-{topic.topic_id}"
                 files.rename(name, gone, src_dir_fd=self.topics_fd, dst_dir_fd=self.topics_fd)

@@ -8,10 +8,11 @@ Source: man/mk-guarantees.7, RECOVERY. Ideas: Kafka's LogLoader and leader epoch
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
-from mk.errors import CorruptBatchError, CorruptStateError, MkError, PartitionFailedError
+from mk.errors import CorruptBatchError, CorruptStateError, DataError, MkError, PartitionFailedError
 from mk.storage import files
 from mk.storage.host import boot_id, file_system_of
 from mk.storage.leader_epochs import LeaderEpochs, write_epochs
@@ -72,7 +73,7 @@ def recover(
             return give_up_segment(partition, state, epochs)
         # Under another boot nothing is in memory but what was read from the disk: what is valid is safe, even if the
         # disk takes nothing more, and `state` may lag far behind what was acknowledged.
-        end, fault, begun = validate(fd, state.durable, size, _epoch_at(epochs, state.durable.offset))
+        end, fault, begun = validate(fd, state.durable, size, epochs.epoch_before(state.durable.offset))
         _refuse_loss(partition, state, epochs, fd, end, fault, size)
         _remove_leftovers(partition, state.segment)
         had_batch = _holds_header(fd, end.position, size)
@@ -132,9 +133,11 @@ def give_up_segment(
             epochs = _replace_epochs(partition, epochs, epochs.raised(end.offset, epochs.latest.epoch + 1))
         new.leader_epoch = epochs.latest.epoch
         return begin_segment(partition, new, end), epochs
-    except CorruptBatchError:
+    except DataError:
         raise
     except (OSError, MkError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            raise  # This process's limits say nothing of the disk.
         _mark_failed(partition, error)
         raise PartitionFailedError(
             topic=partition.topic.name, partition=partition.partition, path=f"{partition.path}/{FAILED_FILE}"
@@ -402,11 +405,6 @@ def _unlink_if_there(partition: PartitionFiles, name: str) -> None:
         files.unlink(name, dir_fd=partition.fd)
     except FileNotFoundError:
         pass
-
-
-def _epoch_at(epochs: LeaderEpochs, offset: int) -> int:
-    """Return the epoch of the batch that ends at `offset`, -1 if there is none: the next one may not be older."""
-    return max((entry.epoch for entry in epochs.entries if entry.first_offset < offset), default=-1)
 
 
 def _leads(partition: PartitionFiles, epochs: LeaderEpochs) -> bool:

@@ -95,21 +95,22 @@ def find_headers(fd: int, position: int, stop_position: int) -> Iterator[tuple[i
 
     Steps over the payload of a valid header, since a value may hold the bytes of a batch.
     """
+    data, start = b"", position
     while stop_position - position >= HEADER_SIZE:
-        data = files.pread(fd, min(_PIECE, stop_position - position), position)
-        at, found = 0, None
-        while found is None and (at := data.find(MAGIC, at)) >= 0 and at + HEADER_SIZE <= len(data):
-            found = parse_header(data, at)
-            at += 1
-        if found is not None:
-            position += at - 1
-            yield position, found
-            position += found.size_bytes
-        elif len(data) < _PIECE:
-            return
+        if position + HEADER_SIZE > start + len(data):
+            start, data = position, files.pread(fd, min(_PIECE, stop_position - position), position)
+            if len(data) < HEADER_SIZE:
+                return
+        at = data.find(MAGIC, position - start)
+        if at < 0:
+            position = start + len(data) - len(MAGIC) + 1  # It may straddle two pieces.
+        elif at + HEADER_SIZE > len(data):
+            position = start + at
+        elif (found := parse_header(data, at)) is None:
+            position = start + at + 1
         else:
-            # A header may straddle two pieces.
-            position += len(data) - HEADER_SIZE + 1
+            yield start + at, found
+            position = start + at + found.size_bytes
 
 
 def _payload_crc(fd: int, position: int, length: int) -> int:

@@ -37,6 +37,9 @@ class PartitionFiles:
             files.close(self.fd)
             topic.check_not_deleted()
             raise CorruptStateError(path=f"{self.path}/{STATE_FILE}", found="it is missing") from None
+        except BaseException:
+            files.close(self.fd)
+            raise
 
     def close(self) -> None:
         files.close(self.state_fd)

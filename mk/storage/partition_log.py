@@ -13,10 +13,9 @@ import time
 from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, SIGTSTP, pthread_sigmask  # type: ignore[import-not-found]
 
 from mk.errors import (
+    CorruptStateError,
     DiskFullError,
-    LockTimeoutError,
     MkError,
-    NoSuchTopicError,
     NotLeaderError,
     PartitionFailedError,
     PermissionDeniedError,
@@ -26,7 +25,7 @@ from mk.errors import (
 from mk.storage import files, offset_index
 from mk.storage.host import boot_id
 from mk.storage.leader_epochs import read_epochs
-from mk.storage.locks import acquire, release
+from mk.storage.locks import acquire, release, try_acquire
 from mk.storage.log_segment import segment_name
 from mk.storage.partition_files import FAILED_FILE, PartitionFiles
 from mk.storage.partition_state import LogEnd, PartitionState, write_state
@@ -71,6 +70,7 @@ class PartitionLog:
         "_files",
         "_lock_fd",
         "_lock_wait_ms",
+        "_pid",
         "_segment",
         "_segment_fd",
         "_segment_inode",
@@ -86,21 +86,17 @@ class PartitionLog:
                 f"you may read topic {topic.name} but not write to it",
                 fix="become a user who may; nothing was written",
             ) from None
-        try:
-            self._lock_fd = topic.directory.open_lock(topic.topic_id, partition)
-        except FileNotFoundError:
-            self._files.close()
-            raise NoSuchTopicError(
-                topic=topic.name, directory=topic.directory.path, why="it was deleted or renamed"
-            ) from None
-        except BaseException:
-            self._files.close()
-            raise
+        self._lock_fd = -1
         self._lock_wait_ms = lock_wait_ms
         try:
+            self._reopen_lock()
             self._epochs = read_epochs(self._files.fd, self._files.path)
-        except FileNotFoundError:
-            topic.check_not_deleted()
+        except BaseException as error:
+            if self._lock_fd >= 0:
+                files.close(self._lock_fd)
+            self._files.close()
+            if isinstance(error, CorruptStateError):
+                topic.check_not_deleted()
             raise
         self._segment = self._segment_fd = self._segment_inode = -1
         self._state_synced_at = time.monotonic()
@@ -126,10 +122,12 @@ class PartitionLog:
         """
         first_offset = -1
         state = None
-        mask = pthread_sigmask(SIG_BLOCK, _DEFERRED_SIGNALS)
+        mask = pthread_sigmask(SIG_BLOCK, ())
         try:
-            self._acquire(mask)
+            # In here, since a handler that runs as this returns may raise.
+            pthread_sigmask(SIG_BLOCK, _DEFERRED_SIGNALS)
             try:
+                self._acquire(mask)
                 state = self._refresh()
                 first_offset = state.written.offset
                 at = 0
@@ -149,7 +147,7 @@ class PartitionLog:
                 error.facts["records_appended"] = max(0, stored - first_offset)
                 raise error from None
             finally:
-                release(self._lock_fd)
+                release(self._lock_fd)  # Also if it was never got: that does nothing.
         finally:
             pthread_sigmask(SIG_SETMASK, mask)
         if durability == DISK:
@@ -185,26 +183,33 @@ class PartitionLog:
         files_, topic = self._files, self._files.topic
         what = f"partition {files_.partition} of {topic.name}"
         while True:
-            try:
-                acquire(self._lock_fd, what=what, wait_ms=0)
-            except LockTimeoutError:
-                # Waiting may take seconds: let ^C through meanwhile. Not ^Z: it could stop us just as the lock is ours.
-                pthread_sigmask(SIG_SETMASK, outer_mask | {SIGTSTP})
+            if self._pid != os.getpid():
+                # A fork shares the open file, and with it the lock: parent and child would both hold it.
+                self._reopen_lock()
+            if not try_acquire(self._lock_fd):
                 try:
+                    # Waiting may take seconds: let ^C through meanwhile. Not ^Z: it could stop us just as the lock is
+                    # ours.
+                    pthread_sigmask(SIG_SETMASK, outer_mask | {SIGTSTP})
                     acquire(self._lock_fd, what=what, wait_ms=self._lock_wait_ms)
+                except BaseException:
+                    # The waiter that was given up shares this open file, and will unlock it some day.
+                    self._reopen_lock()
+                    raise
                 finally:
                     pthread_sigmask(SIG_BLOCK, _DEFERRED_SIGNALS)
-            try:
-                topic.check_identity()
-                if topic.directory.lock_is_current(self._lock_fd, topic.topic_id, files_.partition):
-                    return
-                lock_fd = topic.directory.open_lock(topic.topic_id, files_.partition)
-            except BaseException:
-                release(self._lock_fd)
-                raise
+            topic.check_identity()
+            if topic.directory.lock_is_current(self._lock_fd, topic.topic_id, files_.partition):
+                return
             # Somebody replaced the lock file: two inodes are two locks, so take the one at the path.
+            self._reopen_lock()
+
+    def _reopen_lock(self) -> None:
+        """Have a lock file that nobody else in or below this process has open."""
+        lock_fd = self._files.topic.open_lock(self._files.partition)
+        if self._lock_fd >= 0:
             files.close(self._lock_fd)
-            self._lock_fd = lock_fd
+        self._lock_fd, self._pid = lock_fd, os.getpid()
 
     def _refresh(self) -> PartitionState:
         """Return `state` with this partition ready for an append, its active segment open."""
@@ -315,21 +320,26 @@ class PartitionLog:
         try:
             written = files.append(self._segment_fd, buffers)
         except OSError as error:
-            why = os.strerror(error.errno or 0)
-            self._take_back(state, path, why)
-            if error.errno in _NO_ROOM:
-                raise DiskFullError(path=path, why=why) from None
-            raise StorageError(
-                f"cannot append to {path}",
-                why=why,
-                fix="look at the disk (dmesg); this append was taken back whole",
-                path=path,
-            ) from None
+            raise self._not_written(state, error) from None
         if written != size_bytes:
             # The rest in a second write could land behind somebody else's bytes, or never.
             why = f"the file system took {written} of {size_bytes} bytes"
             self._take_back(state, path, why)
             raise DiskFullError(path=path, why=why)
+
+    def _not_written(self, state: PartitionState, error: OSError) -> StorageError:
+        """Take a refused append back, and return what to raise."""
+        path = self._files.segment_path(state.segment)
+        why = os.strerror(error.errno or 0)
+        self._take_back(state, path, why)
+        if error.errno in _NO_ROOM:
+            return DiskFullError(path=path, why=why)
+        return StorageError(
+            f"cannot append to {path}",
+            why=why,
+            fix="look at the disk (dmesg); this append was taken back whole",
+            path=path,
+        )
 
     def _take_back(self, state: PartitionState, path: str, why: str) -> None:
         """Cut off what a refused write left. If even that fails, the next writer sees the wrong size and recovers: what
@@ -349,6 +359,9 @@ class PartitionLog:
         marked.syncing = 1
         try:
             write_state(self._files.state_fd, marked)
+        except OSError as error:
+            raise self._not_written(state, error) from None
+        try:
             files.fdatasync(self._segment_fd)
         except OSError as error:
             from mk.storage.log_recovery import give_up_segment

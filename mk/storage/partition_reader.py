@@ -20,7 +20,7 @@ from mk.storage.partition_files import STATE_FILE, PartitionFiles
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mk.records.record_batch import RecordBatch
-    from mk.storage.leader_epochs import EpochEntry
+    from mk.storage.leader_epochs import LeaderEpochs
     from mk.storage.partition_state import PartitionState
     from mk.storage.topic import Topic
 
@@ -29,6 +29,23 @@ _FIRST_READ = 64 << 10
 
 _STATE_TRIES = 100
 _STATE_PAUSE_SECONDS = 0.002
+
+
+class ReadBuffer:
+    """Memory for one fetch, shared by readers of which only one fetch is in use at a time."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def view(self, size_bytes: int, keep_bytes: int) -> memoryview:
+        """Return room for `size_bytes`, the first `keep_bytes` as they were. It grows, and does not shrink."""
+        if len(self._data) < size_bytes:
+            larger = bytearray(size_bytes)
+            larger[:keep_bytes] = memoryview(self._data)[:keep_bytes]
+            self._data = larger
+        return memoryview(self._data)[:size_bytes]
 
 
 class PartitionReader:
@@ -55,9 +72,9 @@ class PartitionReader:
         "skipped",
     )
 
-    def __init__(self, topic: Topic, partition: int) -> None:
+    def __init__(self, topic: Topic, partition: int, buffer: ReadBuffer | None = None) -> None:
         self._files = PartitionFiles(topic, partition, os.O_RDONLY)
-        self._buffer = bytearray(0)
+        self._buffer = buffer or ReadBuffer()
         self._segment = self.segment_fd = -1
         self._segment_end = -1  # offset at which a sealed segment ends; -1 for the active one
         self._position = 0
@@ -67,7 +84,11 @@ class PartitionReader:
         self.active_segment = 0
         self.log_start_offset = self.high_watermark = self.next_offset = 0
         self.skipped: list[tuple[int, int]] = []
-        self.refresh()
+        try:
+            self.refresh()
+        except BaseException:
+            self.close()
+            raise
         self.next_offset = self.log_start_offset
 
     @property
@@ -92,14 +113,15 @@ class PartitionReader:
             if state.segment != self.active_segment:
                 self.active_segment = state.segment
                 self._find_segment_end()
-            self._sequence = state.sequence
-            epoch, self._leader_epoch = self._leader_epoch, state.leader_epoch
-            if state.leader_epoch > epoch:
+            if state.leader_epoch > self._leader_epoch:
                 # The open file may be one that was given up: what stands there at our next offset is no longer the log.
                 self._close_segment()
                 self.high_watermark = high_watermark
                 if self.next_offset:
-                    self._refuse_truncation(epoch)
+                    self._refuse_truncation(self._leader_epoch)
+            # Behind the refusal, which thus comes again until the caller has gone back.
+            self._leader_epoch = state.leader_epoch
+            self._sequence = state.sequence
             self.high_watermark = max(self.high_watermark, high_watermark)
         return self.next_offset < self.high_watermark
 
@@ -212,7 +234,8 @@ class PartitionReader:
                 end_offset = state.durable.offset
             else:
                 try:
-                    end_offset = validate(fd, state.durable, files.size(fd))[0].offset
+                    floor = self._read_epochs().epoch_before(state.durable.offset)
+                    end_offset = validate(fd, state.durable, files.size(fd), floor)[0].offset
                 finally:
                     files.close(fd)
             again = self._read_state()
@@ -228,7 +251,7 @@ class PartitionReader:
         The end alone does not tell: it may have grown beyond the cut again before we looked.
         """
         had = self.next_offset
-        begun = [entry.first_offset for entry in self._read_epochs() if entry.epoch > epoch]
+        begun = [entry.first_offset for entry in self._read_epochs().entries if entry.epoch > epoch]
         cut_to = min([self.high_watermark, *begun])
         if had > cut_to:
             raise DataError(
@@ -239,12 +262,12 @@ class PartitionReader:
                 next_offset=had,
             )
 
-    def _read_epochs(self) -> list[EpochEntry]:
+    def _read_epochs(self) -> LeaderEpochs:
         from mk.storage.leader_epochs import read_epochs
 
         try:
-            return read_epochs(self._files.fd, self._files.path).entries
-        except FileNotFoundError:
+            return read_epochs(self._files.fd, self._files.path)
+        except CorruptStateError:
             self.check_topic()
             raise
 
@@ -395,11 +418,7 @@ class PartitionReader:
 
     def _read(self, size_bytes: int, have: int = 0) -> memoryview:
         """Read up to `size_bytes` at the current position, of which the first `have` are in the buffer already."""
-        if len(self._buffer) < size_bytes:
-            larger = bytearray(size_bytes)
-            larger[:have] = memoryview(self._buffer)[:have]
-            self._buffer = larger
-        view = memoryview(self._buffer)[:size_bytes]
+        view = self._buffer.view(size_bytes, have)
         count = have
         while count < size_bytes:
             got = os.preadv(self.segment_fd, [view[count:]], self._position + count)

@@ -11,6 +11,8 @@ from mk.topic_partition import MAX_PARTITIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from mk.storage.log_directory import LogDirectory
 
 FILE_NAME = "topic.json"
@@ -42,9 +44,16 @@ class Topic:
         try:
             self._json_fd = files.open_file(FILE_NAME, os.O_RDONLY, dir_fd=self.fd)
         except FileNotFoundError:
-            os.close(self.fd)
+            files.close(self.fd)
             raise NoSuchTopicError(topic=name, directory=directory.path, why="its topic.json is missing") from None
-        self._load()
+        except BaseException:
+            files.close(self.fd)
+            raise
+        try:
+            self._adopt(self._read(self._json_fd))
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         for fd in (self._json_fd, self.fd):
@@ -78,7 +87,6 @@ class Topic:
             raise self._gone("it was deleted or renamed") from None
         if (opened.st_ino, opened.st_dev) == (there.st_ino, there.st_dev):
             return
-        topic_id: str = self.topic_id
         # By its path and not by self.fd: after a rename that descriptor leads to the renamed topic.
         try:
             topic_fd = files.open_directory(self.name, dir_fd=self.directory.topics_fd)
@@ -88,12 +96,30 @@ class Topic:
                 files.close(topic_fd)
         except (FileNotFoundError, NotADirectoryError):
             raise self._gone("it was deleted or renamed") from None
+        try:
+            fields = self._read(json_fd)
+            if fields["topic_id"] != self.topic_id:
+                raise self._gone("another topic has its name now")
+        except BaseException:
+            # What was opened first stays: the next comparison must fail as well.
+            files.close(json_fd)
+            raise
         files.close(self._json_fd)
         self._json_fd = json_fd
-        self._load()
-        if self.topic_id != topic_id:
-            self.topic_id = topic_id
-            raise self._gone("another topic has its name now")
+        self._adopt(fields)
+
+    def open_lock(self, partition: int) -> int:
+        """Open the lock file of a partition, anew for each caller: who shares an open file shares its lock."""
+        try:
+            return self.directory.open_lock(self.topic_id, partition)
+        except FileNotFoundError:
+            self.check_not_deleted()
+            self.check_identity()
+            raise CorruptStateError(
+                path=f"{self.directory.path}/locks/{self.topic_id}/{partition}",
+                found="it is missing, as in a copy made by somebody who may only read",
+                fix="such a copy can be read, not written to; nothing was changed",
+            ) from None
 
     def is_deleted(self) -> bool:
         """Tell whether this topic was deleted since it was opened, or is being deleted: what is missing then is no damage.
@@ -113,9 +139,9 @@ class Topic:
     def _gone(self, why: str) -> NoSuchTopicError:
         return NoSuchTopicError(topic=self.name, directory=self.directory.path, why=why)
 
-    def _load(self) -> None:
+    def _read(self, json_fd: int) -> dict[str, str | int | bool | None]:
         path = f"{self.path}/{FILE_NAME}"
-        fields = flat_json.decode(files.pread(self._json_fd, 1 << 20, 0), path)
+        fields = flat_json.decode(files.pread(json_fd, 1 << 20, 0), path)
         topic_id, partitions, partitioner = fields.get("topic_id"), fields.get("partitions"), fields.get("partitioner")
         if (
             type(topic_id) is not str
@@ -126,9 +152,12 @@ class Topic:
             or type(partitioner) is not str
         ):
             raise CorruptStateError(path=path, found="a field is missing or impossible")
-        self.topic_id = topic_id
-        self.partitions = partitions
-        self.partitioner = partitioner
+        return fields
+
+    def _adopt(self, fields: dict[str, Any]) -> None:
+        self.topic_id = fields["topic_id"]
+        self.partitions = fields["partitions"]
+        self.partitioner = fields["partitioner"]
         # A setting of a newer mk is none of ours; one of ours has the type that was checked when it was set.
         self.overrides = {
             name: value
