@@ -389,8 +389,10 @@ class RecordBatch:
         raw = self._raw()
         start = max(self.key_length, 0)
         key = None if self.key_length < 0 else bytes(raw[:start])
-        if self.record_count == 1 and raw[-1:] == b"\n":
+        if self.record_count == 1 and len(raw) > start and raw[-1:] == b"\n":
             values = [bytes(raw[start:-1])]  # It may be large: one copy is enough.
+            if b"\n" in values[0]:
+                raise CodecError("several lines where 1 is announced")
         else:
             values = bytes(raw[start:]).split(b"\n")
             if values.pop() or len(values) != self.record_count:

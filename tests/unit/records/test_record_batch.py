@@ -122,3 +122,9 @@ def test_a_control_batch_holds_no_records_for_readers() -> None:
 def test_another_number_of_lines_than_announced_is_refused(count: int) -> None:
     with pytest.raises(CodecError):
         read(encode_lines(b"a\nb\n", count=count, timestamp_ms=0)).records("", 0)
+
+
+def test_a_key_that_ends_in_a_newline_is_no_line() -> None:
+    batch = encode_lines(b"", count=1, timestamp_ms=0, key=b"k\n")
+    with pytest.raises(CodecError):
+        read(batch).records("", 0)
