@@ -25,7 +25,7 @@ from mk.storage.log_segment import (
     segment_name,
     validate,
 )
-from mk.storage.offset_index import whole_entries_up_to
+from mk.storage.offset_index import proved_entries_up_to
 from mk.storage.partition_files import FAILED_FILE, PartitionFiles
 from mk.storage.partition_state import LogEnd, PartitionState, write_state
 
@@ -358,13 +358,20 @@ def _cut_unsynced(fd: int, position: int) -> None:
 
 
 def _cut_index(partition: PartitionFiles, segment: int, position: int) -> None:
-    """Drop the hints that point beyond `position`. Nothing depends on it, so a refusal is no matter."""
+    """Drop the hints that point beyond `position`. Nothing depends on it, so a refusal is no matter.
+
+    On disk: after another power cut they would be back, by then in front of the end, and a hint to an offset that is right
+    by chance still tells the wrong time.
+    """
     try:
         fd = partition.open_index_for_append(segment)
     except OSError:
         return
     try:
-        files.truncate(fd, whole_entries_up_to(fd, position))
+        size_bytes = proved_entries_up_to(fd, position)
+        if size_bytes != files.size(fd):
+            files.truncate(fd, size_bytes)
+            files.fdatasync(fd)
     except OSError:
         pass
     finally:

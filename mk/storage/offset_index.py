@@ -72,6 +72,22 @@ def whole_entries_up_to(fd: int, position: int) -> int:
     return low * ENTRY.size
 
 
+def proved_entries_up_to(fd: int, position: int) -> int:
+    """Return the size in bytes of the front of the index that is in order and speaks of batches up to `position`.
+
+    Read from the front and not bisected: a power cut may leave zeros behind stale entries, which a bisection takes for
+    positions that lie far in front.
+    """
+    size = files.size(fd)
+    kept, before = 0, (0, 0, -1)
+    data = files.pread(fd, size - size % ENTRY.size, 0)
+    for entry in ENTRY.iter_unpack(data[: len(data) - len(data) % ENTRY.size]):
+        if not 0 < entry[1] <= position or any(now < then for now, then in zip(entry, before)):
+            break
+        kept, before = kept + ENTRY.size, entry
+    return kept
+
+
 def _last_entry(fd: int, holds) -> tuple[int, int, int] | None:  # type: ignore[no-untyped-def]
     """Bisect for the last entry of which `holds` is true, given that it is true of a prefix."""
     low, high = 0, files.size(fd) // ENTRY.size

@@ -15,6 +15,6 @@ _COMMON = {
 settings.register_profile("dev", max_examples=60, stateful_step_count=30, **_COMMON)
 settings.register_profile("ci", max_examples=200, stateful_step_count=40, **_COMMON)
 settings.register_profile(
-    "deep", max_examples=3000, stateful_step_count=80, **{**_COMMON, "derandomize": False, "print_blob": True}
+    "deep", max_examples=1500, stateful_step_count=80, **{**_COMMON, "derandomize": False, "print_blob": True}
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))

@@ -62,6 +62,16 @@ def test_a_cut_keeps_the_entries_up_to_a_position_and_no_torn_one(
         assert size == ENTRY.size * sum(entry[1] <= position for entry in entries)
 
 
+@given(STEPS, st.integers(0, 1 << 25), st.binary(max_size=100))
+def test_recovery_keeps_what_is_in_order_and_not_behind_the_end(
+    steps: list[tuple[int, int, int]], position: int, garbage: bytes
+) -> None:
+    entries = entries_of(steps)
+    good = sum(entry[1] <= position for entry in entries)
+    with index_of(b"".join(ENTRY.pack(*entry) for entry in entries) + bytes(ENTRY.size) + garbage) as fd:
+        assert offset_index.proved_entries_up_to(fd, position) == ENTRY.size * good
+
+
 @given(st.binary(max_size=400), st.integers(0, 1 << 32), st.integers(-(1 << 63), (1 << 63) - 1))
 def test_any_bytes_give_some_hint_and_no_error(data: bytes, offset: int, time: int) -> None:
     with index_of(data) as fd:

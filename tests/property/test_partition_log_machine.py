@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import event
+from hypothesis import Phase, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -387,3 +387,5 @@ class PartitionLogMachine(RuleBasedStateMachine):
 
 
 TestPartitionLog = PartitionLogMachine.TestCase
+# Shrinking a history takes minutes: the step that fails, and what the disk was asked, say enough in most cases.
+TestPartitionLog.settings = settings(phases=[Phase.explicit, Phase.reuse, Phase.generate])

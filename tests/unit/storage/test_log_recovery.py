@@ -352,3 +352,15 @@ def test_a_pinned_tail_that_differs_from_the_disk_is_given_up(world: World) -> N
     world.append(log)
     assert oracle.segment_bases(world.partition) == [0, 2]
     assert values(world) == promised_values(world)
+
+
+def test_hints_in_front_of_the_zeros_that_a_power_cut_left_are_dropped(world: World) -> None:
+    log = world.open()
+    world.append(log)
+    path = world.partition / "00000000000000000000.index"
+    good = oracle.struct.pack(">IIq", 2, 210, 1_000_000 - 55)
+    path.write_bytes(good + oracle.struct.pack(">IIq", 200, 70_000, 5_000_000) + bytes(4000))
+    next_boot()
+    world.append(world.open())
+    assert path.read_bytes() == good
+    oracle.verify(world.partition)
