@@ -1,6 +1,6 @@
 """Settings of a topic, under Kafka's names: what there is, what it defaults to, what it may be.
 
-Outside they keep Kafka's spelling (`segment.bytes`); in code they are attributes (`segment_bytes`).
+They keep Kafka's spelling (`segment.bytes`) everywhere; Topic.config looks them up by it.
 """
 
 from __future__ import annotations
@@ -70,6 +70,16 @@ TOPIC_CONFIG = {
 
 PARTITIONERS = ("crc32", "murmur2")
 
+
+def check_partitioner(name: str) -> str:
+    """Return `name`, or raise ConfigurationError with the partitioners that there are."""
+    if name not in PARTITIONERS:
+        raise ConfigurationError(
+            f"partitioner cannot be {name!a}", fix="it is one of " + ", ".join(PARTITIONERS), name="partitioner"
+        )
+    return name
+
+
 _MAX_DIGITS = 18
 _SIZE_SUFFIXES = {"k": KIB, "kib": KIB, "m": MIB, "mib": MIB, "g": GIB, "gib": GIB, "b": 1}
 _TIME_SUFFIXES = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -97,25 +107,24 @@ def _parse_value(key: TopicConfigKey, text: str) -> int | str:
         raise ConfigurationError(
             f"{key.name} cannot be {text!a}", fix="it is one of " + ", ".join(key.choices), name=key.name
         )
-    suffixes, unit = (_TIME_SUFFIXES, 1) if key.name.endswith(".ms") else (_SIZE_SUFFIXES, 1)
-    number, factor = _split_suffix(text, suffixes, unit)
+    number, factor = _split_suffix(text, _TIME_SUFFIXES if key.name.endswith(".ms") else _SIZE_SUFFIXES)
     value = -1 if number is None else int(number * factor)
     if not key.minimum <= value <= key.maximum:
         raise ConfigurationError(
             f"{key.name} cannot be {text!a}",
-            why=f"it is {key.help}",
+            why=f"it says {key.help}",
             fix=f"give a number from {key.minimum} to {key.maximum}",
             name=key.name,
         )
     return value
 
 
-def _split_suffix(text: str, suffixes: dict[str, int], default: int) -> tuple[float | None, int]:
+def _split_suffix(text: str, suffixes: dict[str, int]) -> tuple[float | None, int]:
     digits = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
     suffix = text[len(digits) :].lower()
     if suffix and suffix not in suffixes:
         return None, 1
-    factor = suffixes[suffix] if suffix else default
+    factor = suffixes[suffix] if suffix else 1
     if len(digits) > _MAX_DIGITS:
         return None, 1
     if digits.isascii() and digits.isdecimal():

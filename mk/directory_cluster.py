@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mk.errors import NoSuchDirectoryError, UsageError
+from mk.errors import NoSuchDirectoryError
 from mk.storage import files
 from mk.storage.log_directory import LogDirectory, create_directory
 
@@ -56,10 +56,9 @@ class DirectoryCluster:
         config: dict[str, int | str] | None = None,
         wait_ms: int = 10_000,
     ) -> None:
-        from mk.config import PARTITIONERS, parse_topic_config
+        from mk.config import check_partitioner, parse_topic_config
 
-        if partitioner not in PARTITIONERS:
-            raise UsageError(f"there is no partitioner {partitioner!a}", fix="it is one of " + ", ".join(PARTITIONERS))
+        check_partitioner(partitioner)
         overrides = parse_topic_config({key: str(value) for key, value in (config or {}).items()})
         with files.about(self.location):
             self._directory.create_topic(

@@ -6,7 +6,6 @@
         CorruptBatchError              a batch below the high watermark that does not prove itself
         CorruptStateError              a state, epochs or JSON file that contradicts itself or the segments
         RecordTooLargeError            an input record over max.message.bytes
-        InputError                     input that is not what the format says
       NotFoundError                66  no such directory, topic, partition or offset
         NoSuchDirectoryError
         NoSuchTopicError               also: deleted, renamed or made anew while we worked
@@ -22,10 +21,9 @@
         LockTimeoutError
         NotLeaderError
       PermissionDeniedError        77  permission denied
-      ConfigurationError           78  this mk must not or cannot write there as it is set up
+      ConfigurationError           78  a setting that cannot be, or a place where this mk must not write
         UnsupportedFormatError         written by a newer mk
         NetworkFileSystemError         locks are not proven there
-      DeadlineError               124  a time limit ran out
 
 A class for each thing that a caller may do differently, not for each place where it happens. Constructors take facts by
 keyword and build the sentence from them; the facts stay readable as `facts`, which is what `--json` prints.
@@ -94,7 +92,7 @@ class RecordTooLargeError(DataError):
     def __init__(self, *, size_bytes: int, max_bytes: int, place: str = "") -> None:
         super().__init__(
             f"{place or 'a record'} has {size_bytes} bytes or more, over max.message.bytes ({max_bytes})",
-            fix="create the topic with a larger limit (-c max.message.bytes=N), or split the record",
+            fix="split the record, or produce to a topic made with a larger limit (-c max.message.bytes=N)",
             size_bytes=size_bytes,
             max_bytes=max_bytes,
             place=place,
@@ -103,13 +101,6 @@ class RecordTooLargeError(DataError):
     def at(self, place: str) -> "RecordTooLargeError":
         """Return this error with the place of the record, which only the one who sends it knows."""
         return RecordTooLargeError(**{**self.facts, "place": place})  # type: ignore[arg-type]
-
-
-class InputError(DataError):
-    """Input is not what the chosen format says."""
-
-    def __init__(self, *, place: str, found: str) -> None:
-        super().__init__(f"{place} cannot be parsed", why=found, fix="", place=place, found=found)
 
 
 class NotFoundError(MkError):
@@ -283,8 +274,3 @@ class NetworkFileSystemError(ConfigurationError):
             path=path,
             file_system=file_system,
         )
-
-
-class DeadlineError(MkError):
-    exit_status = 124
-    retriable = True

@@ -416,7 +416,14 @@ TOPICS_CREATE = Command(
     "create",
     summary="make a topic",
     run="mk.cli.topics:create",
-    description=("Makes the topic, and the log directory too if there is none.",),
+    description=(
+        "Makes the topic, and the log directory too if there is none.",
+        (
+            "Settings, with their defaults: compression.type=none (or zstd), flush.ms=1000, "
+            "max.message.bytes=16777216, segment.bytes=134217728, partitioner=crc32 (librdkafka's; or murmur2, "
+            "Java's). Sizes take k, M and G, times ms, s, m and h."
+        ),
+    ),
     parameters=(
         Parameter("topic", metavar="TOPIC", required=True, help="the name: letters, digits, dot, dash and underscore"),
         Parameter(

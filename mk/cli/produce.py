@@ -108,7 +108,9 @@ def _send_lines(producer: "Producer", options: "Options") -> int:
     key: bytes | None = options.key
     if not options.quiet and os.isatty(0):
         note("mk: reading records from the terminal, one a line; ^D ends")
-    reader = LineReader(0, max_line_bytes=producer.max_message_bytes - len(key or b""), flush_ms=producer.flush_ms)
+    reader = LineReader(
+        0, max_line_bytes=producer.max_message_bytes, key_bytes=len(key or b""), flush_ms=producer.flush_ms
+    )
     stopped_by = signals.call_on_stop_signals(reader.stop)
     if options.key_delimiter is not None:
         from mk.formats.readers import split_keys

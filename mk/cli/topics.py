@@ -7,7 +7,7 @@ import sys
 from mk.cli.console import print_fields, print_json, print_table
 from mk.cli.notes import note
 from mk.cluster import connect
-from mk.config import PARTITIONERS, parse_topic_config
+from mk.config import PARTITIONERS, check_partitioner, parse_topic_config
 from mk.errors import (
     ConfigurationError,
     DataError,
@@ -64,11 +64,7 @@ def list_topics(options: Options) -> int:
 def create(options: Options) -> int:
     """Make a topic, and the log directory if need be."""
     settings = dict(options.config)
-    partitioner = settings.pop("partitioner", PARTITIONERS[0])
-    if partitioner not in PARTITIONERS:
-        raise ConfigurationError(
-            f"partitioner cannot be {partitioner!a}", fix="it is one of " + ", ".join(PARTITIONERS), name="partitioner"
-        )
+    partitioner = check_partitioner(settings.pop("partitioner", PARTITIONERS[0]))
     config = parse_topic_config(settings)
     # Before a directory is made for it.
     check_name(options.topic)

@@ -69,6 +69,7 @@ class LineReader:
         "_is_counted",
         "_is_file",
         "_is_narrow_pipe",
+        "_key_bytes",
         "_lines",
         "_max_line_bytes",
         "_poll",
@@ -82,6 +83,7 @@ class LineReader:
         fd: int,
         *,
         max_line_bytes: int = 16 * 1024 * 1024,
+        key_bytes: int = 0,
         batch_bytes: int = 8 * 1024 * 1024,
         flush_ms: int = 1000,
     ) -> None:
@@ -90,11 +92,15 @@ class LineReader:
         Args:
             fd: open for reading; blocking or not.
             max_line_bytes: the longest line accepted, its newline not counted.
+            key_bytes: how much of that is taken by a key which every record has besides.
             batch_bytes: as much as a block gathers; a block is longer only if a single line is.
             flush_ms: as long as fast input is gathered before it is given out.
         """
         self._fd = fd
-        self._max_line_bytes = max_line_bytes
+        if key_bytes > max_line_bytes:
+            raise RecordTooLargeError(size_bytes=key_bytes, max_bytes=max_line_bytes, place="the key alone")
+        self._max_line_bytes = max_line_bytes - key_bytes
+        self._key_bytes = key_bytes
         self._batch_bytes = batch_bytes
         self._flush_s = flush_ms / 1000
         kind = os.fstat(fd).st_mode & _S_IFMT
@@ -329,7 +335,9 @@ class LineReader:
 
     def _refuse(self, start: int, end: int) -> None:
         raise RecordTooLargeError(
-            size_bytes=end - start, max_bytes=self._max_line_bytes, place=f"input line {self._lines + 1}"
+            size_bytes=end - start + self._key_bytes,
+            max_bytes=self._max_line_bytes + self._key_bytes,
+            place=f"input line {self._lines + 1}",
         )
 
 

@@ -11,7 +11,6 @@ from mk.errors import CorruptStateError, UnsupportedFormatError
 from mk.records.codecs import crc32c
 
 FORMAT_VERSION = 1
-Value = "str | int | bool | None"
 _CHECKSUM = b'"checksum": "'
 
 

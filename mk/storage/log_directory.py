@@ -1,6 +1,6 @@
 """The log directory: its identity, and the topics in it.
 
-Knows the layout of design and man/mk-format.5 down to a partition's files; what is inside them is for PartitionLog.
+Knows the layout of man/mk-format.5 down to a partition's files; what is inside them is for PartitionLog.
 """
 
 from __future__ import annotations

@@ -113,15 +113,14 @@ class PartitionReader:
             if state.segment != self.active_segment:
                 self.active_segment = state.segment
                 self._find_segment_end()
-            if state.leader_epoch > self._leader_epoch:
+            self._sequence = state.sequence
+            epoch, self._leader_epoch = self._leader_epoch, state.leader_epoch
+            if state.leader_epoch > epoch:
                 # The open file may be one that was given up: what stands there at our next offset is no longer the log.
                 self._close_segment()
                 self.high_watermark = high_watermark
                 if self.next_offset:
-                    self._refuse_truncation(self._leader_epoch)
-            # Behind the refusal, which thus comes again until the caller has gone back.
-            self._leader_epoch = state.leader_epoch
-            self._sequence = state.sequence
+                    self._refuse_truncation(epoch)
             self.high_watermark = max(self.high_watermark, high_watermark)
         return self.next_offset < self.high_watermark
 
@@ -254,6 +253,7 @@ class PartitionReader:
         begun = [entry.first_offset for entry in self._read_epochs().entries if entry.epoch > epoch]
         cut_to = min([self.high_watermark, *begun])
         if had > cut_to:
+            self.next_offset = cut_to  # For a caller that goes on all the same: nothing is skipped.
             raise DataError(
                 f"partition {self.partition} of {self._files.topic.name} was cut back to offset {cut_to}",
                 why=f"the disk lost records that were acknowledged without a sync; up to {had - 1} had been read",

@@ -89,7 +89,7 @@ def test_topics(cluster):
         (lambda c: c.create_topic("T"), errors.TopicExistsError, {"topic": "T", "existing": "t"}),
         (lambda c: c.create_topic("../x"), errors.UsageError, {"name": "../x"}),
         (lambda c: c.create_topic("u", partitions=0), errors.UsageError, {}),
-        (lambda c: c.create_topic("u", partitioner="md5"), errors.UsageError, {}),
+        (lambda c: c.create_topic("u", partitioner="md5"), errors.ConfigurationError, {}),
         (lambda c: c.create_topic("u", config={"nope": 1}), errors.ConfigurationError, {"name": "nope"}),
         (
             lambda c: c.create_topic("u", config={"segment.bytes": 1}),

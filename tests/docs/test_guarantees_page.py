@@ -190,8 +190,8 @@ def test_cost_of_a_damaged_topic_json(log):
 def test_cost_of_a_missing_lock_file(log):
     for path in Path(log.location, "locks").glob("*/0"):
         path.unlink()
-    assert "(66)" in cost_of("lock file")
-    assert status_of(log.produce) == 66
+    assert "(65)" in cost_of("lock file")
+    assert status_of(log.produce) == 65
     assert log.consume() == log.records
     log.produce(partition=1)
 
