@@ -68,7 +68,11 @@ class CorruptBatchError(DataError):
             f"{path} is damaged at byte {position}, offset {offset}",
             why=found,
             fix="nothing was changed; other partitions are unaffected; restore the file from a copy"
-            + (f", or read on behind the damage with `-o {readable_from}`" if readable_from >= 0 else ""),
+            + (
+                f", or read on with `-o {readable_from}`, the next offset behind the damage that is surely found"
+                if readable_from >= 0
+                else ""
+            ),
             path=path,
             position=position,
             offset=offset,
