@@ -380,8 +380,8 @@ def test_half_a_line_waits_for_its_other_half(mk):
 def test_a_fast_pipe_goes_in_blocks(mk):
     data = b"".join(b"%d\n" % number for number in range(1_000_000))
     mk.ok("produce", "t", stdin=data)
-    # Mostly 26; more if the machine is busy and the pipe pauses, up to one for every 64 KiB that a pipe holds at first.
-    assert len(data) // (256 << 10) <= len(mk.batches("t")) < 10_000
+    # Mostly 26; more if the machine is busy and the pipe pauses.
+    assert len(data) // (256 << 10) <= len(mk.batches("t")) < 1000
 
 
 def test_a_log_file_through_tail(mk, tmp_path):
