@@ -110,9 +110,10 @@ def give_up_segment(
     """Go on in a new segment at the durable end, since the disk did not confirm what lies above it.
 
     Only in the boot in which `state` was written: then its durable end is exact.
-    The file is never synced or appended to again: a second fdatasync would report success for bytes that the kernel has
-    dropped, and writing them again does not put them on disk either (ext4). If even a new segment cannot be had, FAILED
-    stops all writers; reading goes on.
+    The file is not appended to again: a second fdatasync would report success for bytes that the kernel has dropped, and
+    writing them again does not put them on disk either (ext4). Killed before the new segment is there, we leave `syncing`
+    set, and the next recovery goes on from the durable end with what the disk itself shows. If even a new segment cannot
+    be had, FAILED stops all writers; reading goes on.
     """
     end = state.durable
     try:

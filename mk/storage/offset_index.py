@@ -19,6 +19,10 @@ from struct import Struct
 
 from mk.storage import files
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 ENTRY = Struct(">IIq")
 MAX_RELATIVE = 0xFFFFFFFF
 """Offsets further from the segment's base get no entry: well compressed, a segment can hold more."""
@@ -88,7 +92,7 @@ def proved_entries_up_to(fd: int, position: int) -> int:
     return kept
 
 
-def _last_entry(fd: int, holds) -> tuple[int, int, int] | None:  # type: ignore[no-untyped-def]
+def _last_entry(fd: int, holds: Callable[[tuple[int, int, int]], bool]) -> tuple[int, int, int] | None:
     """Bisect for the last entry of which `holds` is true, given that it is true of a prefix."""
     low, high = 0, files.size(fd) // ENTRY.size
     found = None
