@@ -103,7 +103,7 @@ _mk_level() {
 
 _mk_values() {
     case $1 in
-        "produce:-z" | "produce:--compression") offer="none zstd" ;;
+        "produce:-z" | "produce:--compression") offer="none gzip lz4 zstd" ;;
         "produce:--acks") offer="0 1" ;;
         "consume:-o" | "consume:--offset") offer="start end" ;;
         "consume:-f" | "consume:--format") offer="value kv json raw" ;;

@@ -98,7 +98,7 @@ complete -c mk -n '__mk_within topics' -l no-color -d 'no colors on a terminal; 
 complete -c mk -n '__mk_within produce' -s k -l key -x -d 'the key of every record'
 complete -c mk -n '__mk_within produce' -s K -l key-delimiter -x -d 'split each line at the first DELIM into key and value; \\t and \\xNN are understood; beats -k'
 complete -c mk -n '__mk_within produce' -s p -l partition -x -d 'put every record into partition N, whatever its key'
-complete -c mk -n '__mk_within produce' -s z -l compression -x -a 'none zstd' -d 'compress batches: none or zstd; default the topic\'s compression.type'
+complete -c mk -n '__mk_within produce' -s z -l compression -x -a 'none gzip lz4 zstd' -d 'compress batches: none, gzip, lz4 or zstd; default the topic\'s compression.type'
 complete -c mk -n '__mk_within produce' -l acks -x -a '0 1' -d 'what is stored when a record counts as stored: 1 it is on disk, 0 it survives this process but not a power cut; default 1'
 complete -c mk -n '__mk_within produce' -l lock-wait -x -d 'how long to wait for another writer\'s lock, such as 10s or 500ms; default 10s'
 complete -c mk -n '__mk_within produce' -l partitions -x -d 'the number of partitions, if this command makes the topic; default 1'

@@ -40,7 +40,7 @@ TOPIC_CONFIG = {
             "compression.type",
             "none",
             "how producers compress batches when -z does not say",
-            choices=("none", "zstd"),
+            choices=("none", "gzip", "lz4", "zstd"),
         ),
         TopicConfigKey(
             "flush.ms",

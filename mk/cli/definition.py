@@ -225,9 +225,9 @@ PRODUCE = Command(
             "-z",
             "--compression",
             metavar="CODEC",
-            choices=("none", "zstd"),
+            choices=("none", "gzip", "lz4", "zstd"),
             panel="Records",
-            help="compress batches: none or zstd; default the topic's compression.type",
+            help="compress batches: none, gzip, lz4 or zstd; default the topic's compression.type",
         ),
         Parameter(
             "acks",
@@ -419,7 +419,7 @@ TOPICS_CREATE = Command(
     description=(
         "Makes the topic, and the log directory too if there is none.",
         (
-            "Settings, with their defaults: compression.type=none (or zstd), flush.ms=1000, "
+            "Settings, with their defaults: compression.type=none (or gzip, lz4, zstd), flush.ms=1000, "
             "max.message.bytes=16777216, segment.bytes=134217728, partitioner=crc32 (librdkafka's; or murmur2, "
             "Java's). Sizes take k, M and G, times ms, s, m and h."
         ),

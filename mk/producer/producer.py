@@ -58,7 +58,7 @@ class Producer:
 
         acks: 1, on disk when acknowledged; 0, survives this process but no power cut.
         partition: send everything there, whatever the keys say.
-        compression: none or zstd; None takes the topic's compression.type.
+        compression: none, gzip, lz4 or zstd; None takes the topic's compression.type.
         """
         if acks not in _DURABILITY:
             raise UsageError(f"acks cannot be {acks!r}", fix="it is 0 or 1")

@@ -22,6 +22,7 @@ from mk.storage.log_segment import (
     find_headers,
     list_segments,
     open_segment,
+    refuse_newer,
     segment_name,
     validate,
 )
@@ -74,6 +75,7 @@ def recover(
         # Under another boot nothing is in memory but what was read from the disk: what is valid is safe, even if the
         # disk takes nothing more, and `state` may lag far behind what was acknowledged.
         end, fault, begun = validate(fd, state.durable, size, epochs.epoch_before(state.durable.offset))
+        refuse_newer(fd, end.position, end.offset, partition.segment_path(state.segment))
         _refuse_loss(partition, state, epochs, fd, end, fault, size)
         _remove_leftovers(partition, state.segment)
         had_batch = _holds_header(fd, end.position, size)
@@ -231,6 +233,7 @@ def _rebuild_state(partition: PartitionFiles, epochs: LeaderEpochs) -> Partition
             if following is None:
                 break
             if end.offset != following:
+                refuse_newer(fd, end.position, end.offset, partition.segment_path(base))
                 raise CorruptBatchError(
                     path=partition.segment_path(base),
                     position=end.position,
