@@ -420,8 +420,8 @@ TOPICS_CREATE = Command(
         "Makes the topic, and the log directory too if there is none.",
         (
             "Settings, with their defaults: compression.type=none (or gzip, lz4, zstd), flush.ms=1000, "
-            "max.message.bytes=16777216, segment.bytes=134217728, partitioner=crc32 (librdkafka's; or murmur2, "
-            "Java's). Sizes take k, M and G, times ms, s, m and h."
+            "max.message.bytes=16777216, segment.bytes=134217728, segment.ms=604800000, partitioner=crc32 "
+            "(librdkafka's; or murmur2, Java's). Sizes take k, M and G, times ms, s, m, h and d."
         ),
     ),
     parameters=(

@@ -163,6 +163,7 @@ def begin_segment(partition: PartitionFiles, state: PartitionState, end: LogEnd)
     files.fsync(partition.fd)
     new = state.copy()
     new.segment = end.offset
+    new.began_ms = 0
     new.written = new.durable = LogEnd(0, end.offset, end.chain, -1)
     new.high_watermark = end.offset
     # On disk, or a power cut could bring back a `state` that ends in the old segment, and what is acknowledged in the

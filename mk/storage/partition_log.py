@@ -12,6 +12,7 @@ import os
 import time
 from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, SIGTSTP, pthread_sigmask  # type: ignore[import-not-found]
 
+from mk import clock
 from mk.errors import (
     CorruptStateError,
     DiskFullError,
@@ -46,6 +47,8 @@ DISK = 1
 _DEFERRED_SIGNALS = (SIGINT, SIGTERM, SIGHUP, SIGTSTP)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _STATE_SYNC_SECONDS = 1.0
+_CLOCK_TOLERANCE_MS = 3_600_000
+"""A clock may be put back by so much, as when it is corrected, without anything happening."""
 
 
 class AppendResult:
@@ -132,7 +135,7 @@ class PartitionLog:
                 first_offset = state.written.offset
                 at = 0
                 while at < len(batches):
-                    if self._is_full(state.written.position, batches[at]):
+                    if self._is_full(state.written.position, batches[at]) or self._is_aged(state):
                         state = self._roll(state)
                     stop = self._run_end(batches, at, state.written.position)
                     state = self._append_run(batches[at:stop], state, durability)
@@ -275,6 +278,18 @@ class PartitionLog:
         limit = self._files.topic.config("segment.bytes")
         return position > 0 and position + batch.size_bytes > limit  # type: ignore[operator]
 
+    def _is_aged(self, state: PartitionState) -> bool:
+        """Tell whether the active segment has taken batches for longer than segment.ms.
+
+        By the clock of those who write, since records may have any time: a producer of last year's records would otherwise
+        begin a segment with each append. A clock that goes back or leaps ahead costs a segment that begins early, once.
+        Of a segment whose beginning nobody noted, the next append notes it: its age counts from there.
+        """
+        if state.written.position == 0 or not state.began_ms:
+            return False
+        age_ms = clock.now_ms() - state.began_ms
+        return not -_CLOCK_TOLERANCE_MS <= age_ms < self._files.topic.config("segment.ms")  # type: ignore[operator]
+
     def _run_end(self, batches: Sequence[EncodedBatch], start: int, position: int) -> int:
         """Return where the run that begins at `start` ends: what one write puts into this segment."""
         at, buffers = start, 0
@@ -306,6 +321,7 @@ class PartitionLog:
         new = state.copy()
         new.written = end
         new.high_watermark = end.offset
+        new.began_ms = state.began_ms or clock.now_ms()
         if durability == DISK:
             self._sync(state)
             new.sequence = state.sequence + 1
