@@ -19,6 +19,7 @@ SETTING = "setting"  # key=value; all of them become one dict
 TOPIC = "topic"
 FILE = "file"
 DIRECTORY = "directory"
+GROUP = "group"  # of users, as in /etc/group
 
 
 class Parameter:
@@ -453,6 +454,22 @@ TOPICS_CREATE = Command(
             panel="Safety",
             help="succeed if the topic is there already",
         ),
+        Parameter(
+            "shared_group",
+            "--shared-group",
+            metavar="GROUP",
+            panel=_PLACE,
+            complete=GROUP,
+            help="make the log directory one that all members of GROUP, a name or number, write to, whatever their umask",
+        ),
+        Parameter(
+            "shared_readers",
+            "--shared-readers",
+            metavar="WHO",
+            choices=("all", "group"),
+            panel=_PLACE,
+            help="who reads a directory made with --shared-group: all, or group for its members only; default all",
+        ),
         DIRECTORY_OPTION,
         NETWORK_OPTION,
         JSON_OPTION,
@@ -461,6 +478,7 @@ TOPICS_CREATE = Command(
     examples=(
         ("mk topics create orders -p 8", "eight partitions"),
         ("mk topics create orders -c max.message.bytes=33554432", "room for records of 32 MiB"),
+        ("mk topics create orders -d /srv/mk --shared-group staff", "a new directory for all of a group"),
     ),
 )
 

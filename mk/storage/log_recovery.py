@@ -57,7 +57,7 @@ def recover(
         state.syncing = 1
         write_state(partition.state_fd, state)
     try:
-        fd = partition.open_segment_for_append(state.segment)
+        fd = _open_own_segment(partition, state.segment)
     except FileNotFoundError:
         raise missing_segment(partition, state.segment) from None
     try:
@@ -250,6 +250,30 @@ def _rebuild_state(partition: PartitionFiles, epochs: LeaderEpochs) -> Partition
     return state
 
 
+def _open_own_segment(partition: PartitionFiles, base_offset: int) -> int:
+    """Open the active segment, taking back the name in quarantine/ that it got if a kill struck while it was given up.
+
+    It stays the segment after all, and what is appended to it must not change the evidence. If it has yet another name,
+    that is nobody's of ours, and it is refused.
+    """
+    fd = partition.open_segment_for_append(base_offset, linked=True)
+    try:
+        status = os.fstat(fd)
+        if status.st_nlink > 1:
+            quarantine_fd = partition.topic.directory.open_quarantine()
+            try:
+                for name in os.listdir(quarantine_fd):
+                    there = os.stat(name, dir_fd=quarantine_fd, follow_symlinks=False)
+                    if (there.st_ino, there.st_dev) == (status.st_ino, status.st_dev):
+                        files.unlink(name, dir_fd=quarantine_fd)
+                files.fsync(quarantine_fd)
+            finally:
+                files.close(quarantine_fd)
+    finally:
+        files.close(fd)
+    return partition.open_segment_for_append(base_offset)
+
+
 def _replace_segment(partition: PartitionFiles, name: str, kept_name: str) -> None:
     """Put an empty segment in a given-up one's place, and that one into quarantine/.
 
@@ -370,7 +394,7 @@ def _cut_index(partition: PartitionFiles, segment: int, position: int) -> None:
     """
     try:
         fd = partition.open_index_for_append(segment)
-    except OSError:
+    except (OSError, CorruptStateError):
         return
     try:
         size_bytes = proved_entries_up_to(fd, position)
@@ -396,9 +420,14 @@ def _remove_leftovers(partition: PartitionFiles, active_segment: int) -> None:
     """
     for base_offset in list_segments(partition.fd):
         if base_offset > active_segment:
-            fd = open_segment(base_offset, partition_fd=partition.fd)
-            size = files.size(fd)
-            files.close(fd)
+            try:
+                fd = open_segment(base_offset, partition_fd=partition.fd)
+            except PermissionError:
+                # Another user's, killed before it could share the file it had just made.
+                size = os.stat(segment_name(base_offset), dir_fd=partition.fd, follow_symlinks=False).st_size
+            else:
+                size = files.size(fd)
+                files.close(fd)
             if size:
                 raise CorruptStateError(
                     path=f"{partition.path}/state",

@@ -421,7 +421,7 @@ class PartitionLog:
     def _write_index(self, segment: int, entries: bytes) -> None:
         try:
             fd = self._files.open_index_for_append(segment)
-        except OSError:
+        except (OSError, CorruptStateError):
             return  # A hint: without it a look-up reads further. The append itself is stored.
         try:
             if files.append(fd, [entries]) != len(entries):

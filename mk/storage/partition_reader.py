@@ -323,10 +323,10 @@ class PartitionReader:
         self._files.topic.check_not_deleted()
 
     def _open_index(self, base_offset: int) -> int:
-        """Open a segment's index; -1 if it has none, which only makes a look-up longer."""
+        """Open a segment's index; -1 if it has none that can be used, which only makes a look-up longer."""
         try:
             return files.open_file(segment_name(base_offset, INDEX_SUFFIX), os.O_RDONLY, dir_fd=self._files.fd)
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError, CorruptStateError):
             return -1
 
     def _position_of(self, offset: int) -> int:
