@@ -131,6 +131,7 @@ class DirectoryCluster:
         acks: int = 1,
         partition: int | None = None,
         compression: str | None = None,
+        producer_id: str | None = None,
         lock_wait_ms: int = 10_000,
         on_append: Callable[[AppendResult], None] | None = None,
     ) -> Producer:
@@ -143,6 +144,7 @@ class DirectoryCluster:
                 acks=acks,
                 partition=partition,
                 compression=compression,
+                producer_id=producer_id,
                 lock_wait_ms=lock_wait_ms,
                 on_append=on_append,
             )

@@ -242,6 +242,13 @@ PRODUCE = Command(
             help="what is stored when a record counts as stored: 1 it is on disk, 0 it survives this process but "
             "not a power cut; default 1",
         ),
+        Parameter(
+            "producer_id",
+            "--producer-id",
+            metavar="NAME",
+            panel="Safety",
+            help="run again under this name with the same input, from its start: what is stored already is not stored again",
+        ),
         LOCK_WAIT_OPTION,
         Parameter(
             "partitions",
@@ -265,6 +272,7 @@ PRODUCE = Command(
         ("mk produce orders -k user1 paid", "one record with a key"),
         ("tail -n 0 -F app.log | mk produce app", "each line as it is written"),
         (r"mk produce clicks -K '\t' --partitions 8 < clicks.tsv", "the first column is the key"),
+        ("mk produce orders --producer-id import-7 < orders.txt", "run it again until it succeeds: nothing is doubled"),
     ),
     exit_status="The status is 0 only if every record read is stored at the level that --acks asks for. An error "
     "says how much was stored.",

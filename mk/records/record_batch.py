@@ -96,7 +96,7 @@ class EncodedBatch:
     """A batch with everything but its place in the log: made without the lock, stamped under it.
 
     payload: buffers that follow the header on disk, in order; they may be views of a reader's buffer, which the
-    producer keeps untouched until the append returns.
+    producer keeps untouched until the append returns. sequences: of each record, if the producer has an id.
     """
 
     __slots__ = (
@@ -113,6 +113,7 @@ class EncodedBatch:
         "producer_id",
         "raw_length",
         "record_count",
+        "sequences",
     )
 
     def __init__(
@@ -146,6 +147,14 @@ class EncodedBatch:
         self.producer_id = 0
         self.first_sequence = NO_SEQUENCE
         self.last_sequence = NO_SEQUENCE
+        self.sequences: Sequence[int] = ()
+
+    def number(self, producer_id: int, sequences: Sequence[int]) -> None:
+        """Say whose records these are, and which of the input: one ascending sequence for each of them."""
+        self.producer_id = producer_id
+        self.sequences = sequences
+        self.first_sequence = sequences[0]
+        self.last_sequence = sequences[-1]
 
     @property
     def size_bytes(self) -> int:
@@ -216,7 +225,14 @@ def encode_columns(
     """Make a columns batch. Sequences are parallel; `timestamps` are absolute ms, None when all are base_timestamp."""
     deltas = None if timestamps is None else [timestamp - base_timestamp for timestamp in timestamps]
     flat = None if headers is None else [[part for header in of_record for part in header] for of_record in headers]
-    payload = pack([values, keys, deltas, flat, None])
+    return batch_of_columns([values, keys, deltas, flat, None], base_timestamp=base_timestamp, codec=codec)
+
+
+def batch_of_columns(columns: Sequence[Sequence[Any] | None], *, base_timestamp: int, codec: int) -> EncodedBatch:
+    """Make a columns batch of the five columns as they are stored."""
+    values, _, deltas, _, _ = columns
+    assert values is not None
+    payload = pack(columns)
     raw_length = len(payload)
     if codec != NONE:
         smaller = compress(codec, payload)

@@ -18,6 +18,7 @@ from mk.storage.host import boot_id, file_system_of
 from mk.storage.leader_epochs import LeaderEpochs, write_epochs
 from mk.storage.log_segment import (
     INDEX_SUFFIX,
+    PRODUCERS_SUFFIX,
     UNKNOWN_CHAIN,
     find_headers,
     list_segments,
@@ -29,6 +30,10 @@ from mk.storage.log_segment import (
 from mk.storage.offset_index import proved_entries_up_to
 from mk.storage.partition_files import FAILED_FILE, PartitionFiles
 from mk.storage.partition_state import LogEnd, PartitionState, write_state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mk.storage.producer_state import ProducerState
 
 _UNCACHED_TRIES = 20
 _UNCACHED_PAUSE_SECONDS = 0.01
@@ -147,13 +152,21 @@ def give_up_segment(
         ) from None
 
 
-def begin_segment(partition: PartitionFiles, state: PartitionState, end: LogEnd) -> PartitionState:
+def begin_segment(
+    partition: PartitionFiles, state: PartitionState, end: LogEnd, producers: ProducerState | None = None
+) -> PartitionState:
     """Create the segment that begins at `end`, and publish it in `state`; both are on disk on return.
 
     A file already there under that name is a leftover of a roll that did not get as far as `state`, or a segment given up
-    before it held anything durable: the first is removed, the second kept in quarantine/.
+    before it held anything durable: the first is removed, the second kept in quarantine/. `producers` spares reading the
+    old segment's headers, if it is as of `end`.
     """
     _remove_leftovers(partition, state.segment)
+    if partition.topic.has_producers():
+        from mk.storage import producer_state
+
+        # First, while what it is made of stands at its place; a kill behind it leaves a leftover.
+        producer_state.begin_segment(partition, state.segment, end, producers)
     name = segment_name(end.offset)
     if end.offset == state.segment:
         _replace_segment(partition, name, _evidence_name(partition, end.offset, state.leader_epoch))
@@ -436,7 +449,9 @@ def _remove_leftovers(partition: PartitionFiles, active_segment: int) -> None:
             files.unlink(segment_name(base_offset), dir_fd=partition.fd)
             _unlink_if_there(partition, segment_name(base_offset, INDEX_SUFFIX))
     for name in os.listdir(partition.fd):
-        if name.startswith(".tmp-"):
+        base, dot, _ = name.partition(PRODUCERS_SUFFIX)
+        # A snapshot is there before its segment is.
+        if name.startswith(".tmp-") or (dot and base.isdecimal() and int(base) > active_segment):
             files.unlink(name, dir_fd=partition.fd)
     files.fsync(partition.fd)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mk.storage.log_directory import LogDirectory
 
 FILE_NAME = "topic.json"
+PRODUCERS_DIRECTORY = "producers"
 
 
 class Topic:
@@ -107,6 +108,10 @@ class Topic:
         files.close(self._json_fd)
         self._json_fd = json_fd
         self._adopt(fields)
+
+    def has_producers(self) -> bool:
+        """Tell whether a batch of this topic may be of a producer with an id. Under a partition's lock it stays so."""
+        return files.exists(PRODUCERS_DIRECTORY, dir_fd=self.fd)
 
     def open_lock(self, partition: int) -> int:
         """Open the lock file of a partition, anew for each caller: who shares an open file shares its lock."""
