@@ -127,7 +127,8 @@ class PartitionLog:
             durability: PAGE_CACHE, or DISK: synced before this returns.
 
         Raises:
-            LockTimeoutError, NoSuchTopicError, NotLeaderError, PartitionFailedError: nothing was written.
+            LockTimeoutError, NoSuchTopicError, TopicSealedError, NotLeaderError, PartitionFailedError: nothing was
+            written.
             DiskFullError: no room; taken back.
             SyncFailedError: indeterminate.
             CorruptBatchError, CorruptStateError: the log is damaged; nothing was written.
@@ -243,6 +244,8 @@ class PartitionLog:
                 finally:
                     pthread_sigmask(SIG_BLOCK, _DEFERRED_SIGNALS)
             topic.check_identity()
+            # After it, which reads the seal; whoever seals holds our lock, so it stays as it is until we let go.
+            topic.check_not_sealed()
             if topic.directory.lock_is_current(self._lock_fd, topic.topic_id, files_.partition):
                 return
             # Somebody replaced the lock file: two inodes are two locks, so take the one at the path.
@@ -276,7 +279,9 @@ class PartitionLog:
             and self._open_segment(state.segment) == state.written.position
         ):
             if not state.sequence:
-                # Whoever made the topic may have been killed before its name was on disk.
+                # Whoever made the topic, or this partition of it, may have been killed before its name, or the
+                # topic.json that counts it, was on disk.
+                files.fsync(files_.topic.fd)
                 files.fsync(files_.topic.directory.topics_fd)
                 files.fsync(files_.topic.directory.fd)
             return state
