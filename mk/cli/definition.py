@@ -19,6 +19,7 @@ SETTING = "setting"  # key=value; all of them become one dict
 TOPIC = "topic"
 FILE = "file"
 DIRECTORY = "directory"
+GROUP = "group"  # of users, as in /etc/group
 
 
 class Parameter:
@@ -225,9 +226,9 @@ PRODUCE = Command(
             "-z",
             "--compression",
             metavar="CODEC",
-            choices=("none", "zstd"),
+            choices=("none", "gzip", "lz4", "zstd"),
             panel="Records",
-            help="compress batches: none or zstd; default the topic's compression.type",
+            help="compress batches: none, gzip, lz4 or zstd; default the topic's compression.type",
         ),
         Parameter(
             "acks",
@@ -427,9 +428,9 @@ TOPICS_CREATE = Command(
     description=(
         "Makes the topic, and the log directory too if there is none.",
         (
-            "Settings, with their defaults: compression.type=none (or zstd), flush.ms=1000, "
-            "max.message.bytes=16777216, segment.bytes=134217728, partitioner=crc32 (librdkafka's; or murmur2, "
-            "Java's). Sizes take k, M and G, times ms, s, m and h."
+            "Settings, with their defaults: compression.type=none (or gzip, lz4, zstd), flush.ms=1000, "
+            "max.message.bytes=16777216, segment.bytes=134217728, segment.ms=604800000, partitioner=crc32 "
+            "(librdkafka's; or murmur2, Java's). Sizes take k, M and G, times ms, s, m, h and d."
         ),
     ),
     parameters=(
@@ -461,6 +462,22 @@ TOPICS_CREATE = Command(
             panel="Safety",
             help="succeed if the topic is there already",
         ),
+        Parameter(
+            "shared_group",
+            "--shared-group",
+            metavar="GROUP",
+            panel=_PLACE,
+            complete=GROUP,
+            help="make the log directory one that all members of GROUP, a name or number, write to, whatever their umask",
+        ),
+        Parameter(
+            "shared_readers",
+            "--shared-readers",
+            metavar="WHO",
+            choices=("all", "group"),
+            panel=_PLACE,
+            help="who reads a directory made with --shared-group: all, or group for its members only; default all",
+        ),
         DIRECTORY_OPTION,
         NETWORK_OPTION,
         JSON_OPTION,
@@ -469,6 +486,7 @@ TOPICS_CREATE = Command(
     examples=(
         ("mk topics create orders -p 8", "eight partitions"),
         ("mk topics create orders -c max.message.bytes=33554432", "room for records of 32 MiB"),
+        ("mk topics create orders -d /srv/mk --shared-group staff", "a new directory for all of a group"),
     ),
 )
 

@@ -136,10 +136,12 @@ def _send_lines(producer: "Producer", options: "Options") -> int:
                 producer.send_keyed(keys, values)
                 del piece
             producer.flush()
+            reader.set_limits(max_line_bytes=producer.max_message_bytes, flush_ms=producer.flush_ms)
     else:
         while reader.next_block() is not None:
             for piece, count in reader.pieces(BATCH_BYTES):
                 producer.send_lines(piece, count, key)
                 del piece
             producer.flush()
+            reader.set_limits(max_line_bytes=producer.max_message_bytes, flush_ms=producer.flush_ms)
     return stopped_by[0] if stopped_by else 0

@@ -40,7 +40,8 @@ _DURABILITY = {0: PAGE_CACHE, 1: DISK}
 class Producer:
     """Sends records to one topic, from any number of threads. Nothing is stored before `flush` returns, or the buffer was full.
 
-    max_message_bytes, flush_ms: the topic's settings, for whoever gathers input.
+    max_message_bytes, flush_ms: the topic's settings, for whoever gathers input. They, and all else that the topic says,
+    are as of the last append: that looks at the topic again, under the lock.
     records_stored: how many records this producer has had acknowledged. records_stored_before: how many more it was given
     that were stored before, under its id.
     on_append: called with each acknowledged append, in order.
@@ -61,25 +62,23 @@ class Producer:
 
         acks: 1, on disk when acknowledged; 0, survives this process but no power cut.
         partition: send everything there, whatever the keys say.
-        compression: none or zstd; None takes the topic's compression.type.
+        compression: none, gzip, lz4 or zstd; None takes the topic's compression.type.
         producer_id: a name under which the input can be sent again from its start, after a crash or for any other reason:
         what is stored under it already is left out. Whoever sends another input under it loses records.
         """
         if acks not in _DURABILITY:
             raise UsageError(f"acks cannot be {acks!r}", fix="it is 0 or 1")
-        codec = compression or str(topic.config("compression.type"))
-        if codec not in CODEC_NAMES:
-            raise UsageError(f"there is no compression {codec!a}", fix="it is one of " + ", ".join(CODEC_NAMES))
+        # Also checked with each append. Here, so that nobody types records for nothing.
+        topic.check_not_sealed()
         self._topic = topic
         self._durability = _DURABILITY[acks]
         self._fixed_partition = None if partition is None else topic.check_partition(partition)
-        self._codec = CODEC_NAMES[codec]
+        self._compression = compression
         self._lock_wait_ms = lock_wait_ms
         self._on_append = on_append
-        self.max_message_bytes = int(topic.config("max.message.bytes"))
-        self.flush_ms = int(topic.config("flush.ms"))
-        self._sticky = int.from_bytes(os.urandom(2), "big") % topic.partitions if topic.partitions > 1 else 0
         self._partition_of_key: Callable[[bytes, int], int] | None = None
+        self._adopt_settings()
+        self._sticky = int.from_bytes(os.urandom(2), "big") % topic.partitions if topic.partitions > 1 else 0
         self._input: InputSequence | None = None
         if producer_id is not None:
             self._input = self._resume(producer_id)
@@ -220,6 +219,8 @@ class Producer:
                         continue
                 self.records_stored += result.last_offset - result.first_offset + 1
                 results.append(result)
+                if self._topic.version != self._version:
+                    self._adopt_settings()
                 if self._on_append is not None:
                     self._on_append(result)
             if self._input is not None:
@@ -272,6 +273,18 @@ class Producer:
     def _partition_count(self) -> int:
         """Over how many partitions keys are spread: with an id, as many as there were when it was first used."""
         return self._topic.partitions if self._input is None else self._input.pin.partitions
+
+    def _adopt_settings(self) -> None:
+        """Take from the topic what this producer goes by, when it is opened and when somebody has altered it."""
+        topic = self._topic
+        self._version = topic.version
+        self.max_message_bytes = int(topic.config("max.message.bytes"))
+        self.flush_ms = int(topic.config("flush.ms"))
+        codec = self._compression or str(topic.config("compression.type"))
+        if codec not in CODEC_NAMES:
+            raise UsageError(f"there is no compression {codec!a}", fix="it is one of " + ", ".join(CODEC_NAMES))
+        self._codec = CODEC_NAMES[codec]
+        self._partition_of_key = None
 
     def _partition(self, key: bytes | None) -> int:
         if self._fixed_partition is not None:

@@ -12,6 +12,7 @@ import os
 import time
 from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, SIGTSTP, pthread_sigmask  # type: ignore[import-not-found]
 
+from mk import clock
 from mk.errors import (
     CorruptStateError,
     DiskFullError,
@@ -47,6 +48,8 @@ DISK = 1
 _DEFERRED_SIGNALS = (SIGINT, SIGTERM, SIGHUP, SIGTSTP)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _STATE_SYNC_SECONDS = 1.0
+_CLOCK_TOLERANCE_MS = 3_600_000
+"""A clock may be put back by so much, as when it is corrected, without anything happening."""
 
 
 class AppendResult:
@@ -124,7 +127,8 @@ class PartitionLog:
             durability: PAGE_CACHE, or DISK: synced before this returns.
 
         Raises:
-            LockTimeoutError, NoSuchTopicError, NotLeaderError, PartitionFailedError: nothing was written.
+            LockTimeoutError, NoSuchTopicError, TopicSealedError, NotLeaderError, PartitionFailedError: nothing was
+            written.
             DiskFullError: no room; taken back.
             SyncFailedError: indeterminate.
             CorruptBatchError, CorruptStateError: the log is damaged; nothing was written.
@@ -150,7 +154,7 @@ class PartitionLog:
                         state = self._make_durable(state)
                 at = 0
                 while at < len(batches):
-                    if self._is_full(state.written.position, batches[at]):
+                    if self._is_full(state.written.position, batches[at]) or self._is_aged(state):
                         state = self._roll(state)
                     stop = self._run_end(batches, at, state.written.position)
                     state = self._append_run(batches[at:stop], state, durability)
@@ -240,6 +244,8 @@ class PartitionLog:
                 finally:
                     pthread_sigmask(SIG_BLOCK, _DEFERRED_SIGNALS)
             topic.check_identity()
+            # After it, which reads the seal; whoever seals holds our lock, so it stays as it is until we let go.
+            topic.check_not_sealed()
             if topic.directory.lock_is_current(self._lock_fd, topic.topic_id, files_.partition):
                 return
             # Somebody replaced the lock file: two inodes are two locks, so take the one at the path.
@@ -273,7 +279,9 @@ class PartitionLog:
             and self._open_segment(state.segment) == state.written.position
         ):
             if not state.sequence:
-                # Whoever made the topic may have been killed before its name was on disk.
+                # Whoever made the topic, or this partition of it, may have been killed before its name, or the
+                # topic.json that counts it, was on disk.
+                files.fsync(files_.topic.fd)
                 files.fsync(files_.topic.directory.topics_fd)
                 files.fsync(files_.topic.directory.fd)
             return state
@@ -357,6 +365,18 @@ class PartitionLog:
         limit = self._files.topic.config("segment.bytes")
         return position > 0 and position + batch.size_bytes > limit  # type: ignore[operator]
 
+    def _is_aged(self, state: PartitionState) -> bool:
+        """Tell whether the active segment has taken batches for longer than segment.ms.
+
+        By the clock of those who write, since records may have any time: a producer of last year's records would otherwise
+        begin a segment with each append. A clock that goes back or leaps ahead costs a segment that begins early, once.
+        Of a segment whose beginning nobody noted, the next append notes it: its age counts from there.
+        """
+        if state.written.position == 0 or not state.began_ms:
+            return False
+        age_ms = clock.now_ms() - state.began_ms
+        return not -_CLOCK_TOLERANCE_MS <= age_ms < self._files.topic.config("segment.ms")  # type: ignore[operator]
+
     def _run_end(self, batches: Sequence[EncodedBatch], start: int, position: int) -> int:
         """Return where the run that begins at `start` ends: what one write puts into this segment."""
         at, buffers = start, 0
@@ -388,6 +408,7 @@ class PartitionLog:
         new = state.copy()
         new.written = end
         new.high_watermark = end.offset
+        new.began_ms = state.began_ms or clock.now_ms()
         if durability == DISK:
             self._sync(state)
             new.sequence = state.sequence + 1
@@ -489,7 +510,7 @@ class PartitionLog:
     def _write_index(self, segment: int, entries: bytes) -> None:
         try:
             fd = self._files.open_index_for_append(segment)
-        except OSError:
+        except (OSError, CorruptStateError):
             return  # A hint: without it a look-up reads further. The append itself is stored.
         try:
             if files.append(fd, [entries]) != len(entries):
