@@ -204,9 +204,9 @@ class ProducerState:
 def decode_snapshot(data: bytes, segment: int) -> ProducerState | None:
     """Read a snapshot of this segment, or None if it is damaged."""
     text, _, crc = data.rpartition(b"crc=")
+    if crc != b"%08x\n" % crc32c(text):
+        return None
     try:
-        if int(crc, 16) != crc32c(text) or len(crc) != 9:
-            return None
         head, *lines = text.decode().splitlines()
         offset, position, chain = [int(field.partition("=")[2]) for field in head.split(" ")]
         last_sequences = {int(line[:16], 16): int(line[17:]) for line in lines}
