@@ -176,7 +176,7 @@ def test_killed_at_any_operation_and_then_cut_off_from_power_it_stores_what_is_m
             with fast_disk():
                 check(target / "mk", piece=48)
 
-        if kill_after % 4 == 0:
+        if kill_after % 12 == 0:
             sweep.power_cuts(disk, check_image, start=start)
         if finished:
             break
