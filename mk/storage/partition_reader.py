@@ -19,7 +19,10 @@ from mk.storage.partition_files import STATE_FILE, PartitionFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mk.records.record_batch import RecordBatch
+    from mk.storage.backward_reader import BackwardBatch
     from mk.storage.leader_epochs import LeaderEpochs
     from mk.storage.partition_state import PartitionState
     from mk.storage.topic import Topic
@@ -190,6 +193,12 @@ class PartitionReader:
             if found >= 0:
                 return max(found, self.log_start_offset)
         return self.high_watermark
+
+    def batches_backward(self, end_offset: int) -> Iterator[BackwardBatch]:
+        """Yield the batches that begin below `end_offset`, at most the high watermark, the last one first."""
+        from mk.storage.backward_reader import batches_backward
+
+        return batches_backward(self._files, self.active_segment, end_offset)
 
     @property
     def leader_epoch(self) -> int:

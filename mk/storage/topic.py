@@ -121,6 +121,33 @@ class Topic:
                 fix="such a copy can be read, not written to; nothing was changed",
             ) from None
 
+    def refresh(self) -> None:
+        """Read number of partitions and settings again if topic.json was replaced since; for those who hold no lock.
+
+        By the directory and not by its name, so that a renamed topic is followed.
+        """
+        opened = os.fstat(self._json_fd)
+        try:
+            there = os.stat(FILE_NAME, dir_fd=self.fd, follow_symlinks=False)
+            if (opened.st_ino, opened.st_dev) == (there.st_ino, there.st_dev):
+                return
+            json_fd = files.open_file(FILE_NAME, os.O_RDONLY, dir_fd=self.fd)
+        except FileNotFoundError:
+            return  # It is being deleted, which is_deleted tells.
+        try:
+            fields = self._read(json_fd)
+        except BaseException:
+            files.close(json_fd)
+            raise
+        files.close(self._json_fd)
+        self._json_fd = json_fd
+        self._adopt(fields)
+
+    @property
+    def watch_path(self) -> str:
+        """A path of the directory to watch for a new topic.json, true also after a rename."""
+        return f"/proc/self/fd/{self.fd}"
+
     def is_deleted(self) -> bool:
         """Tell whether this topic was deleted since it was opened, or is being deleted: what is missing then is no damage.
 
