@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mk.errors import CorruptStateError, NoSuchDirectoryError, NoSuchTopicError
+from mk.errors import CorruptStateError, NoSuchDirectoryError, NoSuchTopicError, UsageError
 from mk.storage import files
 from mk.storage.log_directory import LogDirectory, create_directory
 
@@ -246,24 +246,50 @@ class DirectoryCluster:
 
     def consumer(
         self,
-        topics: Sequence[str],
+        topics: Sequence[str] = (),
         *,
+        regex: str | None = None,
         partitions: Sequence[int] | None = None,
-        offset: OffsetSpec | None = None,
+        offset: OffsetSpec | dict[int, OffsetSpec] | None = None,
+        stop: OffsetSpec | None = None,
+        tail: int | None = None,
         follow: bool = False,
+        idle_ms: int | None = None,
+        max_time_ms: int | None = None,
         output_fd: int | None = None,
         on_skip: Callable[[str, int, int, int], None] | None = None,
+        on_note: Callable[[str], None] | None = None,
     ) -> Consumer:
         from mk.consumer.consumer import Consumer
 
+        if topics and regex is not None:
+            raise UsageError("topics by name and by a regular expression exclude each other", fix="leave one out")
         opened: list[Topic] = []
+        pattern = None
         try:
-            for name in dict.fromkeys(topics):
-                opened.append(self._open(name))
+            if regex is not None:
+                from mk.storage.topic_pattern import TopicPattern
+
+                pattern = TopicPattern(self._directory, regex)
+                opened = pattern.open_new([])
+            else:
+                for name in dict.fromkeys(topics):
+                    opened.append(self._open(name))
         except BaseException:
             for topic in opened:
                 topic.close()
             raise
         return Consumer(
-            opened, partitions=partitions, offset=offset, follow=follow, output_fd=output_fd, on_skip=on_skip
+            opened,
+            pattern=pattern,
+            partitions=partitions,
+            offset=offset,
+            stop=stop,
+            tail=tail,
+            follow=follow,
+            idle_ms=idle_ms,
+            max_time_ms=max_time_ms,
+            output_fd=output_fd,
+            on_skip=on_skip,
+            on_note=on_note,
         )

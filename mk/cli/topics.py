@@ -70,7 +70,9 @@ def create(options: Options) -> int:
     check_name(options.topic)
     check_partition_count(options.partitions)
     if options.shared_readers is not None and options.shared_group is None:
-        raise UsageError("--shared-readers needs --shared-group", fix="say which group shares the directory; nothing was made")
+        raise UsageError(
+            "--shared-readers needs --shared-group", fix="say which group shares the directory; nothing was made"
+        )
     cluster = connect(
         options.directory,
         create=True,

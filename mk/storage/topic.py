@@ -133,7 +133,7 @@ class Topic:
                 return False
             json_fd = files.open_file(FILE_NAME, os.O_RDONLY, dir_fd=self.fd)
         except FileNotFoundError:
-            raise self._gone("it was deleted") from None
+            return False  # It is being deleted, which is_deleted tells.
         self._take(json_fd)
         return True
 
@@ -162,6 +162,11 @@ class Topic:
                 found="it is missing, as in a copy made by somebody who may only read",
                 fix="such a copy can be read, not written to; nothing was changed",
             ) from None
+
+    @property
+    def watch_path(self) -> str:
+        """A path of the directory to watch for a new topic.json, true also after a rename."""
+        return f"/proc/self/fd/{self.fd}"
 
     def is_deleted(self) -> bool:
         """Tell whether this topic was deleted since it was opened, or is being deleted: what is missing then is no damage.
