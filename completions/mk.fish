@@ -2,7 +2,7 @@
 
 # Prints three lines: the command so far, the number of arguments after it, the log directory.
 function __mk_parse
-    set -l value_flags -d --dir -k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions -o --offset -n --count -f --format -c --config
+    set -l value_flags -d --dir -k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions -o --offset -n --count -f --format -c --config --shared-group --shared-readers
     set -l commands 'topics' 'produce' 'consume' 'topics list' 'topics create' 'topics describe' 'topics delete' 'topics offsets' 'completion' 'help'
     set -l path
     set -l count 0
@@ -127,6 +127,8 @@ complete -c mk -n '__mk_within topics list' -l no-color -d 'no colors on a termi
 complete -c mk -n '__mk_within topics create' -s p -l partitions -x -d 'the number of partitions; default 1'
 complete -c mk -n '__mk_within topics create' -s c -l config -x -d 'a setting under Kafka\'s name, such as segment.bytes=1048576; may be repeated'
 complete -c mk -n '__mk_within topics create' -l if-not-exists -d 'succeed if the topic is there already'
+complete -c mk -n '__mk_within topics create' -l shared-group -x -d 'make the log directory one that all members of GROUP, a name or number, write to, whatever their umask'
+complete -c mk -n '__mk_within topics create' -l shared-readers -x -a 'all group' -d 'who reads a directory made with --shared-group: all, or group for its members only; default all'
 complete -c mk -n '__mk_within topics create' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
 complete -c mk -n '__mk_within topics create' -l allow-network-fs -d 'write to a network file system, trusting that its locks reach every writer'
 complete -c mk -n '__mk_within topics create' -l json -d 'JSON instead of text, errors too'

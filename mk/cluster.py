@@ -8,11 +8,12 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Protocol
 
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
+    from mk.errors import MkError
     from mk.producer.producer import Producer
     from mk.storage.partition_log import AppendResult
 else:
@@ -41,6 +42,12 @@ class Cluster(Protocol):
 
     def delete_topic(self, name: str, *, wait_ms: int = 10_000) -> None:
         """Delete a topic and its records. Raises NoSuchTopicError."""
+
+    def summaries(self) -> Iterator[dict[str, object] | MkError]:
+        """Yield of each topic, by name, what a list shows: `topic`, `partitions`, `records`, `size_bytes`, `last_write_ms`.
+
+        Of one that cannot be read, the error. Quick enough for many thousands.
+        """
 
     def describe_topic(self, name: str) -> dict[str, object]:
         """Return what is known of a topic, ready for JSON: id, settings, and of each partition offsets and size."""
