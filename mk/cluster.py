@@ -8,11 +8,12 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Protocol
 
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
+    from mk.errors import MkError
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
     from mk.storage.partition_log import AppendResult
@@ -66,6 +67,12 @@ class Cluster(Protocol):
 
     def unseal_topic(self, name: str, *, wait_ms: int = 10_000) -> bool:
         """Open a sealed topic again. False if it was not sealed."""
+
+    def summaries(self) -> Iterator[dict[str, object] | MkError]:
+        """Yield of each topic, by name, what a list shows: `topic`, `partitions`, `records`, `size_bytes`, `last_write_ms`.
+
+        Of one that cannot be read, the error. Quick enough for many thousands.
+        """
 
     def describe_topic(self, name: str) -> dict[str, object]:
         """Return what is known of a topic, ready for JSON: id, settings, and of each partition offsets and size."""

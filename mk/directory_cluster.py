@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from mk.errors import CorruptStateError, NoSuchDirectoryError, NoSuchTopicError, UsageError
+import errno
+
+from mk.errors import (
+    ConfigurationError,
+    CorruptStateError,
+    DataError,
+    NoSuchDirectoryError,
+    NoSuchTopicError,
+    PermissionDeniedError,
+    StorageError,
+    UsageError,
+)
 from mk.storage import files
 from mk.storage.log_directory import LogDirectory, create_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
+    from mk.errors import MkError
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
     from mk.storage.partition_log import AppendResult
@@ -135,6 +147,28 @@ class DirectoryCluster:
 
         with files.about(self.location):
             return unseal_topic(self._directory, name, wait_ms=wait_ms)
+
+    def summaries(self) -> Iterator[dict[str, object] | MkError]:
+        from mk.storage.description import summarize
+        from mk.storage.topic import Topic
+
+        for name in self._directory.topic_names():
+            try:
+                topic = Topic(self._directory, name)
+                try:
+                    yield summarize(topic)
+                finally:
+                    topic.close()
+            except NoSuchTopicError:
+                continue  # Deleted while we looked, or a directory that is no topic.
+            except (DataError, ConfigurationError) as error:
+                yield error
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    raise  # This process's limits say nothing of the topic.
+                path = error.filename or f"{self.location}/topics/{name}"
+                kind = PermissionDeniedError if isinstance(error, PermissionError) else StorageError
+                yield kind(f"cannot read topic {name}", why=f"{path}: {error.strerror}", fix="look at that path")
 
     def describe_topic(self, name: str) -> dict[str, object]:
         from mk.storage.description import describe

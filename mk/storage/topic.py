@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "topic.json"
 PRODUCERS_DIRECTORY = "producers"
+_MAX_BYTES = 1 << 20
 
 
 class Topic:
@@ -214,7 +215,7 @@ class Topic:
 
     def _read(self, json_fd: int) -> dict[str, str | int | bool | None]:
         path = f"{self.path}/{FILE_NAME}"
-        fields = flat_json.decode(files.pread(json_fd, 1 << 20, 0), path)
+        fields = flat_json.decode(files.pread(json_fd, min(files.size(json_fd), _MAX_BYTES), 0), path)
         topic_id, partitions, partitioner = fields.get("topic_id"), fields.get("partitions"), fields.get("partitioner")
         if (
             type(topic_id) is not str
