@@ -5,6 +5,7 @@ from __future__ import annotations
 from mk.errors import NoSuchDirectoryError
 from mk.storage import files
 from mk.storage.log_directory import LogDirectory, create_directory
+from mk.topic_partition import check_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
+    from mk.maintenance.findings import Report
     from mk.producer.producer import Producer
     from mk.storage.partition_log import AppendResult
     from mk.storage.topic import Topic
@@ -101,6 +103,14 @@ class DirectoryCluster:
                 reader.close()
         finally:
             topic.close()
+
+    def verify_topic(
+        self, name: str, *, partitions: Sequence[int] = (), progress: Callable[[int, int], None] | None = None
+    ) -> Report:
+        from mk.maintenance.verify import verify_topic
+
+        with files.about(f"{self.location}/topics/{name}"):
+            return verify_topic(self._directory, check_name(name), partitions=partitions, progress=progress)
 
     def topic_config(self, name: str) -> dict[str, int | str]:
         from mk.config import TOPIC_CONFIG
