@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
     from mk.errors import MkError
+    from mk.maintenance.findings import Report
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
     from mk.storage.partition_log import AppendResult
@@ -125,6 +126,14 @@ class Cluster(Protocol):
         on_note: Callable[[str], None] | None = None,
     ) -> Consumer:
         """Open a consumer of some topics, or of those in whose names `regex` is found. See Consumer."""
+
+    def verify_topic(
+        self, name: str, *, partitions: Sequence[int] = (), progress: Callable[[int, int], None] | None = None
+    ) -> Report:
+        """Prove every byte of a topic, or of some partitions, and report what is not right. Changes nothing.
+
+        progress: told of bytes done and of bytes in all. Damage is reported, not raised.
+        """
 
     def topic_config(self, name: str) -> dict[str, int | str]:
         """Return a topic's settings, defaults included."""

@@ -16,6 +16,7 @@ from mk.errors import (
 )
 from mk.storage import files
 from mk.storage.log_directory import LogDirectory, create_directory
+from mk.topic_partition import check_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
     from mk.errors import MkError
+    from mk.maintenance.findings import Report
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
     from mk.storage.partition_log import AppendResult
@@ -240,6 +242,14 @@ class DirectoryCluster:
                 reader.close()
         finally:
             topic.close()
+
+    def verify_topic(
+        self, name: str, *, partitions: Sequence[int] = (), progress: Callable[[int, int], None] | None = None
+    ) -> Report:
+        from mk.maintenance.verify import verify_topic
+
+        with files.about(f"{self.location}/topics/{name}"):
+            return verify_topic(self._directory, check_name(name), partitions=partitions, progress=progress)
 
     def topic_config(self, name: str) -> dict[str, int | str]:
         from mk.config import TOPIC_CONFIG

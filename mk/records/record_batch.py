@@ -405,6 +405,19 @@ class RecordBatch:
             return self._slices_of_lines(topic, partition)
         return self._slices_of_columns(topic, partition)
 
+    def prove(self) -> None:
+        """Raise CodecError unless the payload holds what the header says, as `records` does, without making records."""
+        if self.attributes & CONTROL:
+            return
+        if self.attributes & KIND_MASK:
+            self._columns()
+            return
+        raw = self._raw()
+        start = max(self.key_length, 0)
+        block = bytes(raw[start:] if start else raw)
+        if block.count(b"\n") != self.record_count or (block and block[-1:] != b"\n"):
+            raise CodecError(f"the payload does not hold {self.record_count} lines")
+
     def _raw(self) -> bytes | memoryview:
         assert self.payload is not None
         if not self.attributes & CODEC_MASK:
