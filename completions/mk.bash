@@ -12,8 +12,7 @@ _mk_topics() {
 _mk() {
     local cur=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local directory=${MK_DIR:-${XDG_DATA_HOME:-$HOME/.local/share}/mk}
-    local value_flags=" -d --dir -k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions -o --offset -n --count -f --format -c --config "
-    local path="" position=0 plain="" word value letters commands="" flags="" arguments="" offer="" kind="" i
+    local path="" value_flags="" position=0 plain="" word value letters commands="" flags="" arguments="" offer="" kind="" i
     COMPREPLY=()
 
     # Where are we: the command so far, the number of arguments so far, the log directory.
@@ -87,17 +86,22 @@ _mk() {
 
 _mk_level() {
     case $1 in
-        "") commands="produce consume topics completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --help --version" arguments="" ;;
-        "topics") commands="list create describe delete offsets" flags="-d --dir --json --no-color --help" arguments="" ;;
-        "produce") commands="" flags="-k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions --no-create -d --dir --allow-network-fs -q -v --json --help" arguments="topic none..." ;;
-        "consume") commands="" flags="-o --offset -p --partition -n --count -F --follow -f --format -J --json -0 --null --raw -q -d --dir --help" arguments="topic..." ;;
-        "topics list") commands="" flags="-d --dir --json --no-color --help" arguments="" ;;
-        "topics create") commands="" flags="-p --partitions -c --config --if-not-exists -d --dir --allow-network-fs --json -q --help" arguments="none" ;;
-        "topics describe") commands="" flags="-d --dir --json --no-color --help" arguments="topic..." ;;
-        "topics delete") commands="" flags="--dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic..." ;;
-        "topics offsets") commands="" flags="-p --partition -d --dir --json --no-color --help" arguments="topic" ;;
-        "completion") commands="" flags="--help" arguments="none" ;;
-        "help") commands="" flags="--help" arguments="help..." ;;
+        "") commands="produce consume topics completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --help --version" arguments="" value_flags=" -d --dir " ;;
+        "topics") commands="list create describe alter rename seal delete offsets which get" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
+        "produce") commands="" flags="-k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions --no-create -d --dir --allow-network-fs -q -v --json --help" arguments="topic none..." value_flags=" -k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions -d --dir " ;;
+        "consume") commands="" flags="-o --offset -p --partition -n --count -F --follow -f --format -J --json -0 --null --raw -q -d --dir --help" arguments="topic..." value_flags=" -o --offset -p --partition -n --count -f --format -d --dir " ;;
+        "topics list") commands="" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
+        "topics create") commands="" flags="-p --partitions -c --config --if-not-exists --dry-run --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="none" value_flags=" -p --partitions -c --config --lock-wait -d --dir " ;;
+        "topics describe") commands="" flags="-r --regex -s --summary -c --configs -p --partitions -a --all -d --dir --json --no-color --help" arguments="topic..." value_flags=" -r --regex -d --dir " ;;
+        "topics alter") commands="" flags="-c --config --unset -p --partitions --dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic" value_flags=" -c --config --unset -p --partitions --lock-wait -d --dir " ;;
+        "topics rename") commands="" flags="--dry-run --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic none" value_flags=" --lock-wait -d --dir " ;;
+        "topics seal") commands="" flags="--undo --dry-run --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic" value_flags=" --lock-wait -d --dir " ;;
+        "topics delete") commands="" flags="-r --regex --dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic..." value_flags=" -r --regex --lock-wait -d --dir " ;;
+        "topics offsets") commands="" flags="-p --partition -d --dir --json --no-color --help" arguments="topic" value_flags=" -p --partition -d --dir " ;;
+        "topics which") commands="" flags="-q -d --dir --json --no-color --help" arguments="topic none..." value_flags=" -d --dir " ;;
+        "topics get") commands="" flags="-p --partition --all-partitions -f --format -J --json -0 --null --raw -d --dir --help" arguments="topic none" value_flags=" -p --partition -f --format -d --dir " ;;
+        "completion") commands="" flags="--help" arguments="none" value_flags="  " ;;
+        "help") commands="" flags="--help" arguments="help..." value_flags="  " ;;
     esac
 }
 
@@ -107,6 +111,7 @@ _mk_values() {
         "produce:--acks") offer="0 1" ;;
         "consume:-o" | "consume:--offset") offer="start end" ;;
         "consume:-f" | "consume:--format") offer="value kv json raw" ;;
+        "topics get:-f" | "topics get:--format") offer="value kv json raw" ;;
         "completion:none") offer="bash zsh fish" ;;
         "help:help") offer="offsets formats exit-codes produce consume topics completion help" ;;
     esac

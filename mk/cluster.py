@@ -73,6 +73,9 @@ class Cluster(Protocol):
     def offsets(self, name: str) -> list[dict[str, int]]:
         """Return of each partition `partition`, `log_start_offset`, `high_watermark` and `leader_epoch`."""
 
+    def topic_settings(self, name: str) -> dict[str, object]:
+        """Return what describe_topic does, but for all that needs a look at the partitions."""
+
     def topic_rates(self, name: str) -> list[dict[str, float]]:
         """Return of each partition records and bytes a second, in the last minute (`_1m`) and hour (`_1h`)."""
 

@@ -143,6 +143,15 @@ class DirectoryCluster:
             finally:
                 topic.close()
 
+    def topic_settings(self, name: str) -> dict[str, object]:
+        from mk.storage.description import settings
+
+        topic = self._open(name)
+        try:
+            return settings(topic)
+        finally:
+            topic.close()
+
     def topic_rates(self, name: str) -> list[dict[str, float]]:
         from mk.storage.description import rates
 

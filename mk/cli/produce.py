@@ -3,7 +3,7 @@
 import os
 
 from mk.cli import signals
-from mk.cli.notes import note
+from mk.cli.notes import counted, note
 from mk.cluster import connect
 from mk.errors import MkError, NoSuchTopicError, RecordTooLargeError
 from mk.topic_partition import check_name, check_partition_count
@@ -34,7 +34,7 @@ def run(options: "Options") -> int:
     except (MkError, OSError) as error:
         if isinstance(error, MkError):
             error.facts["records_stored"] = producer.records_stored
-        note(f"mk: {producer.records_stored} records stored")
+        note(f"mk: {counted(producer.records_stored, 'record')} stored")
         raise
     if stopped_by:
         raise signals.Stopped(stopped_by)
@@ -78,8 +78,7 @@ def _create_topic(cluster: "Cluster", options: "Options") -> None:
             raise
         return  # Another process was faster; its topic is as good.
     if not options.quiet:
-        count = "1 partition" if partitions == 1 else f"{partitions} partitions"
-        note(f"mk: created topic {options.topic} ({count}) in {cluster.location}")
+        note(f"mk: created topic {options.topic} ({counted(partitions, 'partition')}) in {cluster.location}")
 
 
 def _send_values(producer: "Producer", options: "Options") -> None:
