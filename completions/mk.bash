@@ -88,10 +88,10 @@ _mk_level() {
     case $1 in
         "") commands="produce consume topics completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --help --version" arguments="" value_flags=" -d --dir " ;;
         "topics") commands="list create describe alter rename seal delete offsets which get" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
-        "produce") commands="" flags="-k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions --no-create -d --dir --allow-network-fs -q -v --json --help" arguments="topic none..." value_flags=" -k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions -d --dir " ;;
+        "produce") commands="" flags="-k --key -K --key-delimiter -p --partition -z --compression --acks --producer-id --lock-wait --partitions --no-create -d --dir --allow-network-fs -q -v --json --help" arguments="topic none..." value_flags=" -k --key -K --key-delimiter -p --partition -z --compression --acks --producer-id --lock-wait --partitions -d --dir " ;;
         "consume") commands="" flags="-o --offset -p --partition -n --count -F --follow -f --format -J --json -0 --null --raw -q -d --dir --help" arguments="topic..." value_flags=" -o --offset -p --partition -n --count -f --format -d --dir " ;;
         "topics list") commands="" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
-        "topics create") commands="" flags="-p --partitions -c --config --if-not-exists --dry-run --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="none" value_flags=" -p --partitions -c --config --lock-wait -d --dir " ;;
+        "topics create") commands="" flags="-p --partitions -c --config --if-not-exists --shared-group --shared-readers --dry-run --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="none" value_flags=" -p --partitions -c --config --shared-group --shared-readers --lock-wait -d --dir " ;;
         "topics describe") commands="" flags="-r --regex -s --summary -c --configs -p --partitions -a --all -d --dir --json --no-color --help" arguments="topic..." value_flags=" -r --regex -d --dir " ;;
         "topics alter") commands="" flags="-c --config --unset -p --partitions --dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic" value_flags=" -c --config --unset -p --partitions --lock-wait -d --dir " ;;
         "topics rename") commands="" flags="--dry-run --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic none" value_flags=" --lock-wait -d --dir " ;;
@@ -107,10 +107,11 @@ _mk_level() {
 
 _mk_values() {
     case $1 in
-        "produce:-z" | "produce:--compression") offer="none zstd" ;;
+        "produce:-z" | "produce:--compression") offer="none gzip lz4 zstd" ;;
         "produce:--acks") offer="0 1" ;;
         "consume:-o" | "consume:--offset") offer="start end" ;;
         "consume:-f" | "consume:--format") offer="value kv json raw" ;;
+        "topics create:--shared-readers") offer="all group" ;;
         "topics get:-f" | "topics get:--format") offer="value kv json raw" ;;
         "completion:none") offer="bash zsh fish" ;;
         "help:help") offer="offsets formats exit-codes produce consume topics completion help" ;;

@@ -98,6 +98,7 @@ class Cluster(Protocol):
         acks: int = 1,
         partition: int | None = None,
         compression: str | None = None,
+        producer_id: str | None = None,
         lock_wait_ms: int = 10_000,
         on_append: Callable[[AppendResult], None] | None = None,
     ) -> Producer:
@@ -136,11 +137,26 @@ def default_location() -> str:
     return os.path.join(data_home, "mk")
 
 
-def connect(location: str | None = None, *, create: bool = False, allow_network_fs: bool = False) -> Cluster:
+def connect(
+    location: str | None = None,
+    *,
+    create: bool = False,
+    allow_network_fs: bool = False,
+    shared_group: str | None = None,
+    shared_readers: str = "all",
+) -> Cluster:
     """Open the cluster at `location`, a directory's path; None is MK_DIR or the user's own.
 
     create: make the directory a log directory if there is none yet; otherwise that raises NoSuchDirectoryError.
+    shared_group: name or number of the group whose members write to it, if it is made. One that is there and not shared
+    so raises CannotCreateError. shared_readers: who reads then: "all", or "group" for nobody else.
     """
     from mk.directory_cluster import DirectoryCluster
 
-    return DirectoryCluster(location or default_location(), create=create, allow_network_fs=allow_network_fs)
+    return DirectoryCluster(
+        location or default_location(),
+        create=create,
+        allow_network_fs=allow_network_fs,
+        shared_group=shared_group,
+        shared_readers=shared_readers,
+    )

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+DAY_MS = 86_400_000
+FOREVER_MS = 10**15
+"""Longer than any log lives, and small enough to add to a time of today."""
 
 
 class TopicConfigKey:
@@ -44,7 +47,7 @@ TOPIC_CONFIG = {
             "compression.type",
             "none",
             "how producers compress batches when -z does not say",
-            choices=("none", "zstd"),
+            choices=("none", "gzip", "lz4", "zstd"),
         ),
         TopicConfigKey(
             "flush.ms",
@@ -68,6 +71,13 @@ TOPIC_CONFIG = {
             minimum=4 * KIB,
             # Positions in an index are 32 bits wide, and one batch may go beyond.
             maximum=2 * GIB,
+        ),
+        TopicConfigKey(
+            "segment.ms",
+            7 * DAY_MS,
+            "age at which a segment is sealed and the next one begins, ms",
+            minimum=1,
+            maximum=FOREVER_MS,
         ),
     )
 }

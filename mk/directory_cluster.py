@@ -21,16 +21,29 @@ if TYPE_CHECKING:
 class DirectoryCluster:
     """See Cluster. A log directory is made by the first process that asks for it with `create`."""
 
-    def __init__(self, path: str, *, create: bool, allow_network_fs: bool) -> None:
+    def __init__(
+        self, path: str, *, create: bool, allow_network_fs: bool, shared_group: str | None, shared_readers: str
+    ) -> None:
         self.location = path
+        sharing = None
+        if shared_group is not None:
+            from mk.storage.sharing import Sharing
+
+            sharing = Sharing(shared_group, shared_readers)
         with files.about(path):
             try:
                 self._directory = LogDirectory(path, allow_network_fs=allow_network_fs)
             except NoSuchDirectoryError:
                 if not create:
                     raise
-                create_directory(path, allow_network_fs=allow_network_fs)
+                create_directory(path, sharing=sharing, allow_network_fs=allow_network_fs)
                 self._directory = LogDirectory(path, allow_network_fs=allow_network_fs)
+            if sharing is not None:
+                try:
+                    self._directory.check_sharing(sharing)
+                except BaseException:
+                    self._directory.close()
+                    raise
 
     def __enter__(self) -> DirectoryCluster:
         return self
@@ -219,6 +232,7 @@ class DirectoryCluster:
         acks: int = 1,
         partition: int | None = None,
         compression: str | None = None,
+        producer_id: str | None = None,
         lock_wait_ms: int = 10_000,
         on_append: Callable[[AppendResult], None] | None = None,
     ) -> Producer:
@@ -231,6 +245,7 @@ class DirectoryCluster:
                 acks=acks,
                 partition=partition,
                 compression=compression,
+                producer_id=producer_id,
                 lock_wait_ms=lock_wait_ms,
                 on_append=on_append,
             )

@@ -26,7 +26,8 @@
       PermissionDeniedError        77  permission denied
         TopicSealedError               it takes no more records until the seal is undone
       ConfigurationError           78  a setting that cannot be, or a place where this mk must not write
-        UnsupportedFormatError         written by a newer mk
+        UnsupportedFormatError         a directory or topic written by a newer mk
+        UnsupportedBatchError          a batch written by a newer mk
         NetworkFileSystemError         locks are not proven there
 
 A class for each thing that a caller may do differently, not for each place where it happens. Constructors take facts by
@@ -318,6 +319,25 @@ class UnsupportedFormatError(ConfigurationError):
             path=path,
             found=found,
             known=known,
+        )
+
+
+class UnsupportedBatchError(ConfigurationError):
+    """A batch whose checksum is right, with a codec, kind or bit that this mk does not know: no damage, nothing to cut.
+
+    readable_from: the offset behind it, from which reading can go on.
+    """
+
+    def __init__(self, *, path: str, position: int, offset: int, attributes: int, readable_from: int) -> None:
+        super().__init__(
+            f"{path} holds a batch of a newer mk at byte {position}, offset {offset}",
+            why=f"its attributes are {attributes:#06x}, not all of which this mk knows",
+            fix=f"install a newer mk, or read on behind it with `-o {readable_from}`; nothing was changed or written",
+            path=path,
+            position=position,
+            offset=offset,
+            attributes=attributes,
+            readable_from=readable_from,
         )
 
 

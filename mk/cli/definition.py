@@ -19,6 +19,7 @@ SETTING = "setting"  # key=value; all of them become one dict
 TOPIC = "topic"
 FILE = "file"
 DIRECTORY = "directory"
+GROUP = "group"  # of users, as in /etc/group
 
 
 class Parameter:
@@ -225,9 +226,9 @@ PRODUCE = Command(
             "-z",
             "--compression",
             metavar="CODEC",
-            choices=("none", "zstd"),
+            choices=("none", "gzip", "lz4", "zstd"),
             panel="Records",
-            help="compress batches: none or zstd; default the topic's compression.type",
+            help="compress batches: none, gzip, lz4 or zstd; default the topic's compression.type",
         ),
         Parameter(
             "acks",
@@ -240,6 +241,13 @@ PRODUCE = Command(
             panel="Safety",
             help="what is stored when a record counts as stored: 1 it is on disk, 0 it survives this process but "
             "not a power cut; default 1",
+        ),
+        Parameter(
+            "producer_id",
+            "--producer-id",
+            metavar="NAME",
+            panel="Safety",
+            help="run again under this name with the same input, from its start: what is stored already is not stored again",
         ),
         LOCK_WAIT_OPTION,
         Parameter(
@@ -264,6 +272,7 @@ PRODUCE = Command(
         ("mk produce orders -k user1 paid", "one record with a key"),
         ("tail -n 0 -F app.log | mk produce app", "each line as it is written"),
         (r"mk produce clicks -K '\t' --partitions 8 < clicks.tsv", "the first column is the key"),
+        ("mk produce orders --producer-id import-7 < orders.txt", "run it again until it succeeds: nothing is doubled"),
     ),
     exit_status="The status is 0 only if every record read is stored at the level that --acks asks for. An error "
     "says how much was stored.",
@@ -415,9 +424,9 @@ _IF_EXISTS_OPTION = Parameter(
 )
 _CHANGE_OPTIONS = (LOCK_WAIT_OPTION, DIRECTORY_OPTION, NETWORK_OPTION, JSON_OPTION, QUIET_OPTION)
 _SETTINGS = (
-    "Settings, with their defaults: compression.type=none (or zstd), flush.ms=1000, max.message.bytes=16777216, "
-    "segment.bytes=134217728, partitioner=crc32 (librdkafka's; or murmur2, Java's). Sizes take k, M and G, times ms, "
-    "s, m and h."
+    "Settings, with their defaults: compression.type=none (or gzip, lz4, zstd), flush.ms=1000, "
+    "max.message.bytes=16777216, segment.bytes=134217728, segment.ms=604800000, partitioner=crc32 "
+    "(librdkafka's; or murmur2, Java's). Sizes take k, M and G, times ms, s, m, h and d."
 )
 _FROM_CONSUME = {parameter.name: parameter for parameter in CONSUME.parameters}
 
@@ -478,6 +487,22 @@ TOPICS_CREATE = Command(
             panel="Safety",
             help="succeed if the topic is there already, and say what is different about it",
         ),
+        Parameter(
+            "shared_group",
+            "--shared-group",
+            metavar="GROUP",
+            panel=_PLACE,
+            complete=GROUP,
+            help="make the log directory one that all members of GROUP, a name or number, write to, whatever their umask",
+        ),
+        Parameter(
+            "shared_readers",
+            "--shared-readers",
+            metavar="WHO",
+            choices=("all", "group"),
+            panel=_PLACE,
+            help="who reads a directory made with --shared-group: all, or group for its members only; default all",
+        ),
         _DRY_RUN_OPTION,
         *_CHANGE_OPTIONS,
     ),
@@ -485,6 +510,7 @@ TOPICS_CREATE = Command(
         ("mk topics create orders -p 8", "eight partitions"),
         ("mk topics create orders -c max.message.bytes=32M", "room for records of 32 MiB"),
         ("mk topics create orders --if-not-exists -q", "in a script that may run again"),
+        ("mk topics create orders -d /srv/mk --shared-group staff", "a new directory for all of a group"),
     ),
 )
 

@@ -16,6 +16,7 @@ from mk.errors import (
     NoSuchTopicError,
     PermissionDeniedError,
     TopicExistsError,
+    UsageError,
 )
 from mk.topic_partition import check_name, check_partition_count
 
@@ -76,13 +77,23 @@ def create(options: Options) -> int:
     # Before a directory is made for it.
     check_name(options.topic)
     check_partition_count(partitions)
+    if options.shared_readers is not None and options.shared_group is None:
+        raise UsageError(
+            "--shared-readers needs --shared-group", fix="say which group shares the directory; nothing was made"
+        )
     differences: list[dict[str, object]] = []
     is_new = True
     try:
         if options.dry_run:
             _check_name_is_free(options)
         else:
-            cluster = connect(options.directory, create=True, allow_network_fs=options.allow_network_fs)
+            cluster = connect(
+                options.directory,
+                create=True,
+                allow_network_fs=options.allow_network_fs,
+                shared_group=options.shared_group,
+                shared_readers=options.shared_readers or "all",
+            )
             cluster.create_topic(
                 options.topic,
                 partitions=partitions,
@@ -117,7 +128,10 @@ def create(options: Options) -> int:
 def _check_name_is_free(options: Options) -> None:
     """Raise TopicExistsError as creating the topic would."""
     try:
-        names = connect(options.directory).topic_names()
+        cluster = connect(
+            options.directory, shared_group=options.shared_group, shared_readers=options.shared_readers or "all"
+        )
+        names = cluster.topic_names()
     except NoSuchDirectoryError:
         return
     for existing in names:

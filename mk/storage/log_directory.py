@@ -25,6 +25,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from mk.storage.sharing import Sharing
+
 FILE_NAME = "mk.json"
 PRIVATE = 0o700
 """Mode of what only writers may open: a reader with a lock file open could block them all."""
@@ -90,6 +92,10 @@ class LogDirectory:
                     fix="become a user who may, or produce to a directory of your own with -d; nothing was written",
                 ) from None
         return self._locks_fd
+
+    def check_sharing(self, sharing: Sharing) -> None:
+        """Raise CannotCreateError unless this directory is shared so."""
+        sharing.check(self.path, [self.fd, self.topics_fd])
 
     def open_topic(self, name: str) -> Topic:
         return Topic(self, check_name(name))
@@ -163,7 +169,7 @@ class LogDirectory:
         """Open the lock file of a partition, which exists as long as the topic does."""
         locks_fd = files.open_directory(topic_id, dir_fd=self.locks_fd)
         try:
-            return files.open_file(str(partition), os.O_RDWR, dir_fd=locks_fd)
+            return files.open_file(str(partition), os.O_RDWR, dir_fd=locks_fd, linked=True)
         finally:
             files.close(locks_fd)
 
@@ -264,7 +270,7 @@ def _refuse_network_file_system(fd: int, path: str) -> None:
         raise NetworkFileSystemError(path=path, file_system=file_system)
 
 
-def create_directory(path: str, *, allow_network_fs: bool = False) -> None:
+def create_directory(path: str, *, sharing: Sharing | None = None, allow_network_fs: bool = False) -> None:
     """Make `path` a log directory, on disk when it returns; an existing one is left as it is.
 
     Raises CannotCreateError for a directory that holds other things: a mistyped path must not fill with segments.
@@ -272,6 +278,10 @@ def create_directory(path: str, *, allow_network_fs: bool = False) -> None:
     import socket
     import time
 
+    from mk.storage.locks import DIRECTORY_LOCK
+
+    if sharing is not None:
+        sharing.check_membership()
     if not allow_network_fs:
         existing = os.path.abspath(path)
         while not os.path.isdir(existing) and existing != os.path.dirname(existing):
@@ -304,11 +314,21 @@ def create_directory(path: str, *, allow_network_fs: bool = False) -> None:
         )
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        if sharing is not None:
+            sharing.give(fd)
         for name, mode in (("topics", 0o755), ("locks", PRIVATE), ("quarantine", PRIVATE)):
             try:
                 files.mkdir(name, mode, dir_fd=fd)
             except FileExistsError:
                 pass
+        if files.is_shared(fd):
+            # Made on first use instead, and its maker killed before it is the group's, it would keep everybody else from
+            # making topics for ever: a lock file is never replaced.
+            locks_fd = files.open_directory("locks", dir_fd=fd)
+            try:
+                _link_new_file(DIRECTORY_LOCK, b"", 0o600, dir_fd=locks_fd)
+            finally:
+                files.close(locks_fd)
         content = flat_json.encode(
             {
                 "directory_id": os.urandom(16).hex(),
@@ -316,20 +336,27 @@ def create_directory(path: str, *, allow_network_fs: bool = False) -> None:
                 "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             }
         )
-        temporary = f".tmp-{os.urandom(8).hex()}"
-        files.write_new_file(temporary, content, dir_fd=fd)
         # Before mk.json is there: a power cut that left it without the directories beside it would leave something
         # that is neither a log directory nor free to become one.
         files.fsync(fd)
-        try:
-            # link and not rename: of two processes that create it at once, one wins and both use its identity.
-            files.link(temporary, FILE_NAME, src_dir_fd=fd, dst_dir_fd=fd)
-        except FileExistsError:
-            pass
-        files.unlink(temporary, dir_fd=fd)
-        files.fsync(fd)
+        _link_new_file(FILE_NAME, content, 0o644, dir_fd=fd)
     finally:
         os.close(fd)
+
+
+def _link_new_file(name: str, data: bytes, mode: int, *, dir_fd: int) -> None:
+    """Make a file that appears whole or not at all, on disk on return; one that is there already stays.
+
+    link and not rename: of two processes that make it at once, one wins and both use what it made.
+    """
+    temporary = f".tmp-{os.urandom(8).hex()}"
+    files.write_new_file(temporary, data, dir_fd=dir_fd, mode=mode)
+    try:
+        files.link(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    except FileExistsError:
+        pass
+    files.unlink(temporary, dir_fd=dir_fd)
+    files.fsync(dir_fd)
 
 
 def _make_directories(path: str) -> None:

@@ -11,10 +11,17 @@ import time
 
 from mk.errors import CorruptBatchError, CorruptStateError, DataError, OffsetOutOfRangeError
 from mk.records.codecs import CodecError
-from mk.records.record_batch import HEADER_SIZE, parse_header
+from mk.records.record_batch import HEADER_SIZE, parse_any_header, parse_header
 from mk.storage import files, offset_index
 from mk.storage.host import boot_id
-from mk.storage.log_segment import INDEX_SUFFIX, list_segments, open_segment, segment_name, validate
+from mk.storage.log_segment import (
+    INDEX_SUFFIX,
+    list_segments,
+    open_segment,
+    refuse_newer,
+    segment_name,
+    validate,
+)
 from mk.storage.partition_files import STATE_FILE, PartitionFiles
 
 TYPE_CHECKING = False
@@ -166,6 +173,7 @@ class PartitionReader:
             if attempt:
                 time.sleep(0.01 * attempt)
         base = self._floor(self.next_offset)
+        self._refuse_newer(base, position)
         raise CorruptBatchError(
             path=self._files.segment_path(base),
             position=position,
@@ -311,7 +319,9 @@ class PartitionReader:
             else:
                 try:
                     floor = self._read_epochs().epoch_before(state.durable.offset)
-                    end_offset = validate(fd, state.durable, files.size(fd), floor)[0].offset
+                    end = validate(fd, state.durable, files.size(fd), floor)[0]
+                    refuse_newer(fd, end.position, end.offset, self._files.segment_path(state.segment))
+                    end_offset = end.offset
                 finally:
                     files.close(fd)
             again = self._read_state()
@@ -390,10 +400,10 @@ class PartitionReader:
         self._files.topic.check_not_deleted()
 
     def _open_index(self, base_offset: int) -> int:
-        """Open a segment's index; -1 if it has none, which only makes a look-up longer."""
+        """Open a segment's index; -1 if it has none that can be used, which only makes a look-up longer."""
         try:
             return files.open_file(segment_name(base_offset, INDEX_SUFFIX), os.O_RDONLY, dir_fd=self._files.fd)
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError, CorruptStateError):
             return -1
 
     def _position_of(self, offset: int) -> int:
@@ -409,7 +419,7 @@ class PartitionReader:
         for relative, position in (start, (0, 0)):
             hinted = expected = self._segment + relative
             while expected < offset or expected == hinted:
-                batch = parse_header(files.pread(self.segment_fd, HEADER_SIZE, position))
+                batch = parse_any_header(files.pread(self.segment_fd, HEADER_SIZE, position))
                 if batch is None or batch.base_offset != expected:
                     break
                 if batch.next_offset > offset:
@@ -421,6 +431,17 @@ class PartitionReader:
         # The end of what is written, or damage before `offset`: reading from there tells which.
         self.next_offset = min(expected, offset)
         return position
+
+    def _refuse_newer(self, base: int, position: int) -> None:
+        """Raise UnsupportedBatchError if the next batch is there, and only a newer mk can read it."""
+        try:
+            fd = open_segment(base, partition_fd=self._files.fd)
+        except FileNotFoundError:
+            return
+        try:
+            refuse_newer(fd, position, self.next_offset, self._files.segment_path(base))
+        finally:
+            files.close(fd)
 
     def _readable_from(self, base: int, position: int, offset: int) -> int:
         """Return the first offset behind damage at `position` where a batch can be found again; -1 if there is none.

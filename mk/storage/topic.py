@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mk.storage.log_directory import LogDirectory
 
 FILE_NAME = "topic.json"
+PRODUCERS_DIRECTORY = "producers"
 
 
 class Topic:
@@ -144,6 +145,10 @@ class Topic:
     def fields(self) -> dict[str, str | int | bool | None]:
         """Return all of topic.json as it was when last read, also what only a newer mk knows."""
         return self._read(self._json_fd)
+
+    def has_producers(self) -> bool:
+        """Tell whether a batch of this topic may be of a producer with an id. Under a partition's lock it stays so."""
+        return files.exists(PRODUCERS_DIRECTORY, dir_fd=self.fd)
 
     def open_lock(self, partition: int) -> int:
         """Open the lock file of a partition, anew for each caller: who shares an open file shares its lock."""

@@ -17,6 +17,7 @@ LEVELS = {
     "mk.clock": 0,
     "mk.topic_partition": 0,
     "mk.config": 0,
+    "mk.timestamp": 0,
     "mk.records": 1,
     "mk.formats": 2,
     "mk.storage": 2,
@@ -32,7 +33,8 @@ LEVELS = {
 # Upward or sideways all the same, with the reason.
 ALLOWED = {
     ("mk.topic_partition", "mk.errors"),  # What is refused is an error,
-    ("mk.config", "mk.errors"),  # here too.
+    ("mk.config", "mk.errors"),  # here too,
+    ("mk.timestamp", "mk.errors"),  # and here.
     ("mk.cli", "mk"),  # for the version alone
 }
 
@@ -41,6 +43,7 @@ DOORS = {
     "portalocker": "mk.storage.locks",
     "msgpack": "mk.records.codecs",
     "crc32c": "mk.records.codecs",
+    "lz4": "mk.records.codecs",
     "backports": "mk.records.codecs",
     "compression": "mk.records.codecs",
     "rich": "mk.cli.console",
