@@ -2,7 +2,7 @@
 
 # Prints three lines: the command so far, the number of arguments after it, the log directory.
 function __mk_parse
-    set -l value_flags -d --dir -k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions -o --offset -n --count -f --format -c --config
+    set -l value_flags -d --dir --file -D --delimiter -n --count -k --key -K --key-delimiter -H --header --timestamp -p --partition -z --compression --acks --lock-wait --partitions -o --offset -f --format -c --config
     set -l commands 'topics' 'produce' 'consume' 'topics list' 'topics create' 'topics describe' 'topics delete' 'topics offsets' 'completion' 'help'
     set -l path
     set -l count 0
@@ -95,8 +95,17 @@ complete -c mk -n '__mk_at topics' -a offsets -d 'show the first and next offset
 complete -c mk -n '__mk_within topics' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
 complete -c mk -n '__mk_within topics' -l json -d 'JSON instead of text, errors too'
 complete -c mk -n '__mk_within topics' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
+complete -c mk -n '__mk_within produce' -l file -x -d 'read FILE instead of stdin; may be repeated, - is stdin'
+complete -c mk -n '__mk_within produce' -s D -l delimiter -x -d 'DELIM ends a record, instead of a newline; \\t \\0 \\xNN are understood'
+complete -c mk -n '__mk_within produce' -s 0 -l null -d 'a NUL byte ends a record, instead of a newline'
+complete -c mk -n '__mk_within produce' -l whole -d 'all of stdin, or each --file, is one record'
+complete -c mk -n '__mk_within produce' -s n -l count -x -d 'stop after N records, and leave the rest of the input unread'
+complete -c mk -n '__mk_within produce' -l skip-bad -d 'skip a record that cannot be stored, say which, and end with status 1; default is to stop there'
 complete -c mk -n '__mk_within produce' -s k -l key -x -d 'the key of every record'
-complete -c mk -n '__mk_within produce' -s K -l key-delimiter -x -d 'split each line at the first DELIM into key and value; \\t and \\xNN are understood; beats -k'
+complete -c mk -n '__mk_within produce' -s K -l key-delimiter -x -d 'split each record at the first DELIM into key and value; \\t and \\xNN are understood; beats -k'
+complete -c mk -n '__mk_within produce' -s H -l header -x -d 'a header of every record; also NAME:VALUE; NAME alone is null, NAME= empty; may be repeated'
+complete -c mk -n '__mk_within produce' -l timestamp -x -d 'the time of every record, such as 2026-11-23T10:00:00Z, -1h or seconds since 1970; default now'
+complete -c mk -n '__mk_within produce' -s Z -d 'an empty value is a null: with a key a tombstone, which compaction takes as deleted'
 complete -c mk -n '__mk_within produce' -s p -l partition -x -d 'put every record into partition N, whatever its key'
 complete -c mk -n '__mk_within produce' -s z -l compression -x -a 'none gzip lz4 zstd' -d 'compress batches: none, gzip, lz4 or zstd; default the topic\'s compression.type'
 complete -c mk -n '__mk_within produce' -l acks -x -a '0 1' -d 'what is stored when a record counts as stored: 1 it is on disk, 0 it survives this process but not a power cut; default 1'
@@ -105,6 +114,7 @@ complete -c mk -n '__mk_within produce' -l partitions -x -d 'the number of parti
 complete -c mk -n '__mk_within produce' -l no-create -d 'fail if there is no such topic'
 complete -c mk -n '__mk_within produce' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
 complete -c mk -n '__mk_within produce' -l allow-network-fs -d 'write to a network file system, trusting that its locks reach every writer'
+complete -c mk -n '__mk_within produce' -s T -l tee -d 'write the input to stdout too, as it came, each part after its records are stored'
 complete -c mk -n '__mk_within produce' -s q -d 'no notes on stderr, only errors'
 complete -c mk -n '__mk_within produce' -s v -d 'a line on stderr for each acknowledged append: TOPIC PARTITION FIRST LAST, offsets inclusive'
 complete -c mk -n '__mk_within produce' -l json -d 'errors as JSON'
