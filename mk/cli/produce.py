@@ -4,7 +4,7 @@ from mk.cli import signals
 from mk.cli.notes import note
 from mk.cluster import connect
 from mk.errors import MkError, NoSuchTopicError, RecordTooLargeError, UsageError
-from mk.topic_partition import check_name, check_partition_count
+from mk.topic_partition import check_name, check_partition_count, check_producer_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ def run(options: "Options") -> int:
     check_name(options.topic)
     if options.partitions is not None:
         check_partition_count(options.partitions)
+    if options.producer_id is not None:
+        check_producer_id(options.producer_id)
     cluster = connect(options.directory, create=not options.no_create, allow_network_fs=options.allow_network_fs)
     producer = _open_producer(cluster, options)
     stopped_by: list[int] = []
@@ -44,9 +46,11 @@ def run(options: "Options") -> int:
         if isinstance(error, MkError):
             error.facts["records_stored"] = producer.records_stored
         note(f"mk: {producer.records_stored} records stored" + (f", {skipped} skipped" if skipped else ""))
+        _note_stored_before(producer, options)
         raise
     if skipped:
         note(f"mk: {producer.records_stored} records stored, {skipped} skipped")
+    _note_stored_before(producer, options)
     if stopped_by:
         raise signals.Stopped(stopped_by[0])
     return 1 if skipped else 0
@@ -93,6 +97,7 @@ def _open_producer(cluster: "Cluster", options: "Options") -> "Producer":
             acks=options.acks,
             partition=options.partition,
             compression=options.compression,
+            producer_id=options.producer_id,
             lock_wait_ms=options.lock_wait_ms,
             on_append=on_append,
         )
@@ -104,6 +109,14 @@ def _open_producer(cluster: "Cluster", options: "Options") -> "Producer":
             raise
         _create_topic(cluster, options)
         return open_producer()
+
+
+def _note_stored_before(producer: "Producer", options: "Options") -> None:
+    """Say what was left out: who sends another input under the same producer id loses just that."""
+    count = producer.records_stored_before
+    if count and not options.quiet:
+        were = "1 record was" if count == 1 else f"{count} records were"
+        note(f"mk: {were} stored before under producer id {options.producer_id}; {producer.records_stored} stored now")
 
 
 def _create_topic(cluster: "Cluster", options: "Options") -> None:
@@ -138,6 +151,7 @@ def _send_values(producer: "Producer", options: "Options") -> int:
                 producer.flush()
                 raise error from None
             skipped += 1
+            producer.skip_sequences(1)
             note(f"mk: skipped: {error.what}")
     producer.flush()
     return skipped

@@ -141,8 +141,7 @@ class ProduceInput:
             descriptor,
             delimiter=self._delimiter,
             max_lines=self._left,
-            # The delimiter of a key stands in the input and is not stored.
-            max_line_bytes=self._producer.max_message_bytes + len(self._key_delimiter or b""),
+            max_line_bytes=self._max_record_bytes(),
             key_bytes=self._bytes_of_every_record(),
             flush_ms=self._producer.flush_ms,
         )
@@ -170,10 +169,15 @@ class ProduceInput:
                 self._send_block(reader, is_held=False)
                 self._flush()
             del block
+            reader.set_limits(max_line_bytes=self._max_record_bytes(), flush_ms=self._producer.flush_ms)
         self._reader = None
         if not (self._delimiter or self._records or self._is_stopped):
             self._send_records(None if self._key is None else [self._key], [b""], memoryview(b""))
             self._count(1)
+
+    def _max_record_bytes(self) -> int:
+        """Return how long a record may be as it stands in the input: the delimiter of a key is there, and not stored."""
+        return self._producer.max_message_bytes + len(self._key_delimiter or b"")
 
     def _bytes_of_every_record(self) -> int:
         """Return how much headers and key take, which do not stand in the input. Raises if that is too much already."""
@@ -197,8 +201,13 @@ class ProduceInput:
             position += len(piece)
             if may_be_lines:
                 lines = piece if self._delimiter == _NEWLINE else self._lines_of(piece)
-                self._producer.send_lines(bytes(lines) if is_held else lines, count, self._key, self._timestamp_ms)
-                self._pass_on(piece_came)
+                try:
+                    self._producer.send_lines(bytes(lines) if is_held else lines, count, self._key, self._timestamp_ms)
+                except RecordTooLargeError:
+                    # Somebody has altered the limit since the block was read.
+                    self._send_columns(piece, piece_came)
+                else:
+                    self._pass_on(piece_came)
                 del lines
             else:
                 self._send_columns(piece, piece_came)
@@ -281,6 +290,7 @@ class ProduceInput:
             self._flush()
             raise error from None
         self.records_skipped += 1
+        self._producer.skip_sequences(1)
         note(f"mk: skipped: {error.what}")
 
     def _count(self, records: int) -> None:

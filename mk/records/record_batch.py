@@ -96,7 +96,7 @@ class EncodedBatch:
     """A batch with everything but its place in the log: made without the lock, stamped under it.
 
     payload: buffers that follow the header on disk, in order; they may be views of a reader's buffer, which the
-    producer keeps untouched until the append returns.
+    producer keeps untouched until the append returns. sequences: of each record, if the producer has an id.
     """
 
     __slots__ = (
@@ -113,6 +113,7 @@ class EncodedBatch:
         "producer_id",
         "raw_length",
         "record_count",
+        "sequences",
     )
 
     def __init__(
@@ -146,6 +147,14 @@ class EncodedBatch:
         self.producer_id = 0
         self.first_sequence = NO_SEQUENCE
         self.last_sequence = NO_SEQUENCE
+        self.sequences: Sequence[int] = ()
+
+    def number(self, producer_id: int, sequences: Sequence[int]) -> None:
+        """Say whose records these are, and which of the input: one ascending sequence for each of them."""
+        self.producer_id = producer_id
+        self.sequences = sequences
+        self.first_sequence = sequences[0]
+        self.last_sequence = sequences[-1]
 
     @property
     def size_bytes(self) -> int:
@@ -222,7 +231,14 @@ def encode_columns(
     flat = None if headers is None else [[part for header in of_record for part in header] for of_record in headers]
     if shared_headers:
         flat = [[part for header in shared_headers for part in header]] * len(values)
-    payload = pack([values, keys, deltas, flat, None])
+    return batch_of_columns([values, keys, deltas, flat, None], base_timestamp=base_timestamp, codec=codec)
+
+
+def batch_of_columns(columns: Sequence[Sequence[Any] | None], *, base_timestamp: int, codec: int) -> EncodedBatch:
+    """Make a columns batch of the five columns as they are stored."""
+    values, _, deltas, _, _ = columns
+    assert values is not None
+    payload = pack(columns)
     raw_length = len(payload)
     if codec != NONE:
         smaller = compress(codec, payload)
@@ -359,6 +375,11 @@ class RecordBatch:
         """Tell whether the payload, behind the key, is the values themselves, a newline after each."""
         return not self.attributes & (KIND_MASK | CODEC_MASK | CONTROL)
 
+    @property
+    def has_one_time(self) -> bool:
+        """Tell whether all records are of `max_timestamp`, at every offset one: lines are, of columns it is not known."""
+        return not self.attributes & (KIND_MASK | CONTROL) and self.record_count == self.last_offset_delta + 1
+
     def chain_after(self, previous: int) -> int:
         return chain_of(
             previous, self.payload_crc, self.record_count, self.producer_id, self.first_sequence, self.last_sequence
@@ -389,6 +410,19 @@ class RecordBatch:
         if not self.attributes & KIND_MASK:
             return self._slices_of_lines(topic, partition)
         return self._slices_of_columns(topic, partition)
+
+    def prove(self) -> None:
+        """Raise CodecError unless the payload holds what the header says, as `records` does, without making records."""
+        if self.attributes & CONTROL:
+            return
+        if self.attributes & KIND_MASK:
+            self._columns()
+            return
+        raw = self._raw()
+        start = max(self.key_length, 0)
+        block = bytes(raw[start:] if start else raw)
+        if block.count(b"\n") != self.record_count or (block and block[-1:] != b"\n"):
+            raise CodecError(f"the payload does not hold {self.record_count} lines")
 
     def _raw(self) -> bytes | memoryview:
         assert self.payload is not None

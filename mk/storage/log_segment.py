@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LOG_SUFFIX = ".log"
 INDEX_SUFFIX = ".index"
+PRODUCERS_SUFFIX = ".producers"
 UNKNOWN_CHAIN = -1
 """A LogEnd's chain where the batch before is gone: the next batch's own is believed."""
 
