@@ -81,7 +81,7 @@ class _End:
         return True
 
     def take(self, count: int, rest: int | None) -> int:
-        """Take up to `count` records as long as none is older than `rest`, the newest of the others; return how many.
+        """Take up to `count` records, after the first one those newer than `rest`, the newest of the others; return how many.
 
         0 if the batch had to be decoded first.
         """
@@ -98,7 +98,7 @@ class _End:
             self.offset -= taken
             return taken
         taken = 0
-        while self._times and taken < count and (taken == 0 or rest is None or self._times[-1] >= rest):
+        while self._times and taken < count and (taken == 0 or rest is None or self._times[-1] > rest):
             self._times.pop()
             self.offset = self._offsets.pop()
             taken += 1
