@@ -9,11 +9,9 @@ from mk.cli.notes import note
 from mk.cluster import connect
 from mk.config import PARTITIONERS, check_partitioner, parse_topic_config
 from mk.errors import (
-    ConfigurationError,
     DataError,
     MkError,
     NoSuchTopicError,
-    PermissionDeniedError,
     TopicExistsError,
     UsageError,
 )
@@ -26,30 +24,19 @@ if TYPE_CHECKING:
     from mk.cli.options import Options
     from mk.cluster import Cluster
 
+_UNITS = ("_bytes", "_ms")
+
 
 def list_topics(options: Options) -> int:
     """Print the topics with partitions, records and size. One that cannot be read fails the command, after all the others."""
     cluster = connect(options.directory)
-    rows = []
+    rows: list[dict[str, Any]] = []
     damage: list[MkError] = []
-    for name in cluster.topic_names():
-        try:
-            topic: dict[str, Any] = cluster.describe_topic(name)
-        except NoSuchTopicError:
-            continue  # Deleted while we looked.
-        except (DataError, ConfigurationError, PermissionDeniedError) as error:
-            damage.append(error)
-            continue
-        last_writes = [partition["last_write_ms"] or 0 for partition in topic["partitions"]]
-        rows.append(
-            {
-                "topic": name,
-                "partitions": len(topic["partitions"]),
-                "records": topic["records"],
-                "size_bytes": topic["size_bytes"],
-                "last_write_ms": max(last_writes) or None,
-            }
-        )
+    for summary in cluster.summaries():
+        if isinstance(summary, MkError):
+            damage.append(summary)
+        else:
+            rows.append(summary)
     if options.json:
         print_json(rows)
     else:
@@ -69,7 +56,17 @@ def create(options: Options) -> int:
     # Before a directory is made for it.
     check_name(options.topic)
     check_partition_count(options.partitions)
-    cluster = connect(options.directory, create=True, allow_network_fs=options.allow_network_fs)
+    if options.shared_readers is not None and options.shared_group is None:
+        raise UsageError(
+            "--shared-readers needs --shared-group", fix="say which group shares the directory; nothing was made"
+        )
+    cluster = connect(
+        options.directory,
+        create=True,
+        allow_network_fs=options.allow_network_fs,
+        shared_group=options.shared_group,
+        shared_readers=options.shared_readers or "all",
+    )
     created = True
     try:
         cluster.create_topic(options.topic, partitions=options.partitions, partitioner=partitioner, config=config)
@@ -179,16 +176,16 @@ def _confirm(question: str, options: Options) -> None:
 
 def _print_rows(rows: list[dict[str, Any]], options: Options) -> None:
     if rows:
-        print_table(
-            [name.removesuffix("_bytes").removesuffix("_ms") for name in rows[0]],
-            [_readable(row) for row in rows],
-            no_color=options.no_color,
-        )
+        readable = [_readable(row) for row in rows]
+        print_table(list(readable[0]), readable, no_color=options.no_color)
 
 
 def _readable(row: dict[str, Any]) -> dict[str, Any]:
     """Turn a document's sizes and times into what people read; the names lose their units with them."""
-    return {name.removesuffix("_bytes").removesuffix("_ms"): _for_people(name, value) for name, value in row.items()}
+    return {
+        name.removesuffix("_bytes").removesuffix("_ms"): _for_people(name, value) if name.endswith(_UNITS) else value
+        for name, value in row.items()
+    }
 
 
 def _for_people(name: str, value: Any) -> Any:
