@@ -69,8 +69,8 @@ class Cluster(Protocol):
     def unseal_topic(self, name: str, *, wait_ms: int = 10_000) -> bool:
         """Open a sealed topic again. False if it was not sealed."""
 
-    def summaries(self) -> Iterator[dict[str, object] | MkError]:
-        """Yield of each topic, by name, what a list shows: `topic`, `partitions`, `records`, `size_bytes`, `last_write_ms`.
+    def summaries(self, names: Sequence[str] | None = None) -> Iterator[dict[str, object] | MkError]:
+        """Yield of each of these topics, or of all, by name, what a list shows: `topic`, `partitions`, `records`, `size_bytes`, `last_write_ms`.
 
         Of one that cannot be read, the error. Quick enough for many thousands.
         """
@@ -80,6 +80,9 @@ class Cluster(Protocol):
 
     def offsets(self, name: str) -> list[dict[str, int]]:
         """Return of each partition `partition`, `log_start_offset`, `high_watermark` and `leader_epoch`."""
+
+    def topic_settings(self, name: str) -> dict[str, object]:
+        """Return what describe_topic does, but for all that needs a look at the partitions."""
 
     def topic_rates(self, name: str) -> list[dict[str, float]]:
         """Return of each partition records and bytes a second, in the last minute (`_1m`) and hour (`_1h`)."""

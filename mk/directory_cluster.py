@@ -150,11 +150,11 @@ class DirectoryCluster:
         with files.about(self.location):
             return unseal_topic(self._directory, name, wait_ms=wait_ms)
 
-    def summaries(self) -> Iterator[dict[str, object] | MkError]:
+    def summaries(self, names: Sequence[str] | None = None) -> Iterator[dict[str, object] | MkError]:
         from mk.storage.description import summarize
         from mk.storage.topic import Topic
 
-        for name in self._directory.topic_names():
+        for name in self.topic_names() if names is None else names:
             try:
                 topic = Topic(self._directory, name)
                 try:
@@ -191,6 +191,15 @@ class DirectoryCluster:
                 return offsets(topic)
             finally:
                 topic.close()
+
+    def topic_settings(self, name: str) -> dict[str, object]:
+        from mk.storage.description import settings
+
+        topic = self._open(name)
+        try:
+            return settings(topic)
+        finally:
+            topic.close()
 
     def topic_rates(self, name: str) -> list[dict[str, float]]:
         from mk.storage.description import rates
