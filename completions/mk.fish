@@ -2,8 +2,8 @@
 
 # Prints three lines: the command so far, the number of arguments after it, the log directory.
 function __mk_parse
-    set -l value_flags -d --dir -k --key -K --key-delimiter -p --partition -z --compression --acks --producer-id --lock-wait --partitions -o --offset -n --count -f --format -c --config --shared-group --shared-readers
-    set -l commands 'topics' 'produce' 'consume' 'topics list' 'topics create' 'topics describe' 'topics delete' 'topics offsets' 'completion' 'help'
+    set -l value_flags -d --dir -k --key -K --key-delimiter -p --partition -z --compression --acks --producer-id --lock-wait --partitions -o --offset -n --count -f --format -c --config --shared-group --shared-readers -r --regex
+    set -l commands 'topics' 'produce' 'consume' 'topics list' 'topics create' 'topics describe' 'topics delete' 'topics offsets' 'topics verify' 'topics dump' 'completion' 'help'
     set -l path
     set -l count 0
     set -l plain no
@@ -77,7 +77,7 @@ end
 complete -c mk -f
 complete -c mk -n '__mk_at' -a produce -d 'append records to a topic'
 complete -c mk -n '__mk_at' -a consume -d 'print the records of topics'
-complete -c mk -n '__mk_at' -a topics -d 'list, make, describe and delete topics'
+complete -c mk -n '__mk_at' -a topics -d 'list, make, describe, delete and verify topics'
 complete -c mk -n '__mk_at' -a completion -d 'print the completions for a shell'
 complete -c mk -n '__mk_at' -a help -d 'explain a command, or offsets, formats, exit-codes'
 complete -c mk -n '__mk_within' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
@@ -92,6 +92,8 @@ complete -c mk -n '__mk_at topics' -a create -d 'make a topic'
 complete -c mk -n '__mk_at topics' -a describe -d 'show partitions and settings of topics'
 complete -c mk -n '__mk_at topics' -a delete -d 'delete topics and their records'
 complete -c mk -n '__mk_at topics' -a offsets -d 'show the first and next offset of each partition'
+complete -c mk -n '__mk_at topics' -a verify -d 'prove every byte of topics, and name damage'
+complete -c mk -n '__mk_at topics' -a dump -d 'show what stands in the files of a log'
 complete -c mk -n '__mk_within topics' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
 complete -c mk -n '__mk_within topics' -l json -d 'JSON instead of text, errors too'
 complete -c mk -n '__mk_within topics' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
@@ -152,6 +154,19 @@ complete -c mk -n '__mk_within topics offsets' -s d -l dir -x -a '(__fish_comple
 complete -c mk -n '__mk_within topics offsets' -l json -d 'JSON instead of text, errors too'
 complete -c mk -n '__mk_within topics offsets' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
 complete -c mk -n '__mk_argument 0 topics offsets' -a '(__mk_topics)'
+complete -c mk -n '__mk_within topics verify' -s r -l regex -x -d 'the topics in whose names this regular expression is found'
+complete -c mk -n '__mk_within topics verify' -s p -l partition -x -d 'only these partitions, such as 0,3'
+complete -c mk -n '__mk_within topics verify' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
+complete -c mk -n '__mk_within topics verify' -l json -d 'JSON instead of text, errors too'
+complete -c mk -n '__mk_within topics verify' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
+complete -c mk -n '__mk_within topics verify' -s q -d 'no notes on stderr, only errors'
+complete -c mk -n '__mk_within topics verify' -a '(__mk_topics)'
+complete -c mk -n '__mk_within topics dump' -s p -l partition -x -d 'only these partitions of the topic, such as 0,3'
+complete -c mk -n '__mk_within topics dump' -s o -l offset -x -d 'begin with the batch that holds offset N'
+complete -c mk -n '__mk_within topics dump' -l records -d 'show the records too, as `mk consume -J` does'
+complete -c mk -n '__mk_within topics dump' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
+complete -c mk -n '__mk_within topics dump' -l json -d 'a JSON object a line, its type in `type`; errors too'
+complete -c mk -n '__mk_argument 0 topics dump' -a '(__mk_topics)'
 complete -c mk -n '__mk_argument 0 completion' -a 'bash zsh fish'
 complete -c mk -n '__mk_within help' -a 'offsets formats exit-codes produce consume topics completion help'
 complete -c mk -l help -d 'show the help'

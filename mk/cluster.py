@@ -8,11 +8,12 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Protocol
 
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
+    from mk.maintenance.dump import Item
     from mk.maintenance.findings import Report
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
@@ -121,6 +122,11 @@ class Cluster(Protocol):
 
         progress: told of bytes done and of bytes in all. Damage is reported, not raised.
         """
+
+    def dump_partition(
+        self, name: str, partition: int, *, records: bool = False, from_offset: int = 0
+    ) -> Iterator[Item]:
+        """Yield what stands in a partition, batch by batch, damage included. See mk.maintenance.dump."""
 
     def topic_config(self, name: str) -> dict[str, int | str]:
         """Return a topic's settings, defaults included."""

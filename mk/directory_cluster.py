@@ -9,10 +9,11 @@ from mk.topic_partition import check_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
+    from mk.maintenance.dump import Item
     from mk.maintenance.findings import Report
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
@@ -216,6 +217,18 @@ class DirectoryCluster:
 
         with files.about(f"{self.location}/topics/{name}"):
             return verify_topic(self._directory, check_name(name), partitions=partitions, progress=progress)
+
+    def dump_partition(
+        self, name: str, partition: int, *, records: bool = False, from_offset: int = 0
+    ) -> Iterator[Item]:
+        from mk.maintenance.dump import dump_partition
+
+        with files.about(f"{self.location}/topics/{name}"):
+            topic = self._open(name)
+            try:
+                yield from dump_partition(topic, partition, records=records, from_offset=from_offset)
+            finally:
+                topic.close()
 
     def topic_config(self, name: str) -> dict[str, int | str]:
         from mk.config import TOPIC_CONFIG

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from mk.cli.console import print_fields, print_json, print_table
+from mk.cli.console import print_fields, print_json, print_table, size_text
 from mk.cli.notes import note
 from mk.cluster import connect
 from mk.config import PARTITIONERS, check_partitioner, parse_topic_config
@@ -70,7 +70,9 @@ def create(options: Options) -> int:
     check_name(options.topic)
     check_partition_count(options.partitions)
     if options.shared_readers is not None and options.shared_group is None:
-        raise UsageError("--shared-readers needs --shared-group", fix="say which group shares the directory; nothing was made")
+        raise UsageError(
+            "--shared-readers needs --shared-group", fix="say which group shares the directory; nothing was made"
+        )
     cluster = connect(
         options.directory,
         create=True,
@@ -205,9 +207,5 @@ def _for_people(name: str, value: Any) -> Any:
 
         return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(value / 1000))
     if name.endswith("_bytes"):
-        for unit in ("B", "KiB", "MiB", "GiB"):
-            if value < 1024:
-                return f"{value:.4g} {unit}" if unit != "B" else f"{value} B"
-            value /= 1024
-        return f"{value:.4g} TiB"
+        return size_text(value)
     return value
