@@ -3,7 +3,7 @@
 import os
 
 from mk.cli import signals
-from mk.cli.notes import note
+from mk.cli.notes import counted, note
 from mk.cluster import connect
 from mk.errors import MkError, NoSuchTopicError, RecordTooLargeError
 from mk.topic_partition import check_name, check_partition_count, check_producer_id
@@ -36,7 +36,7 @@ def run(options: "Options") -> int:
     except (MkError, OSError) as error:
         if isinstance(error, MkError):
             error.facts["records_stored"] = producer.records_stored
-        note(f"mk: {producer.records_stored} records stored")
+        note(f"mk: {counted(producer.records_stored, 'record')} stored")
         _note_stored_before(producer, options)
         raise
     _note_stored_before(producer, options)
@@ -76,8 +76,10 @@ def _note_stored_before(producer: "Producer", options: "Options") -> None:
     """Say what was left out: who sends another input under the same producer id loses just that."""
     count = producer.records_stored_before
     if count and not options.quiet:
-        were = "1 record was" if count == 1 else f"{count} records were"
-        note(f"mk: {were} stored before under producer id {options.producer_id}; {producer.records_stored} stored now")
+        were = "was" if count == 1 else "were"
+        note(
+            f"mk: {counted(count, 'record')} {were} stored before under producer id {options.producer_id}; {producer.records_stored} stored now"
+        )
 
 
 def _create_topic(cluster: "Cluster", options: "Options") -> None:
@@ -91,8 +93,7 @@ def _create_topic(cluster: "Cluster", options: "Options") -> None:
             raise
         return  # Another process was faster; its topic is as good.
     if not options.quiet:
-        count = "1 partition" if partitions == 1 else f"{partitions} partitions"
-        note(f"mk: created topic {options.topic} ({count}) in {cluster.location}")
+        note(f"mk: created topic {options.topic} ({counted(partitions, 'partition')}) in {cluster.location}")
 
 
 def _send_values(producer: "Producer", options: "Options") -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 
 from mk.cli.console import print_json, print_table, progress_bar, size_text
-from mk.cli.notes import note, visible
+from mk.cli.notes import counted, note, visible
+from mk.cli.selection import raise_first, selected
 from mk.cluster import connect
-from mk.errors import NoSuchTopicError, UsageError
+from mk.errors import (
+    ConfigurationError,
+    NoSuchPartitionError,
+    NoSuchTopicError,
+    PermissionDeniedError,
+    UsageError,
+)
 from mk.maintenance.dump import damage_error, dump_file, is_damage
 from mk.maintenance.findings import DAMAGE, NOTE, WARNING
 
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
 
     from mk.cli.options import Options
     from mk.cluster import Cluster
+    from mk.errors import MkError
     from mk.maintenance.dump import Item
     from mk.maintenance.findings import Finding, Report
 
@@ -31,14 +38,18 @@ def verify(options: Options) -> int:
     """Check topics, and return 65 if there is damage in any of them."""
     cluster = connect(options.directory)
     reports = []
+    failures: list[MkError] = []
     for name in _chosen(cluster, options):
         try:
             with progress_bar(f"verifying {name}", quiet=options.quiet, no_color=options.no_color) as progress:
                 report = cluster.verify_topic(name, partitions=options.partitions, progress=progress)
-        except NoSuchTopicError:
-            if options.topics:
-                raise
-            continue  # Deleted while we looked.
+        except (NoSuchTopicError, NoSuchPartitionError) as error:
+            if name in options.topics:
+                failures.append(error)
+            continue  # Deleted while we looked, or not meant.
+        except (ConfigurationError, PermissionDeniedError) as error:
+            failures.append(error)
+            continue
         reports.append(report)
         if not options.json:
             _print_report(report, options)
@@ -52,33 +63,28 @@ def verify(options: Options) -> int:
         note(
             "mk: nothing was changed; restore the files that are named from a copy, or read around the offsets with -o"
         )
-    return DAMAGED if damage else 0
+    if damage:
+        for failure in failures:
+            note(f"mk: {failure.what}")
+        return DAMAGED
+    raise_first(failures)
+    return 0
 
 
 def _chosen(cluster: Cluster, options: Options) -> list[str]:
-    if options.regex is None:
-        return list(dict.fromkeys(options.topics)) or cluster.topic_names()
-    if options.topics:
-        raise UsageError("--regex and names of topics exclude each other", fix="leave one of them out")
-    try:
-        search = re.compile(options.regex).search
-    except re.error as error:
-        raise UsageError(f"{options.regex!a} is no regular expression", why=str(error), regex=options.regex) from None
-    return [name for name in cluster.topic_names() if search(name)]
+    if options.topics or options.regex is not None:
+        return selected(cluster, options)
+    return cluster.topic_names()
 
 
 def _print_report(report: Report, options: Options) -> None:
     if report.findings:
         print_table(_COLUMNS, map(_row, report.findings), no_color=options.no_color)
     counts = [f"{report.count(DAMAGE)} of damage" if report.count(DAMAGE) else "no damage"]
-    for severity in (WARNING, NOTE):
-        count = report.count(severity)
-        if count:
-            counts.append(f"{count} {severity}{'s' if count > 1 else ''}")
-    partitions = f"{report.partitions} partition{'s' if report.partitions != 1 else ''}"
-    print(
-        f"{report.topic}: {partitions}, {size_text(report.size_bytes)}, {report.records:,} records, {', '.join(counts)}"
-    )
+    counts += [counted(report.count(severity), severity) for severity in (WARNING, NOTE) if report.count(severity)]
+    size = size_text(report.size_bytes)
+    partitions = counted(report.partitions, "partition")
+    print(f"{report.topic}: {partitions}, {size}, {report.records:,} records, {', '.join(counts)}")
 
 
 def _row(finding: Finding) -> dict[str, object]:

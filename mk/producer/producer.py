@@ -298,7 +298,9 @@ class Producer:
         if self._partition_of_key is None:
             from mk.producer.partitioner import partitioner
 
-            self._partition_of_key = partitioner(self._topic.partitioner)
+            # With an id as it was when that was first used, whatever the topic says by now.
+            pinned = None if self._input is None else self._input.pin
+            self._partition_of_key = partitioner(pinned.partitioner if pinned else self._topic.partitioner)
         return self._partition_of_key
 
     def _next_sticky(self) -> None:

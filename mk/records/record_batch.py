@@ -369,6 +369,11 @@ class RecordBatch:
         """Tell whether the payload, behind the key, is the values themselves, a newline after each."""
         return not self.attributes & (KIND_MASK | CODEC_MASK | CONTROL)
 
+    @property
+    def has_one_time(self) -> bool:
+        """Tell whether all records are of `max_timestamp`, at every offset one: lines are, of columns it is not known."""
+        return not self.attributes & (KIND_MASK | CONTROL) and self.record_count == self.last_offset_delta + 1
+
     def chain_after(self, previous: int) -> int:
         return chain_of(
             previous, self.payload_crc, self.record_count, self.producer_id, self.first_sequence, self.last_sequence

@@ -50,7 +50,9 @@ class Sharing:
         for fd in fds:
             status = os.fstat(fd)
             if status.st_gid != self.gid or S_IMODE(status.st_mode) != _MODES[self.readers]:
-                rights, others = ("a+rX,g+w", "all may read") if self.readers == "all" else ("g+rwX,o=", "others may not")
+                rights, others = (
+                    ("a+rX,g+w", "all may read") if self.readers == "all" else ("g+rwX,o=", "others may not")
+                )
                 raise CannotCreateError(
                     f"{path} is a log directory already, and not shared so",
                     why=f"its group is {status.st_gid} and its mode {S_IMODE(status.st_mode):04o}, where group "
@@ -72,5 +74,6 @@ def _gid(group: str) -> int:
         if group.isascii() and group.isdecimal() and int(group) < (1 << 32) - 1:
             return int(group)
     raise UsageError(
-        f"there is no group {group!a}", fix="`getent group` lists the groups; a number is taken as well; nothing was made"
+        f"there is no group {group!a}",
+        fix="`getent group` lists the groups; a number is taken as well; nothing was made",
     )
