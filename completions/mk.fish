@@ -33,13 +33,17 @@ function __mk_value_flags
             string split ' ' -- '-d --dir'
         case 'topics get'
             string split ' ' -- '-p --partition -f --format -d --dir'
+        case 'topics verify'
+            string split ' ' -- '-r --regex -p --partition -d --dir'
+        case 'topics dump'
+            string split ' ' -- '-p --partition -o --offset -d --dir'
     end
 end
 
 # Prints three lines: the command so far, the number of arguments after it, the log directory.
 function __mk_parse
     set -l value_flags (__mk_value_flags)
-    set -l commands 'topics' 'produce' 'consume' 'tail' 'topics list' 'topics create' 'topics describe' 'topics alter' 'topics rename' 'topics seal' 'topics delete' 'topics offsets' 'topics which' 'topics get' 'completion' 'help'
+    set -l commands 'topics' 'produce' 'consume' 'tail' 'topics list' 'topics create' 'topics describe' 'topics alter' 'topics rename' 'topics seal' 'topics delete' 'topics offsets' 'topics which' 'topics get' 'topics verify' 'topics dump' 'completion' 'help'
     set -l path
     set -l count 0
     set -l plain no
@@ -115,7 +119,7 @@ complete -c mk -f
 complete -c mk -n '__mk_at' -a produce -d 'append records to a topic'
 complete -c mk -n '__mk_at' -a consume -d 'print the records of topics'
 complete -c mk -n '__mk_at' -a tail -d 'print the last records of topics, and follow them'
-complete -c mk -n '__mk_at' -a topics -d 'list, make, describe, change and delete topics'
+complete -c mk -n '__mk_at' -a topics -d 'list, make, describe, change, delete and verify topics'
 complete -c mk -n '__mk_at' -a completion -d 'print the completions for a shell'
 complete -c mk -n '__mk_at' -a help -d 'explain a command, or offsets, formats, exit-codes'
 complete -c mk -n '__mk_within' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
@@ -136,6 +140,8 @@ complete -c mk -n '__mk_at topics' -a delete -d 'delete topics and their records
 complete -c mk -n '__mk_at topics' -a offsets -d 'show the first and next offset of each partition'
 complete -c mk -n '__mk_at topics' -a which -d 'tell which partition a key belongs to'
 complete -c mk -n '__mk_at topics' -a get -d 'print the last record with a key'
+complete -c mk -n '__mk_at topics' -a verify -d 'prove every byte of topics, and name damage'
+complete -c mk -n '__mk_at topics' -a dump -d 'show what stands in the files of a log'
 complete -c mk -n '__mk_within topics' -s r -l regex -x -d 'all topics in whose name the regular expression is found somewhere; ^ and $ tie it to the ends'
 complete -c mk -n '__mk_within topics' -s q -d 'names only, one a line'
 complete -c mk -n '__mk_within topics' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
@@ -288,6 +294,19 @@ complete -c mk -n '__mk_within topics get' -s 0 -l null -d 'end each record with
 complete -c mk -n '__mk_within topics get' -l raw -d 'control characters go to a terminal as they are'
 complete -c mk -n '__mk_within topics get' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
 complete -c mk -n '__mk_argument 0 topics get' -a '(__mk_topics)'
+complete -c mk -n '__mk_within topics verify' -s r -l regex -x -d 'all topics in whose name the regular expression is found somewhere; ^ and $ tie it to the ends'
+complete -c mk -n '__mk_within topics verify' -s p -l partition -x -d 'only these partitions, such as 0,3'
+complete -c mk -n '__mk_within topics verify' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
+complete -c mk -n '__mk_within topics verify' -l json -d 'JSON instead of text, errors too'
+complete -c mk -n '__mk_within topics verify' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
+complete -c mk -n '__mk_within topics verify' -s q -d 'no notes on stderr, only errors'
+complete -c mk -n '__mk_within topics verify' -a '(__mk_topics)'
+complete -c mk -n '__mk_within topics dump' -s p -l partition -x -d 'only these partitions of the topic, such as 0,3'
+complete -c mk -n '__mk_within topics dump' -s o -l offset -x -d 'begin with the batch that holds offset N'
+complete -c mk -n '__mk_within topics dump' -l records -d 'show the records too, as `mk consume -J` does'
+complete -c mk -n '__mk_within topics dump' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
+complete -c mk -n '__mk_within topics dump' -l json -d 'a JSON object a line, its type in `type`; errors too'
+complete -c mk -n '__mk_argument 0 topics dump' -a '(__mk_topics)'
 complete -c mk -n '__mk_argument 0 completion' -a 'bash zsh fish'
 complete -c mk -n '__mk_within help' -a 'offsets formats exit-codes produce consume tail topics completion help'
 complete -c mk -l help -d 'show the help'

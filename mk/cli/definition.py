@@ -1017,6 +1017,98 @@ TOPICS_OFFSETS = Command(
     examples=(("mk topics offsets orders", "all partitions"),),
 )
 
+TOPICS_VERIFY = Command(
+    "topics",
+    "verify",
+    summary="prove every byte of topics, and name damage",
+    run="mk.cli.verify:verify",
+    description=(
+        (
+            "Reads each TOPIC, all topics if none is named, and checks every batch, what it holds, and the files beside "
+            "it. It changes nothing, needs no more than read permission, and may run while others write."
+        ),
+        (
+            "A finding is damage, a warning (no record is affected, but somebody should act) or a note (harmless: a stale "
+            "index, an append that was broken off). Behind damage it reads on, and says which offsets cannot be read."
+        ),
+    ),
+    parameters=(
+        *_TOPICS_OR_REGEX,
+        Parameter(
+            "partitions",
+            "-p",
+            "--partition",
+            kind=PARTITIONS,
+            metavar="N,...",
+            default=(),
+            multiple=True,
+            help="only these partitions, such as 0,3",
+        ),
+        DIRECTORY_OPTION,
+        JSON_OPTION,
+        NO_COLOR_OPTION,
+        QUIET_OPTION,
+    ),
+    examples=(
+        ("mk topics verify", "everything there is"),
+        ("mk topics verify orders --json | jq '.findings[]'", "for programs"),
+    ),
+    exit_status="The status is 65 if there is damage; warnings and notes do not fail.",
+)
+
+TOPICS_DUMP = Command(
+    "topics",
+    "dump",
+    summary="show what stands in the files of a log",
+    run="mk.cli.verify:dump",
+    description=(
+        (
+            "Shows SOURCE batch by batch: a topic, or a file, which may have been copied to anywhere. A file is one that "
+            "has a slash in its name, or that is there; it may be a segment, an .index or .producers file, state or epochs."
+        ),
+        "Damage is shown where it stands; then it goes on with the next batch that proves itself.",
+    ),
+    parameters=(
+        Parameter("source", metavar="SOURCE", required=True, complete=TOPIC, help="a topic or a file"),
+        Parameter(
+            "partitions",
+            "-p",
+            "--partition",
+            kind=PARTITIONS,
+            metavar="N,...",
+            default=(),
+            multiple=True,
+            help="only these partitions of the topic, such as 0,3",
+        ),
+        Parameter(
+            "from_offset",
+            "-o",
+            "--offset",
+            kind=INTEGER,
+            metavar="N",
+            default=0,
+            help="begin with the batch that holds offset N",
+        ),
+        Parameter(
+            "records", "--records", kind=FLAG, default=False, help="show the records too, as `mk consume -J` does"
+        ),
+        DIRECTORY_OPTION,
+        Parameter(
+            "json",
+            "--json",
+            kind=FLAG,
+            default=False,
+            panel=_OUTPUT,
+            help="a JSON object a line, its type in `type`; errors too",
+        ),
+    ),
+    examples=(
+        ("mk topics dump orders -p 0 -o 1000", "the batches from offset 1000 on"),
+        ("mk topics dump 00000000000000000000.log --records", "a lone segment, with its records"),
+    ),
+    exit_status="The status is 65 if something that was shown is damaged.",
+)
+
 COMPLETION = Command(
     "completion",
     summary="print the completions for a shell",
@@ -1055,6 +1147,8 @@ COMMANDS = (
     TOPICS_OFFSETS,
     TOPICS_WHICH,
     TOPICS_GET,
+    TOPICS_VERIFY,
+    TOPICS_DUMP,
     COMPLETION,
     HELP,
 )
@@ -1077,8 +1171,8 @@ ROOT = Command(
 
 TOPICS = Command(
     "topics",
-    summary="list, make, describe, change and delete topics",
-    description=("Lists, makes, describes, changes and deletes topics. Alone, it lists them.",),
+    summary="list, make, describe, change, delete and verify topics",
+    description=("Lists, makes, describes, changes, deletes and verifies topics. Alone, it lists them.",),
     parameters=TOPICS_LIST.parameters,
     default="list",
     examples=TOPICS_LIST.examples,
