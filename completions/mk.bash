@@ -86,10 +86,11 @@ _mk() {
 
 _mk_level() {
     case $1 in
-        "") commands="produce consume topics completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --help --version" arguments="" value_flags=" -d --dir " ;;
+        "") commands="produce consume tail topics completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --timeout --help --version" arguments="" value_flags=" -d --dir --timeout " ;;
         "topics") commands="list create describe alter rename seal delete offsets which get" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
         "produce") commands="" flags="-k --key -K --key-delimiter -p --partition -z --compression --acks --producer-id --lock-wait --partitions --no-create -d --dir --allow-network-fs -q -v --json --help" arguments="topic none..." value_flags=" -k --key -K --key-delimiter -p --partition -z --compression --acks --producer-id --lock-wait --partitions -d --dir " ;;
-        "consume") commands="" flags="-o --offset -p --partition -n --count -F --follow -f --format -J --json -0 --null --raw -q -d --dir --help" arguments="topic..." value_flags=" -o --offset -p --partition -n --count -f --format -d --dir " ;;
+        "consume") commands="" flags="-r --regex -o --offset --from --to --since --until -p --partition -n --count --tail -F --follow --idle --max-time --timeout -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topic..." value_flags=" -r --regex -o --offset --from --to --since --until -p --partition -n --count --tail --idle --max-time --timeout -f --format -D --delimiter -d --dir " ;;
+        "tail") commands="" flags="-r --regex -p --partition --tail --idle --max-time --timeout -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topic..." value_flags=" -r --regex -p --partition --tail --idle --max-time --timeout -f --format -D --delimiter -d --dir " ;;
         "topics list") commands="" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
         "topics create") commands="" flags="-p --partitions -c --config --if-not-exists --shared-group --shared-readers --dry-run --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="none" value_flags=" -p --partitions -c --config --shared-group --shared-readers --lock-wait -d --dir " ;;
         "topics describe") commands="" flags="-r --regex -s --summary -c --configs -p --partitions -a --all -d --dir --json --no-color --help" arguments="topic..." value_flags=" -r --regex -d --dir " ;;
@@ -110,11 +111,14 @@ _mk_values() {
         "produce:-z" | "produce:--compression") offer="none gzip lz4 zstd" ;;
         "produce:--acks") offer="0 1" ;;
         "consume:-o" | "consume:--offset") offer="start end" ;;
+        "consume:--from") offer="start end" ;;
+        "consume:--to") offer="start end" ;;
         "consume:-f" | "consume:--format") offer="value kv json raw" ;;
+        "tail:-f" | "tail:--format") offer="value kv json raw" ;;
         "topics create:--shared-readers") offer="all group" ;;
         "topics get:-f" | "topics get:--format") offer="value kv json raw" ;;
         "completion:none") offer="bash zsh fish" ;;
-        "help:help") offer="offsets formats exit-codes produce consume topics completion help" ;;
+        "help:help") offer="offsets formats exit-codes produce consume tail topics completion help" ;;
     esac
 }
 

@@ -29,6 +29,7 @@
         UnsupportedFormatError         a directory or topic written by a newer mk
         UnsupportedBatchError          a batch written by a newer mk
         NetworkFileSystemError         locks are not proven there
+      TimedOutError               124  a --timeout ran out
 
 A class for each thing that a caller may do differently, not for each place where it happens. Constructors take facts by
 keyword and build the sentence from them; the facts stay readable as `facts`, which is what `--json` prints.
@@ -349,4 +350,20 @@ class NetworkFileSystemError(ConfigurationError):
             fix="use a local disk, or pass --allow-network-fs if you know that the locks hold; nothing was written",
             path=path,
             file_system=file_system,
+        )
+
+
+class TimedOutError(MkError):
+    """What was asked for was not done within --timeout."""
+
+    exit_status = 124
+    retriable = True
+
+    def __init__(self, *, timeout_ms: int, records: int) -> None:
+        super().__init__(
+            f"not done after {timeout_ms / 1000:g} s",
+            why=f"{records} records were printed by then, and more are asked for",
+            fix="what was printed is whole records; raise --timeout, or say --max-time if that is no failure",
+            timeout_ms=timeout_ms,
+            records=records,
         )

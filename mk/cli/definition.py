@@ -12,7 +12,10 @@ DELIMITER = "delimiter"  # bytes, after the escapes \n \t \r \0 \\ \xNN
 INTEGER = "integer"  # int, not negative
 PARTITIONS = "partitions"  # 0,1 becomes a tuple of int
 DURATION = "duration"  # 10s becomes int milliseconds
-OFFSET = "offset"  # an OffsetSpec
+OFFSET = "offset"  # an OffsetSpec: one position
+OFFSETS = "offsets"  # an OffsetRange: all of the grammar of -o
+TIME = "time"  # an OffsetSpec of kind time
+REGEX = "regex"  # str, a Python regular expression
 SETTING = "setting"  # key=value; all of them become one dict
 
 # What the shell offers for a value.
@@ -27,6 +30,7 @@ class Parameter:
 
     name: the attribute of Options. flags: as typed, short ones first. default: the value when nothing is given.
     environment: the variable asked before the default. multiple: may be repeated; the values come as a tuple.
+    unless: the name of another parameter with which this one is neither required nor taken from the environment.
     implies: (name, value) of another parameter that this flag sets.
     """
 
@@ -46,6 +50,7 @@ class Parameter:
         "name",
         "panel",
         "required",
+        "unless",
     )
 
     def __init__(
@@ -65,6 +70,7 @@ class Parameter:
         panel: str = "Options",
         hidden: bool = False,
         implies: "tuple[str, object] | None" = None,
+        unless: str = "",
     ) -> None:
         self.name = name
         self.flags = flags
@@ -81,6 +87,7 @@ class Parameter:
         self.panel = panel
         self.hidden = hidden
         self.implies = implies
+        self.unless = unless
 
 
 class Command:
@@ -165,6 +172,15 @@ LOCK_WAIT_OPTION = Parameter(
     help="how long to wait for another writer's lock, such as 10s or 500ms; default 10s",
 )
 
+TIMEOUT_OPTION = Parameter(
+    "timeout_ms",
+    "--timeout",
+    kind=DURATION,
+    metavar="TIME",
+    panel="Safety",
+    help="fail with status 124 when it is not done after TIME, such as 10s; what was printed stays",
+)
+
 GLOBAL_OPTIONS = (
     DIRECTORY_OPTION,
     QUIET_OPTION,
@@ -173,6 +189,7 @@ GLOBAL_OPTIONS = (
     NO_COLOR_OPTION,
     YES_OPTION,
     NETWORK_OPTION,
+    TIMEOUT_OPTION,
 )
 
 PRODUCE = Command(
@@ -278,6 +295,125 @@ PRODUCE = Command(
     "says how much was stored.",
 )
 
+_WHICH = "Which records"
+_CONSUMED_TOPICS = Parameter(
+    "topics",
+    metavar="TOPIC",
+    default=(),
+    environment="MK_TOPIC",
+    multiple=True,
+    required=True,
+    unless="regex",
+    complete=TOPIC,
+    help="the topics; else $MK_TOPIC",
+)
+_CONSUMED_REGEX = Parameter(
+    "regex",
+    "-r",
+    "--regex",
+    kind=REGEX,
+    metavar="REGEX",
+    panel=_WHICH,
+    help="all topics in whose names this Python regular expression is found, instead of TOPIC; ^ and $ tie it to the "
+    "ends; with -F also topics that appear later",
+)
+_CONSUMED_PARTITIONS = Parameter(
+    "partitions",
+    "-p",
+    "--partition",
+    kind=PARTITIONS,
+    metavar="N,...",
+    default=(),
+    multiple=True,
+    panel=_WHICH,
+    help="only these partitions, such as 0,3",
+)
+_ENDINGS = (
+    Parameter(
+        "idle_ms",
+        "--idle",
+        kind=DURATION,
+        metavar="TIME",
+        panel=_WHICH,
+        help="with -F: stop, with status 0, when nothing new came for TIME",
+    ),
+    Parameter(
+        "max_time_ms",
+        "--max-time",
+        kind=DURATION,
+        metavar="TIME",
+        panel=_WHICH,
+        help="stop after TIME, with status 0, wherever it is; what was printed is whole records",
+    ),
+    TIMEOUT_OPTION,
+)
+_RECORD_OUTPUT = (
+    Parameter(
+        "format",
+        "-f",
+        "--format",
+        metavar="FORMAT",
+        default="value",
+        choices=("value", "kv", "json", "raw"),
+        panel=_OUTPUT,
+        help="how to print a record: value, kv, json or raw; see `mk help formats`; default value",
+    ),
+    Parameter(
+        "json_lines",
+        "-J",
+        kind=FLAG,
+        default=False,
+        implies=("format", "json"),
+        panel=_OUTPUT,
+        help="the same as -f json",
+    ),
+    Parameter(
+        "json",
+        "--json",
+        kind=FLAG,
+        default=False,
+        implies=("format", "json"),
+        panel=_OUTPUT,
+        help="-J, and errors as JSON too",
+    ),
+    Parameter(
+        "delimiter",
+        "-D",
+        "--delimiter",
+        kind=DELIMITER,
+        metavar="DELIM",
+        panel=_OUTPUT,
+        help=r"end each record with DELIM instead of a newline; \t \0 \xNN are understood",
+    ),
+    Parameter(
+        "null",
+        "-0",
+        "--null",
+        kind=FLAG,
+        default=False,
+        panel=_OUTPUT,
+        help="end each record with a NUL byte instead of a newline",
+    ),
+    Parameter(
+        "show_null",
+        "-Z",
+        kind=FLAG,
+        default=False,
+        panel=_OUTPUT,
+        help="print a null value, and with -f kv a null key, as NULL, to tell it from an empty one",
+    ),
+    Parameter(
+        "raw",
+        "--raw",
+        kind=FLAG,
+        default=False,
+        panel=_OUTPUT,
+        help="control characters go to a terminal as they are",
+    ),
+    QUIET_OPTION,
+    DIRECTORY_OPTION,
+)
+
 CONSUME = Command(
     "consume",
     summary="print the records of topics",
@@ -288,48 +424,71 @@ CONSUME = Command(
             "prints what comes. Records of one partition come in order. Nothing is locked and nothing in the directory "
             "is changed: read permission is enough."
         ),
+        (
+            "Where to begin is said once, by -o, --from or --since, and where to end once, by a range of -o, by --to or "
+            "--until. With -F a range goes on until it is complete in every partition, and the command then exits."
+        ),
         "On a terminal, control characters in values are shown, not executed; a pipe gets the bytes.",
     ),
     parameters=(
-        Parameter(
-            "topics",
-            metavar="TOPIC",
-            default=(),
-            environment="MK_TOPIC",
-            multiple=True,
-            required=True,
-            complete=TOPIC,
-            help="the topics; else $MK_TOPIC",
-        ),
+        _CONSUMED_TOPICS,
+        _CONSUMED_REGEX,
         Parameter(
             "offset",
             "-o",
             "--offset",
-            kind=OFFSET,
+            kind=OFFSETS,
             metavar="SPEC",
-            panel="Which records",
-            complete=OFFSET,
-            help="where to begin in each partition: start, end, N, or -N for the last N; default start",
-        ),
-        Parameter(
-            "partitions",
-            "-p",
-            "--partition",
-            kind=PARTITIONS,
-            metavar="N,...",
             default=(),
             multiple=True,
-            panel="Which records",
-            help="only these partitions, such as 0,3",
+            panel=_WHICH,
+            complete=OFFSET,
+            help="which offsets: start, end, N, -N for the last N, A:B, @TIME, and more; default start; see "
+            "`mk help offsets`",
         ),
         Parameter(
-            "count",
-            "-n",
-            "--count",
+            "first",
+            "--from",
+            kind=OFFSET,
+            metavar="POS",
+            panel=_WHICH,
+            complete=OFFSET,
+            help="where to begin, as -o POS",
+        ),
+        Parameter(
+            "stop",
+            "--to",
+            kind=OFFSET,
+            metavar="POS",
+            panel=_WHICH,
+            complete=OFFSET,
+            help="where to end, POS excluded, as -o :POS",
+        ),
+        Parameter(
+            "since",
+            "--since",
+            kind=TIME,
+            metavar="TIME",
+            panel=_WHICH,
+            help="begin at the first record of TIME or later, in each partition; such as -1h, today, 2026-11-23T10:00",
+        ),
+        Parameter(
+            "until",
+            "--until",
+            kind=TIME,
+            metavar="TIME",
+            panel=_WHICH,
+            help="end before the first record of TIME or later, in each partition",
+        ),
+        _CONSUMED_PARTITIONS,
+        Parameter("count", "-n", "--count", kind=INTEGER, metavar="N", panel=_WHICH, help="stop after N records"),
+        Parameter(
+            "tail",
+            "--tail",
             kind=INTEGER,
             metavar="N",
-            panel="Which records",
-            help="stop after N records",
+            panel=_WHICH,
+            help="of all that is asked for, the newest N records, over all partitions together",
         ),
         Parameter(
             "follow",
@@ -337,9 +496,10 @@ CONSUME = Command(
             "--follow",
             kind=FLAG,
             default=False,
-            panel="Which records",
+            panel=_WHICH,
             help="do not stop at the end, wait for more",
         ),
+        *_ENDINGS,
         Parameter(
             "exit_at_end",
             "-e",
@@ -348,61 +508,51 @@ CONSUME = Command(
             hidden=True,
             help="stop at the end, which is what happens anyway; for the fingers of kcat users",
         ),
-        Parameter(
-            "format",
-            "-f",
-            "--format",
-            metavar="FORMAT",
-            default="value",
-            choices=("value", "kv", "json", "raw"),
-            panel=_OUTPUT,
-            help="how to print a record: value, kv, json or raw; see `mk help formats`; default value",
-        ),
-        Parameter(
-            "json_lines",
-            "-J",
-            kind=FLAG,
-            default=False,
-            implies=("format", "json"),
-            panel=_OUTPUT,
-            help="the same as -f json",
-        ),
-        Parameter(
-            "json",
-            "--json",
-            kind=FLAG,
-            default=False,
-            implies=("format", "json"),
-            panel=_OUTPUT,
-            help="-J, and errors as JSON too",
-        ),
-        Parameter(
-            "null",
-            "-0",
-            "--null",
-            kind=FLAG,
-            default=False,
-            panel=_OUTPUT,
-            help="end each record with a NUL byte instead of a newline",
-        ),
-        Parameter(
-            "raw",
-            "--raw",
-            kind=FLAG,
-            default=False,
-            panel=_OUTPUT,
-            help="control characters go to a terminal as they are",
-        ),
-        QUIET_OPTION,
-        DIRECTORY_OPTION,
+        *_RECORD_OUTPUT,
     ),
     examples=(
         ("mk consume orders", "all there is"),
         ("mk consume orders -o -10 -F", "the last ten of each partition, then what comes"),
+        ("mk consume orders --since -1h", "the last hour"),
+        ("mk consume -r '^app-' -F", "all topics whose names begin with app-, also new ones"),
+        ("mk consume orders -F --idle 5s --max-time 50s", "what comes, for a cron job"),
         ("mk consume orders -J | jq .payload", "for programs"),
         ("mk consume files -0 | xargs -0 ls -l", "values that may hold newlines"),
     ),
     exit_status="The status is 0 when the end was reached, also when there was nothing to print.",
+)
+
+TAIL = Command(
+    "tail",
+    summary="print the last records of topics, and follow them",
+    run="mk.cli.tail:run",
+    description=(
+        (
+            "Prints the newest records of each TOPIC, ten over all of them together, and goes on with what comes. It is "
+            "short for `mk consume TOPIC --tail 10 -F`."
+        ),
+    ),
+    parameters=(
+        _CONSUMED_TOPICS,
+        _CONSUMED_REGEX,
+        _CONSUMED_PARTITIONS,
+        Parameter(
+            "tail",
+            "--tail",
+            kind=INTEGER,
+            metavar="N",
+            default=10,
+            panel=_WHICH,
+            help="begin with the newest N records; default 10",
+        ),
+        *_ENDINGS,
+        *_RECORD_OUTPUT,
+    ),
+    examples=(
+        ("mk tail orders", "the last ten, then what comes"),
+        ("mk tail -r . --tail 0 -J", "whatever comes in any topic"),
+    ),
+    exit_status="It ends by a signal, or with 0 after --idle or --max-time.",
 )
 
 _TOPIC_ARGUMENT = Parameter("topic", metavar="TOPIC", required=True, complete=TOPIC, help="the topic")
@@ -792,6 +942,7 @@ HELP = Command(
 COMMANDS = (
     PRODUCE,
     CONSUME,
+    TAIL,
     TOPICS_LIST,
     TOPICS_CREATE,
     TOPICS_DESCRIBE,

@@ -9,12 +9,10 @@ from mk.cli.selection import matching, raise_first, selected
 from mk.cluster import connect
 from mk.config import PARTITIONERS, check_partitioner, parse_topic_config
 from mk.errors import (
-    ConfigurationError,
     DataError,
     MkError,
     NoSuchDirectoryError,
     NoSuchTopicError,
-    PermissionDeniedError,
     TopicExistsError,
     UsageError,
 )
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
 
     from mk.cli.options import Options
     from mk.cluster import Cluster
+
+_UNITS = ("_bytes", "_ms")
 
 
 def list_topics(options: Options) -> int:
@@ -40,26 +40,13 @@ def list_topics(options: Options) -> int:
         else:
             print("".join(f"{name}\n" for name in names), end="")
         return 0
-    rows = []
+    rows: list[dict[str, Any]] = []
     damage: list[MkError] = []
-    for name in names:
-        try:
-            topic: dict[str, Any] = cluster.describe_topic(name)
-        except NoSuchTopicError:
-            continue  # Deleted while we looked.
-        except (DataError, ConfigurationError, PermissionDeniedError) as error:
-            damage.append(error)
-            continue
-        last_writes = [partition["last_write_ms"] or 0 for partition in topic["partitions"]]
-        rows.append(
-            {
-                "topic": name,
-                "partitions": len(topic["partitions"]),
-                "records": topic["records"],
-                "size_bytes": topic["size_bytes"],
-                "last_write_ms": max(last_writes) or None,
-            }
-        )
+    for summary in cluster.summaries(names):
+        if isinstance(summary, MkError):
+            damage.append(summary)
+        else:
+            rows.append(summary)
     if options.json:
         print_json(rows)
     else:
@@ -229,16 +216,16 @@ def _plan_deletion(cluster: Cluster, options: Options) -> list[dict[str, Any]]:
 
 def print_rows(rows: list[dict[str, Any]], options: Options) -> None:
     if rows:
-        print_table(
-            [name.removesuffix("_bytes").removesuffix("_ms") for name in rows[0]],
-            [readable(row) for row in rows],
-            no_color=options.no_color,
-        )
+        for_people = [readable(row) for row in rows]
+        print_table(list(for_people[0]), for_people, no_color=options.no_color)
 
 
 def readable(row: dict[str, Any]) -> dict[str, Any]:
     """Turn a document's sizes and times into what people read; the names lose their units with them."""
-    return {name.removesuffix("_bytes").removesuffix("_ms"): _for_people(name, value) for name, value in row.items()}
+    return {
+        name.removesuffix("_bytes").removesuffix("_ms"): _for_people(name, value) if name.endswith(_UNITS) else value
+        for name, value in row.items()
+    }
 
 
 def _for_people(name: str, value: Any) -> Any:

@@ -23,6 +23,7 @@ LEVELS = {
     "mk.storage": 2,
     "mk.producer": 4,
     "mk.consumer": 4,
+    "mk.maintenance": 4,
     "mk.directory_cluster": 5,
     "mk.cluster": 6,
     "mk.cli": 7,
