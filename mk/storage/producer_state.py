@@ -330,8 +330,9 @@ def begin_producers(partition: PartitionFiles) -> None:
     if state.durable.offset == 0:
         return
     end = state.durable
-    if any(name.endswith(PRODUCERS_SUFFIX) for name in os.listdir(partition.fd)):
-        # Somebody removed the pins, or was killed before the first one was there.
+    if state.segment == 0 or any(name.endswith(PRODUCERS_SUFFIX) for name in os.listdir(partition.fd)):
+        # Somebody may have removed the pins. A producer's records then stand behind a snapshot, or in a first segment
+        # that was empty when the first pin was made.
         found = load(partition, state.segment, end)
     else:
         found = ProducerState(state.segment, end.position, end.offset, end.chain, {})
