@@ -152,6 +152,8 @@ class PartitionLog:
                     if not batches and durability == DISK and state.durable.offset < first_offset:
                         # Stored, but by somebody who did not wait for the disk.
                         state = self._make_durable(state)
+                else:
+                    self._producers = None  # Not brought up to date, so it must not go on with what is appended now.
                 at = 0
                 while at < len(batches):
                     if self._is_full(state.written.position, batches[at]) or self._is_aged(state):
