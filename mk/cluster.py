@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
     from mk.errors import MkError
+    from mk.maintenance.dump import Item
     from mk.maintenance.findings import Report
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
@@ -69,8 +70,8 @@ class Cluster(Protocol):
     def unseal_topic(self, name: str, *, wait_ms: int = 10_000) -> bool:
         """Open a sealed topic again. False if it was not sealed."""
 
-    def summaries(self) -> Iterator[dict[str, object] | MkError]:
-        """Yield of each topic, by name, what a list shows: `topic`, `partitions`, `records`, `size_bytes`, `last_write_ms`.
+    def summaries(self, names: Sequence[str] | None = None) -> Iterator[dict[str, object] | MkError]:
+        """Yield of each of these topics, or of all, by name, what a list shows: `topic`, `partitions`, `records`, `size_bytes`, `last_write_ms`.
 
         Of one that cannot be read, the error. Quick enough for many thousands.
         """
@@ -80,6 +81,9 @@ class Cluster(Protocol):
 
     def offsets(self, name: str) -> list[dict[str, int]]:
         """Return of each partition `partition`, `log_start_offset`, `high_watermark` and `leader_epoch`."""
+
+    def topic_settings(self, name: str) -> dict[str, object]:
+        """Return what describe_topic does, but for all that needs a look at the partitions."""
 
     def topic_rates(self, name: str) -> list[dict[str, float]]:
         """Return of each partition records and bytes a second, in the last minute (`_1m`) and hour (`_1h`)."""
@@ -134,6 +138,11 @@ class Cluster(Protocol):
 
         progress: told of bytes done and of bytes in all. Damage is reported, not raised.
         """
+
+    def dump_partition(
+        self, name: str, partition: int, *, records: bool = False, from_offset: int = 0
+    ) -> Iterator[Item]:
+        """Yield what stands in a partition, batch by batch, damage included. See mk.maintenance.dump."""
 
     def topic_config(self, name: str) -> dict[str, int | str]:
         """Return a topic's settings, defaults included."""

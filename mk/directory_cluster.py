@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
     from mk.errors import MkError
+    from mk.maintenance.dump import Item
     from mk.maintenance.findings import Report
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
@@ -150,11 +151,11 @@ class DirectoryCluster:
         with files.about(self.location):
             return unseal_topic(self._directory, name, wait_ms=wait_ms)
 
-    def summaries(self) -> Iterator[dict[str, object] | MkError]:
+    def summaries(self, names: Sequence[str] | None = None) -> Iterator[dict[str, object] | MkError]:
         from mk.storage.description import summarize
         from mk.storage.topic import Topic
 
-        for name in self._directory.topic_names():
+        for name in self.topic_names() if names is None else names:
             try:
                 topic = Topic(self._directory, name)
                 try:
@@ -191,6 +192,15 @@ class DirectoryCluster:
                 return offsets(topic)
             finally:
                 topic.close()
+
+    def topic_settings(self, name: str) -> dict[str, object]:
+        from mk.storage.description import settings
+
+        topic = self._open(name)
+        try:
+            return settings(topic)
+        finally:
+            topic.close()
 
     def topic_rates(self, name: str) -> list[dict[str, float]]:
         from mk.storage.description import rates
@@ -250,6 +260,18 @@ class DirectoryCluster:
 
         with files.about(f"{self.location}/topics/{name}"):
             return verify_topic(self._directory, check_name(name), partitions=partitions, progress=progress)
+
+    def dump_partition(
+        self, name: str, partition: int, *, records: bool = False, from_offset: int = 0
+    ) -> Iterator[Item]:
+        from mk.maintenance.dump import dump_partition
+
+        with files.about(f"{self.location}/topics/{name}"):
+            topic = self._open(name)
+            try:
+                yield from dump_partition(topic, partition, records=records, from_offset=from_offset)
+            finally:
+                topic.close()
 
     def topic_config(self, name: str) -> dict[str, int | str]:
         from mk.config import TOPIC_CONFIG

@@ -1,7 +1,7 @@
 """`mk produce`: values or input in, acknowledged records out."""
 
 from mk.cli import signals
-from mk.cli.notes import note
+from mk.cli.notes import counted, note
 from mk.cluster import connect
 from mk.errors import MkError, NoSuchTopicError, RecordTooLargeError, UsageError
 from mk.topic_partition import check_name, check_partition_count, check_producer_id
@@ -45,15 +45,19 @@ def run(options: "Options") -> int:
     except (MkError, OSError) as error:
         if isinstance(error, MkError):
             error.facts["records_stored"] = producer.records_stored
-        note(f"mk: {producer.records_stored} records stored" + (f", {skipped} skipped" if skipped else ""))
+        note(_summary(producer, skipped))
         _note_stored_before(producer, options)
         raise
     if skipped:
-        note(f"mk: {producer.records_stored} records stored, {skipped} skipped")
+        note(_summary(producer, skipped))
     _note_stored_before(producer, options)
     if stopped_by:
         raise signals.Stopped(stopped_by[0])
     return 1 if skipped else 0
+
+
+def _summary(producer: "Producer", skipped: int) -> str:
+    return f"mk: {counted(producer.records_stored, 'record')} stored" + (f", {skipped} skipped" if skipped else "")
 
 
 def _check(options: "Options") -> None:
@@ -115,8 +119,10 @@ def _note_stored_before(producer: "Producer", options: "Options") -> None:
     """Say what was left out: who sends another input under the same producer id loses just that."""
     count = producer.records_stored_before
     if count and not options.quiet:
-        were = "1 record was" if count == 1 else f"{count} records were"
-        note(f"mk: {were} stored before under producer id {options.producer_id}; {producer.records_stored} stored now")
+        were = "was" if count == 1 else "were"
+        note(
+            f"mk: {counted(count, 'record')} {were} stored before under producer id {options.producer_id}; {producer.records_stored} stored now"
+        )
 
 
 def _create_topic(cluster: "Cluster", options: "Options") -> None:
@@ -130,8 +136,7 @@ def _create_topic(cluster: "Cluster", options: "Options") -> None:
             raise
         return  # Another process was faster; its topic is as good.
     if not options.quiet:
-        count = "1 partition" if partitions == 1 else f"{partitions} partitions"
-        note(f"mk: created topic {options.topic} ({count}) in {cluster.location}")
+        note(f"mk: created topic {options.topic} ({counted(partitions, 'partition')}) in {cluster.location}")
 
 
 def _send_values(producer: "Producer", options: "Options") -> int:

@@ -201,14 +201,17 @@ class Producer:
             sizes = [size_of_columns(*columns, headers) for columns in zip(keys_of, values_of, strict=True)]
             if sum(sizes) > self.max_message_bytes:
                 _check_lengths(keys, values, size_of(headers), self.max_message_bytes)
-            if self._input is not None:
-                for target, stored in self._take_routed(self._input, keys):
-                    if stored:
+            sequences_of = {} if self._input is None else self._sequences_of(self._input, keys)
+            for target in range(partitions):
+                if self._input is not None and target in sequences_of:
+                    if stored := self._input.take_routed(target, sequences_of[target]):
                         del keys_of[target][:stored], values_of[target][:stored]
                         sizes[target] = size_of_columns(keys_of[target], values_of[target], headers)
-            for target in range(partitions):
                 if values_of[target]:
                     self._append_columns(target, keys_of[target], values_of[target], sizes[target], extras)
+            if self._input is not None:
+                # Not before: what is appended on the way is not all of what stands before it in the input.
+                self._input.next_sequence += len(keys)
             self._next_sticky()
 
     def flush(self) -> list[AppendResult]:
@@ -323,7 +326,9 @@ class Producer:
         if self._partition_of_key is None:
             from mk.producer.partitioner import partitioner
 
-            self._partition_of_key = partitioner(self._topic.partitioner)
+            # With an id as it was when that was first used, whatever the topic says by now.
+            pinned = None if self._input is None else self._input.pin
+            self._partition_of_key = partitioner(pinned.partitioner if pinned else self._topic.partitioner)
         return self._partition_of_key
 
     def _next_sticky(self) -> None:
@@ -355,16 +360,15 @@ class Producer:
         self._learn(input, partition)
         return input.take(partition, count)
 
-    def _take_routed(self, input: InputSequence, keys: Sequence[bytes | None]) -> list[tuple[int, int]]:
-        """Count records of the input that go where their keys say; return per partition how many are stored already."""
+    def _sequences_of(self, input: InputSequence, keys: Sequence[bytes | None]) -> dict[int, list[int]]:
+        """Return per partition the sequences of the records that go there, of those that come next in the input."""
         self._check_input(input)
         sequences_of: dict[int, list[int]] = {}
         for sequence, key in enumerate(keys, input.next_sequence):
             sequences_of.setdefault(self._partition(key), []).append(sequence)
         for partition in sequences_of:
             self._learn(input, partition)
-        input.next_sequence += len(keys)
-        return [(partition, input.take_routed(partition, numbers)) for partition, numbers in sequences_of.items()]
+        return sequences_of
 
     def _learn(self, input: InputSequence, partition: int) -> None:
         if partition not in input.stored_sequences:

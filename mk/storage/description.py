@@ -141,6 +141,16 @@ def describe(topic: Topic) -> dict[str, object]:
             }
         )
     return {
+        **settings(topic),
+        "records": sum(entry["high_watermark"] - entry["log_start_offset"] for entry in partitions),
+        "size_bytes": sum(entry["size_bytes"] for entry in partitions),
+        "partitions": partitions,
+    }
+
+
+def settings(topic: Topic) -> dict[str, object]:
+    """Return what a topic is, without looking at its partitions, which may be damaged."""
+    return {
         "topic": topic.name,
         "topic_id": topic.topic_id,
         "directory_id": topic.directory.directory_id,
@@ -148,11 +158,10 @@ def describe(topic: Topic) -> dict[str, object]:
         "sealed": topic.sealed or None,
         "sealed_by": topic.sealed_by or None,
         "partitioner": topic.partitioner,
-        "records": sum(entry["high_watermark"] - entry["log_start_offset"] for entry in partitions),
-        "size_bytes": sum(entry["size_bytes"] for entry in partitions),
+        "partition_count": topic.partitions,
         "config": {name: topic.config(name) for name in sorted(TOPIC_CONFIG)},
+        "defaults": {name: TOPIC_CONFIG[name].default for name in sorted(TOPIC_CONFIG)},
         "overrides": dict(sorted(topic.overrides.items())),
-        "partitions": partitions,
     }
 
 

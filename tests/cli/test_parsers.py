@@ -58,7 +58,7 @@ consume orders -f kv -0
 consume orders -eq
 consume orders --raw -f raw
 consume -r '^or' -F --idle 5s --max-time=1m --timeout 2m
-consume orders -o 5:10 -D '\0\n' -Z
+consume orders -o 5:10 -D '\\0\\n' -Z
 consume orders -o s@1 -o e@2
 consume orders -o 0:5,1:-3
 consume orders --from start+5 --to end-5 --tail 3
