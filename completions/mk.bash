@@ -1,11 +1,42 @@
 # bash completion for mk; made from the definition of the commands by mk.cli.completions; changes here are lost
 
 _mk_topics() {
-    local name
-    for name in "$directory"/topics/*/; do
-        name=${name%/}
-        name=${name##*/}
-        [[ $name != .* && $name != '*' && $name == "$cur"* ]] && COMPREPLY+=("$name")
+    local names name failglob=""
+    local -
+    set +o noglob
+    shopt -q failglob && failglob=yes && shopt -u failglob
+    names=("$directory"/topics/"$unquoted"*/)
+    [[ -n $failglob ]] && shopt -s failglob
+    names=("${names[@]%/}")
+    # Whatever else somebody may have put there must not get onto the command line.
+    for name in "${names[@]##*/}"; do
+        [[ $name == [A-Za-z0-9]* && $name != *[^A-Za-z0-9._-]* ]] && COMPREPLY+=("$name")
+    done
+}
+
+# Sets `unquoted` to what bash will make of a word: without quotes, with ~ and variables; no command is run.
+_mk_unquote() {
+    local word=$1 quote="" letter name i
+    unquoted=""
+    [[ $word == "~" || $word == "~/"* ]] && unquoted=$HOME word=${word:1}
+    for ((i = 0; i < ${#word}; i++)); do
+        letter=${word:i:1}
+        if [[ $letter == "'" && $quote != '"' ]]; then
+            [[ -n $quote ]] && quote="" || quote=$letter
+        elif [[ $quote == "'" ]]; then
+            unquoted+=$letter
+        elif [[ $letter == '"' ]]; then
+            [[ -n $quote ]] && quote="" || quote=$letter
+        elif [[ $letter == \\ ]]; then
+            ((i++))
+            unquoted+=${word:i:1}
+        elif [[ $letter == '$' && ${word:i + 1} =~ ^\{?([A-Za-z_][A-Za-z_0-9]*)\}? ]]; then
+            name=${BASH_REMATCH[1]}
+            unquoted+=${!name}
+            ((i += ${#BASH_REMATCH[0]}))
+        else
+            unquoted+=$letter
+        fi
     done
 }
 
@@ -13,16 +44,18 @@ _mk() {
     local cur=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local directory=${MK_DIR:-${XDG_DATA_HOME:-$HOME/.local/share}/mk}
     local value_flags=" -d --dir -k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions -o --offset -n --count -f --format -c --config --shared-group --shared-readers "
-    local path="" position=0 plain="" word value letters commands="" flags="" arguments="" offer="" kind="" i
+    local path="" position=0 plain="" word value letters commands="" flags="" arguments="" offer="" list="" name="" i
+    local unquoted here=""
     COMPREPLY=()
 
-    # Where are we: the command so far, the number of arguments so far, the log directory.
+    # Where are we: the command so far, the number of arguments so far, the log directory, which may be named behind us.
     _mk_level "$path"
-    for ((i = 1; i < COMP_CWORD; i++)); do
+    for ((i = 1; i < ${#COMP_WORDS[@]}; i++)); do
+        [[ $i == "$COMP_CWORD" ]] && here="$path:$position:$plain"
         word=${COMP_WORDS[i]}
         value=""
         if [[ -n $plain || $word != -?* ]]; then
-            if [[ -z $plain && " $commands " == *" $word "* ]]; then
+            if [[ -z $plain && " $commands " == *" $word "* && -n $word ]]; then
                 path=${path:+$path }$word
                 _mk_level "$path"
             else
@@ -35,7 +68,6 @@ _mk() {
         elif [[ $word == --* ]]; then
             [[ $value_flags == *" $word "* ]] || continue
             [[ ${COMP_WORDS[i + 1]} == = ]] && ((i++))
-            value=${COMP_WORDS[++i]}
         else
             # Short flags may be joined, and the last one with its value.
             letters=${word#-}
@@ -43,10 +75,18 @@ _mk() {
             [[ -n $letters ]] || continue
             word=-${letters:0:1}
             value=${letters:1}
-            [[ -n $value ]] || value=${COMP_WORDS[++i]}
         fi
-        [[ $word == -d || $word == --dir ]] && directory=${value/#\~\//$HOME/}
+        if [[ -z $value ]]; then
+            ((i < COMP_CWORD && i + 1 >= COMP_CWORD)) && here="$path:$position:$plain"
+            value=${COMP_WORDS[++i]}
+        fi
+        if [[ $word == -d || $word == --dir ]]; then
+            _mk_unquote "$value"
+            [[ -n $unquoted ]] && directory=$unquoted
+        fi
     done
+    IFS=: read -r path position plain <<< "$here"
+    _mk_level "$path"
 
     # Bash breaks --flag=value into three words.
     if [[ $cur == = ]]; then
@@ -56,60 +96,79 @@ _mk() {
     fi
 
     if [[ -z $plain && $previous == -* && $value_flags == *" $previous "* ]]; then
-        kind=$previous
-        [[ $previous == -d || $previous == --dir ]] && kind=directory
+        name=$previous
     elif [[ -z $plain && $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$flags" -- "$cur")
         return
     else
         [[ $position == 0 ]] && mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$cur")
         for word in $arguments; do
-            kind=${word%...}
+            name=${word%...}
             [[ $word == *... || $position == 0 ]] && break
             ((position--))
-            kind=""
+            name=""
         done
     fi
 
-    case $kind in
-        topic) _mk_topics ;;
-        directory)
-            compopt -o filenames 2> /dev/null
-            mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+    _mk_values "$path:$name"
+    case $list in
+        topic)
+            _mk_unquote "$cur"
+            _mk_topics
             ;;
-        "") ;;
+        directory) compopt -o dirnames 2> /dev/null ;;
+        file) compopt -o default 2> /dev/null ;;
+        group) mapfile -t COMPREPLY < <(compgen -g -- "$cur") ;;
         *)
-            _mk_values "$path:$kind"
-            mapfile -t COMPREPLY < <(compgen -W "$offer" -- "$cur")
+            [[ -n $offer ]] && mapfile -t COMPREPLY < <(compgen -W "$offer" -- "$cur")
+            [[ $offer == *= ]] && compopt -o nospace 2> /dev/null
             ;;
     esac
+    return 0
 }
 
 _mk_level() {
+    commands="" flags="" arguments=""
     case $1 in
         "") commands="produce consume topics completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --help --version" arguments="" ;;
         "topics") commands="list create describe delete offsets" flags="-d --dir --json --no-color --help" arguments="" ;;
-        "produce") commands="" flags="-k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions --no-create -d --dir --allow-network-fs -q -v --json --help" arguments="topic none..." ;;
-        "consume") commands="" flags="-o --offset -p --partition -n --count -F --follow -f --format -J --json -0 --null --raw -q -d --dir --help" arguments="topic..." ;;
+        "produce") commands="" flags="-k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions --no-create -d --dir --allow-network-fs -q -v --json --help" arguments="topic values..." ;;
+        "consume") commands="" flags="-o --offset -p --partition -n --count -F --follow -f --format -J --json -0 --null --raw -q -d --dir --help" arguments="topics..." ;;
         "topics list") commands="" flags="-d --dir --json --no-color --help" arguments="" ;;
-        "topics create") commands="" flags="-p --partitions -c --config --if-not-exists --shared-group --shared-readers -d --dir --allow-network-fs --json -q --help" arguments="none" ;;
-        "topics describe") commands="" flags="-d --dir --json --no-color --help" arguments="topic..." ;;
-        "topics delete") commands="" flags="--dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic..." ;;
+        "topics create") commands="" flags="-p --partitions -c --config --if-not-exists --shared-group --shared-readers -d --dir --allow-network-fs --json -q --help" arguments="topic" ;;
+        "topics describe") commands="" flags="-d --dir --json --no-color --help" arguments="topics..." ;;
+        "topics delete") commands="" flags="--dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topics..." ;;
         "topics offsets") commands="" flags="-p --partition -d --dir --json --no-color --help" arguments="topic" ;;
-        "completion") commands="" flags="--help" arguments="none" ;;
-        "help") commands="" flags="--help" arguments="help..." ;;
+        "completion") commands="" flags="--help" arguments="shell" ;;
+        "help") commands="" flags="--help" arguments="subject..." ;;
     esac
 }
 
 _mk_values() {
     case $1 in
+        ":-d" | ":--dir") list=directory ;;
+        "topics:-d" | "topics:--dir") list=directory ;;
+        "produce:topic") list=topic ;;
         "produce:-z" | "produce:--compression") offer="none zstd" ;;
         "produce:--acks") offer="0 1" ;;
+        "produce:-d" | "produce:--dir") list=directory ;;
+        "consume:topics") list=topic ;;
         "consume:-o" | "consume:--offset") offer="start end" ;;
         "consume:-f" | "consume:--format") offer="value kv json raw" ;;
+        "consume:-d" | "consume:--dir") list=directory ;;
+        "topics list:-d" | "topics list:--dir") list=directory ;;
+        "topics create:-c" | "topics create:--config") offer="compression.type= flush.ms= max.message.bytes= partitioner= segment.bytes=" ;;
+        "topics create:--shared-group") list=group ;;
         "topics create:--shared-readers") offer="all group" ;;
-        "completion:none") offer="bash zsh fish" ;;
-        "help:help") offer="offsets formats exit-codes produce consume topics completion help" ;;
+        "topics create:-d" | "topics create:--dir") list=directory ;;
+        "topics describe:topics") list=topic ;;
+        "topics describe:-d" | "topics describe:--dir") list=directory ;;
+        "topics delete:topics") list=topic ;;
+        "topics delete:-d" | "topics delete:--dir") list=directory ;;
+        "topics offsets:topic") list=topic ;;
+        "topics offsets:-d" | "topics offsets:--dir") list=directory ;;
+        "completion:shell") offer="bash zsh fish" ;;
+        "help:subject") offer="offsets formats exit-codes produce consume topics completion help" ;;
     esac
 }
 

@@ -1,5 +1,12 @@
 # fish completion for mk; made from the definition of the commands by mk.cli.completions; changes here are lost
 
+# Prints a word with a ~ or a variable at its front replaced.
+function __mk_expand
+    set -l parts (string match -r '^\$([A-Za-z_][A-Za-z_0-9]*)(/.*)?$' -- $argv[1])
+    and echo $$parts[2]$parts[3]
+    or string replace -r '^~(?=/|$)' $HOME -- $argv[1]
+end
+
 # Prints three lines: the command so far, the number of arguments after it, the log directory.
 function __mk_parse
     set -l value_flags -d --dir -k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions -o --offset -n --count -f --format -c --config --shared-group --shared-readers
@@ -17,14 +24,18 @@ function __mk_parse
     if set -q MK_DIR; and test -n "$MK_DIR"
         set directory $MK_DIR
     end
-    for word in (commandline -opc)[2..-1]
+    # The log directory may also be named behind the cursor.
+    set -l words (commandline -op)
+    set -l last (count (commandline -opc))
+    for i in (seq 2 (count $words))
+        set -l word $words[$i]
         if test -n "$awaited"
-            contains -- $awaited -d --dir; and set directory (string replace -r '^~/' "$HOME/" -- $word)
+            contains -- $awaited -d --dir; and set directory (__mk_expand $word)
             set awaited ''
         else if test $plain = no; and test "$word" = --
             set plain yes
         else if test $plain = no; and string match -q -- '--*=*' $word
-            string match -q -- '--dir=*' $word; and set directory (string replace -- --dir= '' $word)
+            string match -q -- '--dir=*' $word; and set directory (__mk_expand (string replace -- --dir= '' $word))
         else if test $plain = no; and string match -q -- '--*' $word
             contains -- $word $value_flags; and set awaited $word
         else if test $plain = no; and string match -qr -- '^-.' $word
@@ -37,11 +48,13 @@ function __mk_parse
                     if test -z "$letters"
                         set awaited $flag
                     else if test $flag = -d
-                        set directory $letters
+                        set directory (__mk_expand $letters)
                     end
                     break
                 end
             end
+        else if test $i -gt $last
+            continue
         else if test $plain = no; and contains -- (string join ' ' $path $word) $commands
             set -a path $word
         else
@@ -67,11 +80,16 @@ function __mk_argument
     test "$parsed[1]" = (string join ' ' '' $argv[2..-1]); and test "$parsed[2]" = $argv[1]
 end
 
+function __mk_argument_from
+    set -l parsed (__mk_parse)
+    test "$parsed[1]" = (string join ' ' '' $argv[2..-1]); and test "$parsed[2]" -ge $argv[1]
+end
+
 function __mk_topics
     set -l parsed (__mk_parse)
-    for topic in $parsed[3]/topics/*/
-        string replace -r '^.*/([^/]+)/$' '$1' -- $topic
-    end
+    set -l directories $parsed[3]/topics/*/
+    # Whatever else somebody may have put there must not get onto the command line.
+    string match -r --groups-only -- '/([A-Za-z0-9][A-Za-z0-9._-]*)/$' $directories
 end
 
 complete -c mk -f
@@ -80,7 +98,7 @@ complete -c mk -n '__mk_at' -a consume -d 'print the records of topics'
 complete -c mk -n '__mk_at' -a topics -d 'list, make, describe and delete topics'
 complete -c mk -n '__mk_at' -a completion -d 'print the completions for a shell'
 complete -c mk -n '__mk_at' -a help -d 'explain a command, or offsets, formats, exit-codes'
-complete -c mk -n '__mk_within' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
+complete -c mk -n '__mk_within' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
 complete -c mk -n '__mk_within' -s q -d 'no notes on stderr, only errors'
 complete -c mk -n '__mk_within' -s v -d 'a line on stderr for each acknowledged append: TOPIC PARTITION FIRST LAST, offsets inclusive'
 complete -c mk -n '__mk_within' -l json -d 'JSON instead of text, errors too'
@@ -92,66 +110,66 @@ complete -c mk -n '__mk_at topics' -a create -d 'make a topic'
 complete -c mk -n '__mk_at topics' -a describe -d 'show partitions and settings of topics'
 complete -c mk -n '__mk_at topics' -a delete -d 'delete topics and their records'
 complete -c mk -n '__mk_at topics' -a offsets -d 'show the first and next offset of each partition'
-complete -c mk -n '__mk_within topics' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
+complete -c mk -n '__mk_within topics' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
 complete -c mk -n '__mk_within topics' -l json -d 'JSON instead of text, errors too'
 complete -c mk -n '__mk_within topics' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
-complete -c mk -n '__mk_within produce' -s k -l key -x -d 'the key of every record'
-complete -c mk -n '__mk_within produce' -s K -l key-delimiter -x -d 'split each line at the first DELIM into key and value; \\t and \\xNN are understood; beats -k'
-complete -c mk -n '__mk_within produce' -s p -l partition -x -d 'put every record into partition N, whatever its key'
-complete -c mk -n '__mk_within produce' -s z -l compression -x -a 'none zstd' -d 'compress batches: none or zstd; default the topic\'s compression.type'
-complete -c mk -n '__mk_within produce' -l acks -x -a '0 1' -d 'what is stored when a record counts as stored: 1 it is on disk, 0 it survives this process but not a power cut; default 1'
-complete -c mk -n '__mk_within produce' -l lock-wait -x -d 'how long to wait for another writer\'s lock, such as 10s or 500ms; default 10s'
-complete -c mk -n '__mk_within produce' -l partitions -x -d 'the number of partitions, if this command makes the topic; default 1'
+complete -c mk -n '__mk_within produce' -s k -l key -r -f -d 'the key of every record'
+complete -c mk -n '__mk_within produce' -s K -l key-delimiter -r -f -d 'split each line at the first DELIM into key and value; \\t and \\xNN are understood; beats -k'
+complete -c mk -n '__mk_within produce' -s p -l partition -r -f -d 'put every record into partition N, whatever its key'
+complete -c mk -n '__mk_within produce' -s z -l compression -r -f -a 'none zstd' -d 'compress batches: none or zstd; default the topic\'s compression.type'
+complete -c mk -n '__mk_within produce' -l acks -r -f -a '0 1' -d 'what is stored when a record counts as stored: 1 it is on disk, 0 it survives this process but not a power cut; default 1'
+complete -c mk -n '__mk_within produce' -l lock-wait -r -f -d 'how long to wait for another writer\'s lock, such as 10s or 500ms; default 10s'
+complete -c mk -n '__mk_within produce' -l partitions -r -f -d 'the number of partitions, if this command makes the topic; default 1'
 complete -c mk -n '__mk_within produce' -l no-create -d 'fail if there is no such topic'
-complete -c mk -n '__mk_within produce' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
+complete -c mk -n '__mk_within produce' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
 complete -c mk -n '__mk_within produce' -l allow-network-fs -d 'write to a network file system, trusting that its locks reach every writer'
 complete -c mk -n '__mk_within produce' -s q -d 'no notes on stderr, only errors'
 complete -c mk -n '__mk_within produce' -s v -d 'a line on stderr for each acknowledged append: TOPIC PARTITION FIRST LAST, offsets inclusive'
 complete -c mk -n '__mk_within produce' -l json -d 'errors as JSON'
-complete -c mk -n '__mk_argument 0 produce' -a '(__mk_topics)'
-complete -c mk -n '__mk_within consume' -s o -l offset -x -a 'start end' -d 'where to begin in each partition: start, end, N, or -N for the last N; default start'
-complete -c mk -n '__mk_within consume' -s p -l partition -x -d 'only these partitions, such as 0,3'
-complete -c mk -n '__mk_within consume' -s n -l count -x -d 'stop after N records'
+complete -c mk -n '__mk_argument 0 produce' -f -a '(__mk_topics)'
+complete -c mk -n '__mk_within consume' -s o -l offset -r -f -a 'start end' -d 'where to begin in each partition: start, end, N, or -N for the last N; default start'
+complete -c mk -n '__mk_within consume' -s p -l partition -r -f -d 'only these partitions, such as 0,3'
+complete -c mk -n '__mk_within consume' -s n -l count -r -f -d 'stop after N records'
 complete -c mk -n '__mk_within consume' -s F -l follow -d 'do not stop at the end, wait for more'
-complete -c mk -n '__mk_within consume' -s f -l format -x -a 'value kv json raw' -d 'how to print a record: value, kv, json or raw; see `mk help formats`; default value'
+complete -c mk -n '__mk_within consume' -s f -l format -r -f -a 'value kv json raw' -d 'how to print a record: value, kv, json or raw; see `mk help formats`; default value'
 complete -c mk -n '__mk_within consume' -s J -d 'the same as -f json'
 complete -c mk -n '__mk_within consume' -l json -d '-J, and errors as JSON too'
 complete -c mk -n '__mk_within consume' -s 0 -l null -d 'end each record with a NUL byte instead of a newline'
 complete -c mk -n '__mk_within consume' -l raw -d 'control characters go to a terminal as they are'
 complete -c mk -n '__mk_within consume' -s q -d 'no notes on stderr, only errors'
-complete -c mk -n '__mk_within consume' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
-complete -c mk -n '__mk_within consume' -a '(__mk_topics)'
-complete -c mk -n '__mk_within topics list' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
+complete -c mk -n '__mk_within consume' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
+complete -c mk -n '__mk_argument_from 0 consume' -f -a '(__mk_topics)'
+complete -c mk -n '__mk_within topics list' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
 complete -c mk -n '__mk_within topics list' -l json -d 'JSON instead of text, errors too'
 complete -c mk -n '__mk_within topics list' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
-complete -c mk -n '__mk_within topics create' -s p -l partitions -x -d 'the number of partitions; default 1'
-complete -c mk -n '__mk_within topics create' -s c -l config -x -d 'a setting under Kafka\'s name, such as segment.bytes=1048576; may be repeated'
+complete -c mk -n '__mk_within topics create' -s p -l partitions -r -f -d 'the number of partitions; default 1'
+complete -c mk -n '__mk_within topics create' -s c -l config -r -f -a 'compression.type= flush.ms= max.message.bytes= partitioner= segment.bytes=' -d 'a setting under Kafka\'s name, such as segment.bytes=1048576; may be repeated'
 complete -c mk -n '__mk_within topics create' -l if-not-exists -d 'succeed if the topic is there already'
-complete -c mk -n '__mk_within topics create' -l shared-group -x -d 'make the log directory one that all members of GROUP, a name or number, write to, whatever their umask'
-complete -c mk -n '__mk_within topics create' -l shared-readers -x -a 'all group' -d 'who reads a directory made with --shared-group: all, or group for its members only; default all'
-complete -c mk -n '__mk_within topics create' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
+complete -c mk -n '__mk_within topics create' -l shared-group -r -f -a '(__fish_complete_groups)' -d 'make the log directory one that all members of GROUP, a name or number, write to, whatever their umask'
+complete -c mk -n '__mk_within topics create' -l shared-readers -r -f -a 'all group' -d 'who reads a directory made with --shared-group: all, or group for its members only; default all'
+complete -c mk -n '__mk_within topics create' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
 complete -c mk -n '__mk_within topics create' -l allow-network-fs -d 'write to a network file system, trusting that its locks reach every writer'
 complete -c mk -n '__mk_within topics create' -l json -d 'JSON instead of text, errors too'
 complete -c mk -n '__mk_within topics create' -s q -d 'no notes on stderr, only errors'
-complete -c mk -n '__mk_within topics describe' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
+complete -c mk -n '__mk_within topics describe' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
 complete -c mk -n '__mk_within topics describe' -l json -d 'JSON instead of text, errors too'
 complete -c mk -n '__mk_within topics describe' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
-complete -c mk -n '__mk_within topics describe' -a '(__mk_topics)'
+complete -c mk -n '__mk_argument_from 0 topics describe' -f -a '(__mk_topics)'
 complete -c mk -n '__mk_within topics delete' -l dry-run -d 'only show what would be deleted'
 complete -c mk -n '__mk_within topics delete' -l yes -d 'do not ask; needed when stdin is no terminal'
 complete -c mk -n '__mk_within topics delete' -l if-exists -d 'succeed if there is no such topic'
-complete -c mk -n '__mk_within topics delete' -l lock-wait -x -d 'how long to wait for another writer\'s lock, such as 10s or 500ms; default 10s'
-complete -c mk -n '__mk_within topics delete' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
+complete -c mk -n '__mk_within topics delete' -l lock-wait -r -f -d 'how long to wait for another writer\'s lock, such as 10s or 500ms; default 10s'
+complete -c mk -n '__mk_within topics delete' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
 complete -c mk -n '__mk_within topics delete' -l allow-network-fs -d 'write to a network file system, trusting that its locks reach every writer'
 complete -c mk -n '__mk_within topics delete' -l json -d 'JSON instead of text, errors too'
 complete -c mk -n '__mk_within topics delete' -s q -d 'no notes on stderr, only errors'
-complete -c mk -n '__mk_within topics delete' -a '(__mk_topics)'
-complete -c mk -n '__mk_within topics offsets' -s p -l partition -x -d 'only these partitions, such as 0,3'
-complete -c mk -n '__mk_within topics offsets' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
+complete -c mk -n '__mk_argument_from 0 topics delete' -f -a '(__mk_topics)'
+complete -c mk -n '__mk_within topics offsets' -s p -l partition -r -f -d 'only these partitions, such as 0,3'
+complete -c mk -n '__mk_within topics offsets' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
 complete -c mk -n '__mk_within topics offsets' -l json -d 'JSON instead of text, errors too'
 complete -c mk -n '__mk_within topics offsets' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
-complete -c mk -n '__mk_argument 0 topics offsets' -a '(__mk_topics)'
-complete -c mk -n '__mk_argument 0 completion' -a 'bash zsh fish'
-complete -c mk -n '__mk_within help' -a 'offsets formats exit-codes produce consume topics completion help'
+complete -c mk -n '__mk_argument 0 topics offsets' -f -a '(__mk_topics)'
+complete -c mk -n '__mk_argument 0 completion' -f -a 'bash zsh fish'
+complete -c mk -n '__mk_argument_from 0 help' -f -a 'offsets formats exit-codes produce consume topics completion help'
 complete -c mk -l help -d 'show the help'
 complete -c mk -n __mk_at -l version -d 'show the version'
