@@ -43,9 +43,8 @@ _mk_unquote() {
 _mk() {
     local cur=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local directory=${MK_DIR:-${XDG_DATA_HOME:-$HOME/.local/share}/mk}
-    local value_flags=" -d --dir -k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions -o --offset -n --count -f --format -c --config --shared-group --shared-readers "
-    local path="" position=0 plain="" word value letters commands="" flags="" arguments="" offer="" list="" name="" i
-    local unquoted here=""
+    local path="" value_flags="" position=0 plain="" word value letters commands="" flags="" arguments=""
+    local offer="" list="" name="" i unquoted here=""
     COMPREPLY=()
 
     # Where are we: the command so far, the number of arguments so far, the log directory, which may be named behind us.
@@ -128,19 +127,25 @@ _mk() {
 }
 
 _mk_level() {
-    commands="" flags="" arguments=""
+    commands="" flags="" arguments="" value_flags=""
     case $1 in
-        "") commands="produce consume topics completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --help --version" arguments="" ;;
-        "topics") commands="list create describe delete offsets" flags="-d --dir --json --no-color --help" arguments="" ;;
-        "produce") commands="" flags="-k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions --no-create -d --dir --allow-network-fs -q -v --json --help" arguments="topic values..." ;;
-        "consume") commands="" flags="-o --offset -p --partition -n --count -F --follow -f --format -J --json -0 --null --raw -q -d --dir --help" arguments="topics..." ;;
-        "topics list") commands="" flags="-d --dir --json --no-color --help" arguments="" ;;
-        "topics create") commands="" flags="-p --partitions -c --config --if-not-exists --shared-group --shared-readers -d --dir --allow-network-fs --json -q --help" arguments="topic" ;;
-        "topics describe") commands="" flags="-d --dir --json --no-color --help" arguments="topics..." ;;
-        "topics delete") commands="" flags="--dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topics..." ;;
-        "topics offsets") commands="" flags="-p --partition -d --dir --json --no-color --help" arguments="topic" ;;
-        "completion") commands="" flags="--help" arguments="shell" ;;
-        "help") commands="" flags="--help" arguments="subject..." ;;
+        "") commands="produce consume tail topics completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --timeout --help --version" arguments="" value_flags=" -d --dir --timeout " ;;
+        "topics") commands="list create describe alter rename seal delete offsets which get" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
+        "produce") commands="" flags="-k --key -K --key-delimiter -p --partition -z --compression --acks --producer-id --lock-wait --partitions --no-create -d --dir --allow-network-fs -q -v --json --help" arguments="topic values..." value_flags=" -k --key -K --key-delimiter -p --partition -z --compression --acks --producer-id --lock-wait --partitions -d --dir " ;;
+        "consume") commands="" flags="-r --regex -o --offset --from --to --since --until -p --partition -n --count --tail -F --follow --idle --max-time --timeout -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -o --offset --from --to --since --until -p --partition -n --count --tail --idle --max-time --timeout -f --format -D --delimiter -d --dir " ;;
+        "tail") commands="" flags="-r --regex -p --partition --tail --idle --max-time --timeout -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -p --partition --tail --idle --max-time --timeout -f --format -D --delimiter -d --dir " ;;
+        "topics list") commands="" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
+        "topics create") commands="" flags="-p --partitions -c --config --if-not-exists --shared-group --shared-readers --dry-run --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic" value_flags=" -p --partitions -c --config --shared-group --shared-readers --lock-wait -d --dir " ;;
+        "topics describe") commands="" flags="-r --regex -s --summary -c --configs -p --partitions -a --all -d --dir --json --no-color --help" arguments="topics..." value_flags=" -r --regex -d --dir " ;;
+        "topics alter") commands="" flags="-c --config --unset -p --partitions --dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic" value_flags=" -c --config --unset -p --partitions --lock-wait -d --dir " ;;
+        "topics rename") commands="" flags="--dry-run --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic new_name" value_flags=" --lock-wait -d --dir " ;;
+        "topics seal") commands="" flags="--undo --dry-run --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic" value_flags=" --lock-wait -d --dir " ;;
+        "topics delete") commands="" flags="-r --regex --dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topics..." value_flags=" -r --regex --lock-wait -d --dir " ;;
+        "topics offsets") commands="" flags="-p --partition -d --dir --json --no-color --help" arguments="topic" value_flags=" -p --partition -d --dir " ;;
+        "topics which") commands="" flags="-q -d --dir --json --no-color --help" arguments="topic keys..." value_flags=" -d --dir " ;;
+        "topics get") commands="" flags="-p --partition --all-partitions -f --format -J --json -0 --null --raw -d --dir --help" arguments="topic key" value_flags=" -p --partition -f --format -d --dir " ;;
+        "completion") commands="" flags="--help" arguments="shell" value_flags="  " ;;
+        "help") commands="" flags="--help" arguments="subject..." value_flags="  " ;;
     esac
 }
 
@@ -149,26 +154,43 @@ _mk_values() {
         ":-d" | ":--dir") list=directory ;;
         "topics:-d" | "topics:--dir") list=directory ;;
         "produce:topic") list=topic ;;
-        "produce:-z" | "produce:--compression") offer="none zstd" ;;
+        "produce:-z" | "produce:--compression") offer="none gzip lz4 zstd" ;;
         "produce:--acks") offer="0 1" ;;
         "produce:-d" | "produce:--dir") list=directory ;;
         "consume:topics") list=topic ;;
         "consume:-o" | "consume:--offset") offer="start end" ;;
+        "consume:--from") offer="start end" ;;
+        "consume:--to") offer="start end" ;;
         "consume:-f" | "consume:--format") offer="value kv json raw" ;;
         "consume:-d" | "consume:--dir") list=directory ;;
+        "tail:topics") list=topic ;;
+        "tail:-f" | "tail:--format") offer="value kv json raw" ;;
+        "tail:-d" | "tail:--dir") list=directory ;;
         "topics list:-d" | "topics list:--dir") list=directory ;;
-        "topics create:-c" | "topics create:--config") offer="compression.type= flush.ms= max.message.bytes= partitioner= segment.bytes=" ;;
+        "topics create:-c" | "topics create:--config") offer="compression.type= flush.ms= max.message.bytes= partitioner= segment.bytes= segment.ms=" ;;
         "topics create:--shared-group") list=group ;;
         "topics create:--shared-readers") offer="all group" ;;
         "topics create:-d" | "topics create:--dir") list=directory ;;
         "topics describe:topics") list=topic ;;
         "topics describe:-d" | "topics describe:--dir") list=directory ;;
+        "topics alter:topic") list=topic ;;
+        "topics alter:-c" | "topics alter:--config") offer="compression.type= flush.ms= max.message.bytes= partitioner= segment.bytes= segment.ms=" ;;
+        "topics alter:-d" | "topics alter:--dir") list=directory ;;
+        "topics rename:topic") list=topic ;;
+        "topics rename:-d" | "topics rename:--dir") list=directory ;;
+        "topics seal:topic") list=topic ;;
+        "topics seal:-d" | "topics seal:--dir") list=directory ;;
         "topics delete:topics") list=topic ;;
         "topics delete:-d" | "topics delete:--dir") list=directory ;;
         "topics offsets:topic") list=topic ;;
         "topics offsets:-d" | "topics offsets:--dir") list=directory ;;
+        "topics which:topic") list=topic ;;
+        "topics which:-d" | "topics which:--dir") list=directory ;;
+        "topics get:topic") list=topic ;;
+        "topics get:-f" | "topics get:--format") offer="value kv json raw" ;;
+        "topics get:-d" | "topics get:--dir") list=directory ;;
         "completion:shell") offer="bash zsh fish" ;;
-        "help:subject") offer="offsets formats exit-codes produce consume topics completion help" ;;
+        "help:subject") offer="offsets formats exit-codes produce consume tail topics completion help" ;;
     esac
 }
 

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
     from mk.errors import MkError
+    from mk.maintenance.findings import Report
     from mk.producer.producer import Producer
+    from mk.records.record import ConsumerRecord
     from mk.storage.partition_log import AppendResult
 else:
     Protocol = object
 
 
 class Cluster(Protocol):
-    """Topics to create, describe and delete; producers and consumers on them. Open until `close`."""
+    """Topics to create, describe, change and delete; producers and consumers on them. Open until `close`."""
 
     location: str
     """Where it is, for people: the directory's path."""
@@ -43,8 +45,32 @@ class Cluster(Protocol):
     def delete_topic(self, name: str, *, wait_ms: int = 10_000) -> None:
         """Delete a topic and its records. Raises NoSuchTopicError."""
 
-    def summaries(self) -> Iterator[dict[str, object] | MkError]:
-        """Yield of each topic, by name, what a list shows: `topic`, `partitions`, `records`, `size_bytes`, `last_write_ms`.
+    def alter_topic(
+        self,
+        name: str,
+        *,
+        config: dict[str, int | str] | None = None,
+        unset: Sequence[str] = (),
+        partitions: int | None = None,
+        wait_ms: int = 10_000,
+    ) -> None:
+        """Change settings, give some their default again, add partitions; on disk when it returns.
+
+        `partitioner` counts as a setting. Keys of records that are there may belong to other partitions afterwards, see
+        has_keyed_records. Raises UsageError for fewer partitions.
+        """
+
+    def rename_topic(self, old: str, new: str, *, wait_ms: int = 10_000) -> None:
+        """Give a topic another name. Raises TopicExistsError; producers to the old name get NoSuchTopicError."""
+
+    def seal_topic(self, name: str, *, wait_ms: int = 10_000) -> bool:
+        """Close a topic to new records; none is on its way when it returns. False if it was sealed already."""
+
+    def unseal_topic(self, name: str, *, wait_ms: int = 10_000) -> bool:
+        """Open a sealed topic again. False if it was not sealed."""
+
+    def summaries(self, names: Sequence[str] | None = None) -> Iterator[dict[str, object] | MkError]:
+        """Yield of each of these topics, or of all, by name, what a list shows: `topic`, `partitions`, `records`, `size_bytes`, `last_write_ms`.
 
         Of one that cannot be read, the error. Quick enough for many thousands.
         """
@@ -54,6 +80,21 @@ class Cluster(Protocol):
 
     def offsets(self, name: str) -> list[dict[str, int]]:
         """Return of each partition `partition`, `log_start_offset`, `high_watermark` and `leader_epoch`."""
+
+    def topic_settings(self, name: str) -> dict[str, object]:
+        """Return what describe_topic does, but for all that needs a look at the partitions."""
+
+    def topic_rates(self, name: str) -> list[dict[str, float]]:
+        """Return of each partition records and bytes a second, in the last minute (`_1m`) and hour (`_1h`)."""
+
+    def has_keyed_records(self, name: str) -> bool:
+        """Tell whether any record of a topic has a key. Reads headers, and no more of the log than it takes."""
+
+    def key_partitioner(self, name: str) -> Callable[[bytes], int]:
+        """Return the function that tells which partition of a topic a key belongs to, as of now."""
+
+    def last_record(self, name: str, partition: int, key: bytes) -> ConsumerRecord | None:
+        """Return the last record with a key in a partition, a tombstone too; None if there is none."""
 
     def offset_for_time(self, name: str, partition: int, timestamp_ms: int) -> int:
         """Return the first offset whose record is of that time or later; the end if there is none."""
@@ -65,6 +106,7 @@ class Cluster(Protocol):
         acks: int = 1,
         partition: int | None = None,
         compression: str | None = None,
+        producer_id: str | None = None,
         lock_wait_ms: int = 10_000,
         on_append: Callable[[AppendResult], None] | None = None,
     ) -> Producer:
@@ -72,15 +114,29 @@ class Cluster(Protocol):
 
     def consumer(
         self,
-        topics: Sequence[str],
+        topics: Sequence[str] = (),
         *,
+        regex: str | None = None,
         partitions: Sequence[int] | None = None,
-        offset: OffsetSpec | None = None,
+        offset: OffsetSpec | dict[int, OffsetSpec] | None = None,
+        stop: OffsetSpec | None = None,
+        tail: int | None = None,
         follow: bool = False,
+        idle_ms: int | None = None,
+        max_time_ms: int | None = None,
         output_fd: int | None = None,
         on_skip: Callable[[str, int, int, int], None] | None = None,
+        on_note: Callable[[str], None] | None = None,
     ) -> Consumer:
-        """Open a consumer of some topics. See Consumer."""
+        """Open a consumer of some topics, or of those in whose names `regex` is found. See Consumer."""
+
+    def verify_topic(
+        self, name: str, *, partitions: Sequence[int] = (), progress: Callable[[int, int], None] | None = None
+    ) -> Report:
+        """Prove every byte of a topic, or of some partitions, and report what is not right. Changes nothing.
+
+        progress: told of bytes done and of bytes in all. Damage is reported, not raised.
+        """
 
     def topic_config(self, name: str) -> dict[str, int | str]:
         """Return a topic's settings, defaults included."""

@@ -6,14 +6,17 @@ import errno
 
 from mk.errors import (
     ConfigurationError,
+    CorruptStateError,
     DataError,
     NoSuchDirectoryError,
     NoSuchTopicError,
     PermissionDeniedError,
     StorageError,
+    UsageError,
 )
 from mk.storage import files
 from mk.storage.log_directory import LogDirectory, create_directory
+from mk.topic_partition import check_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +25,9 @@ if TYPE_CHECKING:
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
     from mk.errors import MkError
+    from mk.maintenance.findings import Report
     from mk.producer.producer import Producer
+    from mk.records.record import ConsumerRecord
     from mk.storage.partition_log import AppendResult
     from mk.storage.topic import Topic
 
@@ -90,13 +95,66 @@ class DirectoryCluster:
 
     def delete_topic(self, name: str, *, wait_ms: int = 10_000) -> None:
         with files.about(self.location):
-            self._directory.delete_topic(name, wait_ms=wait_ms)
+            try:
+                self._directory.delete_topic(name, wait_ms=wait_ms)
+            except (CorruptStateError, NoSuchTopicError) as error:
+                if isinstance(error, NoSuchTopicError):
+                    is_damaged = name in self.topic_names()
+                else:
+                    is_damaged = str(error.facts["path"]).endswith("/topic.json")
+                if not is_damaged:
+                    raise
+                from mk.storage.topic_changes import delete_damaged_topic
 
-    def summaries(self) -> Iterator[dict[str, object] | MkError]:
+                delete_damaged_topic(self._directory, name, wait_ms=wait_ms)
+
+    def alter_topic(
+        self,
+        name: str,
+        *,
+        config: dict[str, int | str] | None = None,
+        unset: Sequence[str] = (),
+        partitions: int | None = None,
+        wait_ms: int = 10_000,
+    ) -> None:
+        from mk.config import PARTITIONERS, check_partitioner, check_setting_names, parse_topic_config
+        from mk.storage.topic_changes import alter_topic
+
+        given = {key: str(value) for key, value in (config or {}).items()}
+        check_setting_names(unset)
+        settings: dict[str, int | str] = {}
+        if "partitioner" in given:
+            settings["partitioner"] = check_partitioner(given.pop("partitioner"))
+        elif "partitioner" in unset:
+            settings["partitioner"] = PARTITIONERS[0]
+        settings.update(parse_topic_config(given))
+        unset = [key for key in unset if key != "partitioner"]
+        with files.about(self.location):
+            alter_topic(self._directory, name, settings=settings, unset=unset, partitions=partitions, wait_ms=wait_ms)
+
+    def rename_topic(self, old: str, new: str, *, wait_ms: int = 10_000) -> None:
+        from mk.storage.topic_changes import rename_topic
+
+        with files.about(self.location):
+            rename_topic(self._directory, old, new, wait_ms=wait_ms)
+
+    def seal_topic(self, name: str, *, wait_ms: int = 10_000) -> bool:
+        from mk.storage.topic_changes import seal_topic
+
+        with files.about(self.location):
+            return seal_topic(self._directory, name, wait_ms=wait_ms)
+
+    def unseal_topic(self, name: str, *, wait_ms: int = 10_000) -> bool:
+        from mk.storage.topic_changes import unseal_topic
+
+        with files.about(self.location):
+            return unseal_topic(self._directory, name, wait_ms=wait_ms)
+
+    def summaries(self, names: Sequence[str] | None = None) -> Iterator[dict[str, object] | MkError]:
         from mk.storage.description import summarize
         from mk.storage.topic import Topic
 
-        for name in self._directory.topic_names():
+        for name in self.topic_names() if names is None else names:
             try:
                 topic = Topic(self._directory, name)
                 try:
@@ -134,6 +192,53 @@ class DirectoryCluster:
             finally:
                 topic.close()
 
+    def topic_settings(self, name: str) -> dict[str, object]:
+        from mk.storage.description import settings
+
+        topic = self._open(name)
+        try:
+            return settings(topic)
+        finally:
+            topic.close()
+
+    def topic_rates(self, name: str) -> list[dict[str, float]]:
+        from mk.storage.description import rates
+
+        with files.about(f"{self.location}/topics/{name}"):
+            topic = self._open(name)
+            try:
+                return rates(topic)
+            finally:
+                topic.close()
+
+    def has_keyed_records(self, name: str) -> bool:
+        from mk.storage.key_search import has_keyed_records
+
+        with files.about(f"{self.location}/topics/{name}"):
+            topic = self._open(name)
+            try:
+                return has_keyed_records(topic)
+            finally:
+                topic.close()
+
+    def key_partitioner(self, name: str) -> Callable[[bytes], int]:
+        from mk.producer.partitioner import partitioner
+
+        topic = self._open(name)
+        topic.close()
+        partition_of, partitions = partitioner(topic.partitioner), topic.partitions
+        return lambda key: partition_of(key, partitions)
+
+    def last_record(self, name: str, partition: int, key: bytes) -> ConsumerRecord | None:
+        from mk.storage.key_search import last_record
+
+        with files.about(f"{self.location}/topics/{name}"):
+            topic = self._open(name)
+            try:
+                return last_record(topic, partition, key)
+            finally:
+                topic.close()
+
     def offset_for_time(self, name: str, partition: int, timestamp_ms: int) -> int:
         from mk.storage.partition_reader import PartitionReader
 
@@ -146,6 +251,14 @@ class DirectoryCluster:
                 reader.close()
         finally:
             topic.close()
+
+    def verify_topic(
+        self, name: str, *, partitions: Sequence[int] = (), progress: Callable[[int, int], None] | None = None
+    ) -> Report:
+        from mk.maintenance.verify import verify_topic
+
+        with files.about(f"{self.location}/topics/{name}"):
+            return verify_topic(self._directory, check_name(name), partitions=partitions, progress=progress)
 
     def topic_config(self, name: str) -> dict[str, int | str]:
         from mk.config import TOPIC_CONFIG
@@ -163,6 +276,7 @@ class DirectoryCluster:
         acks: int = 1,
         partition: int | None = None,
         compression: str | None = None,
+        producer_id: str | None = None,
         lock_wait_ms: int = 10_000,
         on_append: Callable[[AppendResult], None] | None = None,
     ) -> Producer:
@@ -175,6 +289,7 @@ class DirectoryCluster:
                 acks=acks,
                 partition=partition,
                 compression=compression,
+                producer_id=producer_id,
                 lock_wait_ms=lock_wait_ms,
                 on_append=on_append,
             )
@@ -184,24 +299,50 @@ class DirectoryCluster:
 
     def consumer(
         self,
-        topics: Sequence[str],
+        topics: Sequence[str] = (),
         *,
+        regex: str | None = None,
         partitions: Sequence[int] | None = None,
-        offset: OffsetSpec | None = None,
+        offset: OffsetSpec | dict[int, OffsetSpec] | None = None,
+        stop: OffsetSpec | None = None,
+        tail: int | None = None,
         follow: bool = False,
+        idle_ms: int | None = None,
+        max_time_ms: int | None = None,
         output_fd: int | None = None,
         on_skip: Callable[[str, int, int, int], None] | None = None,
+        on_note: Callable[[str], None] | None = None,
     ) -> Consumer:
         from mk.consumer.consumer import Consumer
 
+        if topics and regex is not None:
+            raise UsageError("topics by name and by a regular expression exclude each other", fix="leave one out")
         opened: list[Topic] = []
+        pattern = None
         try:
-            for name in dict.fromkeys(topics):
-                opened.append(self._open(name))
+            if regex is not None:
+                from mk.storage.topic_pattern import TopicPattern
+
+                pattern = TopicPattern(self._directory, regex)
+                opened = pattern.open_new([])
+            else:
+                for name in dict.fromkeys(topics):
+                    opened.append(self._open(name))
         except BaseException:
             for topic in opened:
                 topic.close()
             raise
         return Consumer(
-            opened, partitions=partitions, offset=offset, follow=follow, output_fd=output_fd, on_skip=on_skip
+            opened,
+            pattern=pattern,
+            partitions=partitions,
+            offset=offset,
+            stop=stop,
+            tail=tail,
+            follow=follow,
+            idle_ms=idle_ms,
+            max_time_ms=max_time_ms,
+            output_fd=output_fd,
+            on_skip=on_skip,
+            on_note=on_note,
         )

@@ -12,7 +12,10 @@ DELIMITER = "delimiter"  # bytes, after the escapes \n \t \r \0 \\ \xNN
 INTEGER = "integer"  # int, not negative
 PARTITIONS = "partitions"  # 0,1 becomes a tuple of int
 DURATION = "duration"  # 10s becomes int milliseconds
-OFFSET = "offset"  # an OffsetSpec
+OFFSET = "offset"  # an OffsetSpec: one position
+OFFSETS = "offsets"  # an OffsetRange: all of the grammar of -o
+TIME = "time"  # an OffsetSpec of kind time
+REGEX = "regex"  # str, a Python regular expression
 SETTING = "setting"  # key=value; all of them become one dict
 
 # What the shell offers for a value.
@@ -27,6 +30,7 @@ class Parameter:
 
     name: the attribute of Options. flags: as typed, short ones first. default: the value when nothing is given.
     environment: the variable asked before the default. multiple: may be repeated; the values come as a tuple.
+    unless: the name of another parameter with which this one is neither required nor taken from the environment.
     implies: (name, value) of another parameter that this flag sets.
     """
 
@@ -46,6 +50,7 @@ class Parameter:
         "name",
         "panel",
         "required",
+        "unless",
     )
 
     def __init__(
@@ -65,6 +70,7 @@ class Parameter:
         panel: str = "Options",
         hidden: bool = False,
         implies: "tuple[str, object] | None" = None,
+        unless: str = "",
     ) -> None:
         self.name = name
         self.flags = flags
@@ -81,6 +87,7 @@ class Parameter:
         self.panel = panel
         self.hidden = hidden
         self.implies = implies
+        self.unless = unless
 
 
 class Command:
@@ -165,6 +172,15 @@ LOCK_WAIT_OPTION = Parameter(
     help="how long to wait for another writer's lock, such as 10s or 500ms; default 10s",
 )
 
+TIMEOUT_OPTION = Parameter(
+    "timeout_ms",
+    "--timeout",
+    kind=DURATION,
+    metavar="TIME",
+    panel="Safety",
+    help="fail with status 124 when it is not done after TIME, such as 10s; what was printed stays",
+)
+
 GLOBAL_OPTIONS = (
     DIRECTORY_OPTION,
     QUIET_OPTION,
@@ -173,6 +189,7 @@ GLOBAL_OPTIONS = (
     NO_COLOR_OPTION,
     YES_OPTION,
     NETWORK_OPTION,
+    TIMEOUT_OPTION,
 )
 
 PRODUCE = Command(
@@ -226,9 +243,9 @@ PRODUCE = Command(
             "-z",
             "--compression",
             metavar="CODEC",
-            choices=("none", "zstd"),
+            choices=("none", "gzip", "lz4", "zstd"),
             panel="Records",
-            help="compress batches: none or zstd; default the topic's compression.type",
+            help="compress batches: none, gzip, lz4 or zstd; default the topic's compression.type",
         ),
         Parameter(
             "acks",
@@ -241,6 +258,13 @@ PRODUCE = Command(
             panel="Safety",
             help="what is stored when a record counts as stored: 1 it is on disk, 0 it survives this process but "
             "not a power cut; default 1",
+        ),
+        Parameter(
+            "producer_id",
+            "--producer-id",
+            metavar="NAME",
+            panel="Safety",
+            help="run again under this name with the same input, from its start: what is stored already is not stored again",
         ),
         LOCK_WAIT_OPTION,
         Parameter(
@@ -265,9 +289,129 @@ PRODUCE = Command(
         ("mk produce orders -k user1 paid", "one record with a key"),
         ("tail -n 0 -F app.log | mk produce app", "each line as it is written"),
         (r"mk produce clicks -K '\t' --partitions 8 < clicks.tsv", "the first column is the key"),
+        ("mk produce orders --producer-id import-7 < orders.txt", "run it again until it succeeds: nothing is doubled"),
     ),
     exit_status="The status is 0 only if every record read is stored at the level that --acks asks for. An error "
     "says how much was stored.",
+)
+
+_WHICH = "Which records"
+_CONSUMED_TOPICS = Parameter(
+    "topics",
+    metavar="TOPIC",
+    default=(),
+    environment="MK_TOPIC",
+    multiple=True,
+    required=True,
+    unless="regex",
+    complete=TOPIC,
+    help="the topics; else $MK_TOPIC",
+)
+_CONSUMED_REGEX = Parameter(
+    "regex",
+    "-r",
+    "--regex",
+    kind=REGEX,
+    metavar="REGEX",
+    panel=_WHICH,
+    help="all topics in whose names this Python regular expression is found, instead of TOPIC; ^ and $ tie it to the "
+    "ends; with -F also topics that appear later",
+)
+_CONSUMED_PARTITIONS = Parameter(
+    "partitions",
+    "-p",
+    "--partition",
+    kind=PARTITIONS,
+    metavar="N,...",
+    default=(),
+    multiple=True,
+    panel=_WHICH,
+    help="only these partitions, such as 0,3",
+)
+_ENDINGS = (
+    Parameter(
+        "idle_ms",
+        "--idle",
+        kind=DURATION,
+        metavar="TIME",
+        panel=_WHICH,
+        help="with -F: stop, with status 0, when nothing new came for TIME",
+    ),
+    Parameter(
+        "max_time_ms",
+        "--max-time",
+        kind=DURATION,
+        metavar="TIME",
+        panel=_WHICH,
+        help="stop after TIME, with status 0, wherever it is; what was printed is whole records",
+    ),
+    TIMEOUT_OPTION,
+)
+_RECORD_OUTPUT = (
+    Parameter(
+        "format",
+        "-f",
+        "--format",
+        metavar="FORMAT",
+        default="value",
+        choices=("value", "kv", "json", "raw"),
+        panel=_OUTPUT,
+        help="how to print a record: value, kv, json or raw; see `mk help formats`; default value",
+    ),
+    Parameter(
+        "json_lines",
+        "-J",
+        kind=FLAG,
+        default=False,
+        implies=("format", "json"),
+        panel=_OUTPUT,
+        help="the same as -f json",
+    ),
+    Parameter(
+        "json",
+        "--json",
+        kind=FLAG,
+        default=False,
+        implies=("format", "json"),
+        panel=_OUTPUT,
+        help="-J, and errors as JSON too",
+    ),
+    Parameter(
+        "delimiter",
+        "-D",
+        "--delimiter",
+        kind=DELIMITER,
+        metavar="DELIM",
+        panel=_OUTPUT,
+        help=r"end each record with DELIM instead of a newline; \t \0 \xNN are understood",
+    ),
+    Parameter(
+        "null",
+        "-0",
+        "--null",
+        kind=FLAG,
+        default=False,
+        panel=_OUTPUT,
+        help="end each record with a NUL byte instead of a newline",
+    ),
+    Parameter(
+        "show_null",
+        "-Z",
+        kind=FLAG,
+        default=False,
+        panel=_OUTPUT,
+        help="print a null value, and with -f kv a null key, as NULL, to tell it from an empty one",
+    ),
+    Parameter(
+        "raw",
+        "--raw",
+        kind=FLAG,
+        default=False,
+        panel=_OUTPUT,
+        help="control characters go to a terminal as they are",
+    ),
+    QUIET_OPTION,
+    DIRECTORY_OPTION,
 )
 
 CONSUME = Command(
@@ -280,48 +424,71 @@ CONSUME = Command(
             "prints what comes. Records of one partition come in order. Nothing is locked and nothing in the directory "
             "is changed: read permission is enough."
         ),
+        (
+            "Where to begin is said once, by -o, --from or --since, and where to end once, by a range of -o, by --to or "
+            "--until. With -F a range goes on until it is complete in every partition, and the command then exits."
+        ),
         "On a terminal, control characters in values are shown, not executed; a pipe gets the bytes.",
     ),
     parameters=(
-        Parameter(
-            "topics",
-            metavar="TOPIC",
-            default=(),
-            environment="MK_TOPIC",
-            multiple=True,
-            required=True,
-            complete=TOPIC,
-            help="the topics; else $MK_TOPIC",
-        ),
+        _CONSUMED_TOPICS,
+        _CONSUMED_REGEX,
         Parameter(
             "offset",
             "-o",
             "--offset",
-            kind=OFFSET,
+            kind=OFFSETS,
             metavar="SPEC",
-            panel="Which records",
-            complete=OFFSET,
-            help="where to begin in each partition: start, end, N, or -N for the last N; default start",
-        ),
-        Parameter(
-            "partitions",
-            "-p",
-            "--partition",
-            kind=PARTITIONS,
-            metavar="N,...",
             default=(),
             multiple=True,
-            panel="Which records",
-            help="only these partitions, such as 0,3",
+            panel=_WHICH,
+            complete=OFFSET,
+            help="which offsets: start, end, N, -N for the last N, A:B, @TIME, and more; default start; see "
+            "`mk help offsets`",
         ),
         Parameter(
-            "count",
-            "-n",
-            "--count",
+            "first",
+            "--from",
+            kind=OFFSET,
+            metavar="POS",
+            panel=_WHICH,
+            complete=OFFSET,
+            help="where to begin, as -o POS",
+        ),
+        Parameter(
+            "stop",
+            "--to",
+            kind=OFFSET,
+            metavar="POS",
+            panel=_WHICH,
+            complete=OFFSET,
+            help="where to end, POS excluded, as -o :POS",
+        ),
+        Parameter(
+            "since",
+            "--since",
+            kind=TIME,
+            metavar="TIME",
+            panel=_WHICH,
+            help="begin at the first record of TIME or later, in each partition; such as -1h, today, 2026-11-23T10:00",
+        ),
+        Parameter(
+            "until",
+            "--until",
+            kind=TIME,
+            metavar="TIME",
+            panel=_WHICH,
+            help="end before the first record of TIME or later, in each partition",
+        ),
+        _CONSUMED_PARTITIONS,
+        Parameter("count", "-n", "--count", kind=INTEGER, metavar="N", panel=_WHICH, help="stop after N records"),
+        Parameter(
+            "tail",
+            "--tail",
             kind=INTEGER,
             metavar="N",
-            panel="Which records",
-            help="stop after N records",
+            panel=_WHICH,
+            help="of all that is asked for, the newest N records, over all partitions together",
         ),
         Parameter(
             "follow",
@@ -329,9 +496,10 @@ CONSUME = Command(
             "--follow",
             kind=FLAG,
             default=False,
-            panel="Which records",
+            panel=_WHICH,
             help="do not stop at the end, wait for more",
         ),
+        *_ENDINGS,
         Parameter(
             "exit_at_end",
             "-e",
@@ -340,67 +508,77 @@ CONSUME = Command(
             hidden=True,
             help="stop at the end, which is what happens anyway; for the fingers of kcat users",
         ),
-        Parameter(
-            "format",
-            "-f",
-            "--format",
-            metavar="FORMAT",
-            default="value",
-            choices=("value", "kv", "json", "raw"),
-            panel=_OUTPUT,
-            help="how to print a record: value, kv, json or raw; see `mk help formats`; default value",
-        ),
-        Parameter(
-            "json_lines",
-            "-J",
-            kind=FLAG,
-            default=False,
-            implies=("format", "json"),
-            panel=_OUTPUT,
-            help="the same as -f json",
-        ),
-        Parameter(
-            "json",
-            "--json",
-            kind=FLAG,
-            default=False,
-            implies=("format", "json"),
-            panel=_OUTPUT,
-            help="-J, and errors as JSON too",
-        ),
-        Parameter(
-            "null",
-            "-0",
-            "--null",
-            kind=FLAG,
-            default=False,
-            panel=_OUTPUT,
-            help="end each record with a NUL byte instead of a newline",
-        ),
-        Parameter(
-            "raw",
-            "--raw",
-            kind=FLAG,
-            default=False,
-            panel=_OUTPUT,
-            help="control characters go to a terminal as they are",
-        ),
-        QUIET_OPTION,
-        DIRECTORY_OPTION,
+        *_RECORD_OUTPUT,
     ),
     examples=(
         ("mk consume orders", "all there is"),
         ("mk consume orders -o -10 -F", "the last ten of each partition, then what comes"),
+        ("mk consume orders --since -1h", "the last hour"),
+        ("mk consume -r '^app-' -F", "all topics whose names begin with app-, also new ones"),
+        ("mk consume orders -F --idle 5s --max-time 50s", "what comes, for a cron job"),
         ("mk consume orders -J | jq .payload", "for programs"),
         ("mk consume files -0 | xargs -0 ls -l", "values that may hold newlines"),
     ),
     exit_status="The status is 0 when the end was reached, also when there was nothing to print.",
 )
 
-_TOPIC_ARGUMENT = Parameter("topic", metavar="TOPIC", required=True, complete=TOPIC, help="the topic")
-_TOPICS_ARGUMENT = Parameter(
-    "topics", metavar="TOPIC", default=(), multiple=True, required=True, complete=TOPIC, help="the topics"
+TAIL = Command(
+    "tail",
+    summary="print the last records of topics, and follow them",
+    run="mk.cli.tail:run",
+    description=(
+        (
+            "Prints the newest records of each TOPIC, ten over all of them together, and goes on with what comes. It is "
+            "short for `mk consume TOPIC --tail 10 -F`."
+        ),
+    ),
+    parameters=(
+        _CONSUMED_TOPICS,
+        _CONSUMED_REGEX,
+        _CONSUMED_PARTITIONS,
+        Parameter(
+            "tail",
+            "--tail",
+            kind=INTEGER,
+            metavar="N",
+            default=10,
+            panel=_WHICH,
+            help="begin with the newest N records; default 10",
+        ),
+        *_ENDINGS,
+        *_RECORD_OUTPUT,
+    ),
+    examples=(
+        ("mk tail orders", "the last ten, then what comes"),
+        ("mk tail -r . --tail 0 -J", "whatever comes in any topic"),
+    ),
+    exit_status="It ends by a signal, or with 0 after --idle or --max-time.",
 )
+
+_TOPIC_ARGUMENT = Parameter("topic", metavar="TOPIC", required=True, complete=TOPIC, help="the topic")
+_TOPICS_OR_REGEX = (
+    Parameter("topics", metavar="TOPIC", default=(), multiple=True, complete=TOPIC, help="the topics"),
+    Parameter(
+        "regex",
+        "-r",
+        "--regex",
+        metavar="REGEX",
+        help="all topics in whose name the regular expression is found somewhere; ^ and $ tie it to the ends",
+    ),
+)
+_DRY_RUN_OPTION = Parameter(
+    "dry_run", "--dry-run", kind=FLAG, default=False, panel="Safety", help="only show what would be done"
+)
+_IF_EXISTS_OPTION = Parameter(
+    "if_exists", "--if-exists", kind=FLAG, default=False, panel="Safety", help="succeed if there is no such topic"
+)
+_CHANGE_OPTIONS = (LOCK_WAIT_OPTION, DIRECTORY_OPTION, NETWORK_OPTION, JSON_OPTION, QUIET_OPTION)
+_SETTINGS = (
+    "Settings, with their defaults: compression.type=none (or gzip, lz4, zstd), flush.ms=1000, "
+    "max.message.bytes=16777216, segment.bytes=134217728, segment.ms=604800000, partitioner=crc32 "
+    "(librdkafka's; or murmur2, Java's). Sizes take k, M and G, times ms, s, m, h and d."
+)
+_FROM_CONSUME = {parameter.name: parameter for parameter in CONSUME.parameters}
 
 TOPICS_LIST = Command(
     "topics",
@@ -408,8 +586,18 @@ TOPICS_LIST = Command(
     summary="list the topics",
     run="mk.cli.topics:list_topics",
     description=("Lists the topics with their partitions, records and size. It is what `mk topics` alone does.",),
-    parameters=(DIRECTORY_OPTION, JSON_OPTION, NO_COLOR_OPTION),
-    examples=(("mk topics", "a table"), ("mk topics --json | jq -r '.[].topic'", "only the names")),
+    parameters=(
+        _TOPICS_OR_REGEX[1],
+        Parameter("quiet", "-q", kind=FLAG, default=False, panel=_OUTPUT, help="names only, one a line"),
+        DIRECTORY_OPTION,
+        JSON_OPTION,
+        NO_COLOR_OPTION,
+    ),
+    examples=(
+        ("mk topics", "a table"),
+        ("mk topics list -r '^app'", "those whose names begin with app"),
+        ("mk topics -q", "only the names, for a script"),
+    ),
 )
 
 TOPICS_CREATE = Command(
@@ -419,11 +607,7 @@ TOPICS_CREATE = Command(
     run="mk.cli.topics:create",
     description=(
         "Makes the topic, and the log directory too if there is none.",
-        (
-            "Settings, with their defaults: compression.type=none (or zstd), flush.ms=1000, "
-            "max.message.bytes=16777216, segment.bytes=134217728, partitioner=crc32 (librdkafka's; or murmur2, "
-            "Java's). Sizes take k, M and G, times ms, s, m and h."
-        ),
+        _SETTINGS,
     ),
     parameters=(
         Parameter("topic", metavar="TOPIC", required=True, help="the name: letters, digits, dot, dash and underscore"),
@@ -434,7 +618,6 @@ TOPICS_CREATE = Command(
             kind=INTEGER,
             minimum=1,
             metavar="N",
-            default=1,
             help="the number of partitions; default 1",
         ),
         Parameter(
@@ -452,7 +635,7 @@ TOPICS_CREATE = Command(
             kind=FLAG,
             default=False,
             panel="Safety",
-            help="succeed if the topic is there already",
+            help="succeed if the topic is there already, and say what is different about it",
         ),
         Parameter(
             "shared_group",
@@ -470,14 +653,13 @@ TOPICS_CREATE = Command(
             panel=_PLACE,
             help="who reads a directory made with --shared-group: all, or group for its members only; default all",
         ),
-        DIRECTORY_OPTION,
-        NETWORK_OPTION,
-        JSON_OPTION,
-        QUIET_OPTION,
+        _DRY_RUN_OPTION,
+        *_CHANGE_OPTIONS,
     ),
     examples=(
         ("mk topics create orders -p 8", "eight partitions"),
-        ("mk topics create orders -c max.message.bytes=33554432", "room for records of 32 MiB"),
+        ("mk topics create orders -c max.message.bytes=32M", "room for records of 32 MiB"),
+        ("mk topics create orders --if-not-exists -q", "in a script that may run again"),
         ("mk topics create orders -d /srv/mk --shared-group staff", "a new directory for all of a group"),
     ),
 )
@@ -486,10 +668,35 @@ TOPICS_DESCRIBE = Command(
     "topics",
     "describe",
     summary="show partitions and settings of topics",
-    run="mk.cli.topics:describe",
-    description=("Shows each TOPIC: its id, its settings, and offsets and size of each partition.",),
-    parameters=(_TOPICS_ARGUMENT, DIRECTORY_OPTION, JSON_OPTION, NO_COLOR_OPTION),
-    examples=(("mk topics describe orders", "one topic"),),
+    run="mk.cli.describe:run",
+    description=(
+        "Shows each TOPIC in three sections: a summary, the settings, and the partitions. Without -s, -c or -p, all three.",
+        (
+            "Rates are records and bytes a second over the last minute (1M) and the last hour (1H), by the times of the "
+            "records: those that a producer dated otherwise count where they were dated. LEADER is `this` for the "
+            "directory itself, else a directory's id. STATE is ok, sealed, or FAILED where the disk refused a sync and "
+            "nobody appends."
+        ),
+    ),
+    parameters=(
+        *_TOPICS_OR_REGEX,
+        Parameter("summary", "-s", "--summary", kind=FLAG, default=False, panel="Sections", help="the summary"),
+        Parameter(
+            "configs", "-c", "--configs", kind=FLAG, default=False, panel="Sections", help="the settings in force"
+        ),
+        Parameter(
+            "partitions", "-p", "--partitions", kind=FLAG, default=False, panel="Sections", help="the partitions"
+        ),
+        Parameter("all_sections", "-a", "--all", kind=FLAG, default=False, panel="Sections", help="all of them"),
+        DIRECTORY_OPTION,
+        JSON_OPTION,
+        NO_COLOR_OPTION,
+    ),
+    examples=(
+        ("mk topics describe orders", "all there is to know"),
+        ("mk topics describe -c orders", "only its settings"),
+        ("mk topics describe -s -r '^app'", "a summary of each topic whose name begins with app"),
+    ),
 )
 
 TOPICS_DELETE = Command(
@@ -503,30 +710,184 @@ TOPICS_DELETE = Command(
             "needs --yes."
         ),
     ),
-    parameters=(
-        _TOPICS_ARGUMENT,
-        Parameter(
-            "dry_run", "--dry-run", kind=FLAG, default=False, panel="Safety", help="only show what would be deleted"
-        ),
-        YES_OPTION,
-        Parameter(
-            "if_exists",
-            "--if-exists",
-            kind=FLAG,
-            default=False,
-            panel="Safety",
-            help="succeed if there is no such topic",
-        ),
-        LOCK_WAIT_OPTION,
-        DIRECTORY_OPTION,
-        NETWORK_OPTION,
-        JSON_OPTION,
-        QUIET_OPTION,
-    ),
+    parameters=(*_TOPICS_OR_REGEX, _DRY_RUN_OPTION, YES_OPTION, _IF_EXISTS_OPTION, *_CHANGE_OPTIONS),
     examples=(
         ("mk topics delete scratch --dry-run", "look first"),
-        ("mk topics delete scratch --yes", "in a script"),
+        ("mk topics delete scratch --yes --if-exists", "in a script"),
+        ("mk topics delete -r '^test-' --yes", "all topics whose names begin with test-"),
     ),
+)
+
+TOPICS_ALTER = Command(
+    "topics",
+    "alter",
+    summary="change settings of a topic, add partitions",
+    run="mk.cli.alter:alter",
+    description=(
+        (
+            "Changes settings of TOPIC or gives it more partitions, after showing what would change. Producers that run "
+            "already go by it from their next append on."
+        ),
+        (
+            "With more partitions, or another partitioner, keys belong to other partitions from then on: records of one "
+            "key are then in two partitions, without an order between them. So that needs --yes (or an answer on a "
+            "terminal) if the topic holds records with keys. A topic never gets fewer partitions."
+        ),
+        _SETTINGS,
+    ),
+    parameters=(
+        _TOPIC_ARGUMENT,
+        Parameter(
+            "config",
+            "-c",
+            "--config",
+            kind=SETTING,
+            metavar="KEY=VALUE",
+            multiple=True,
+            help="a setting under Kafka's name, such as segment.bytes=1048576; may be repeated",
+        ),
+        Parameter(
+            "unset", "--unset", metavar="KEY", default=(), multiple=True, help="back to the default; may be repeated"
+        ),
+        Parameter(
+            "partitions",
+            "-p",
+            "--partitions",
+            kind=INTEGER,
+            minimum=1,
+            metavar="N",
+            help="the number of partitions that the topic shall have",
+        ),
+        _DRY_RUN_OPTION,
+        YES_OPTION,
+        _IF_EXISTS_OPTION,
+        *_CHANGE_OPTIONS,
+    ),
+    examples=(
+        ("mk topics alter orders -c max.message.bytes=32M", "room for records of 32 MiB"),
+        ("mk topics alter orders --unset max.message.bytes", "the default again"),
+        ("mk topics alter orders --partitions 8 --dry-run", "what more partitions would mean"),
+    ),
+)
+
+TOPICS_RENAME = Command(
+    "topics",
+    "rename",
+    summary="give a topic another name",
+    run="mk.cli.alter:rename",
+    description=(
+        (
+            "Calls the topic OLD by the name NEW. Its records, offsets and settings stay. Producers that run on the old "
+            "name end with 66; readers that follow it go on."
+        ),
+    ),
+    parameters=(
+        Parameter("topic", metavar="OLD", required=True, complete=TOPIC, help="the topic"),
+        Parameter("new_name", metavar="NEW", required=True, help="its new name"),
+        _DRY_RUN_OPTION,
+        _IF_EXISTS_OPTION,
+        *_CHANGE_OPTIONS,
+    ),
+    examples=(
+        ("mk topics rename orders orders-2025", "make room for a new orders"),
+        ("mk topics rename orders old --dry-run", "see whether it would work"),
+    ),
+)
+
+TOPICS_SEAL = Command(
+    "topics",
+    "seal",
+    summary="close a topic to new records",
+    run="mk.cli.alter:seal",
+    description=(
+        (
+            "Closes TOPIC to new records: once this is done no append is under way, and producers get 77. Reading goes "
+            "on, and so does deleting. Whoever may write to the directory can undo it."
+        ),
+    ),
+    parameters=(
+        _TOPIC_ARGUMENT,
+        Parameter("undo", "--undo", kind=FLAG, default=False, help="open it to records again"),
+        _DRY_RUN_OPTION,
+        _IF_EXISTS_OPTION,
+        *_CHANGE_OPTIONS,
+    ),
+    examples=(
+        ("mk topics seal orders-2025", "no more records"),
+        ("mk topics seal orders-2025 --undo", "as before"),
+    ),
+)
+
+TOPICS_WHICH = Command(
+    "topics",
+    "which",
+    summary="tell which partition a key belongs to",
+    run="mk.cli.keys:which",
+    description=(
+        (
+            "Tells which partition of TOPIC each KEY belongs to, by the topic's partitioner and its present number of "
+            "partitions. Without a KEY, each line of standard input is one."
+        ),
+    ),
+    parameters=(
+        _TOPIC_ARGUMENT,
+        Parameter("keys", kind=BYTES, metavar="KEY", default=(), multiple=True, help="a key; stdin is then not read"),
+        Parameter("quiet", "-q", kind=FLAG, default=False, panel=_OUTPUT, help="only the partitions, one a line"),
+        DIRECTORY_OPTION,
+        JSON_OPTION,
+        NO_COLOR_OPTION,
+    ),
+    examples=(
+        ("mk topics which orders user1 user2", "two keys"),
+        ('mk consume orders -p "$(mk topics which orders user1 -q)"', "the partition in which user1 is"),
+        ("cut -f1 clicks.tsv | mk topics which clicks -q | sort | uniq -c", "how even a file would be spread"),
+    ),
+)
+
+TOPICS_GET = Command(
+    "topics",
+    "get",
+    summary="print the last record with a key",
+    run="mk.cli.keys:get",
+    description=(
+        (
+            "Prints the last record of TOPIC with that KEY. The partition that the key belongs to is searched from its "
+            "end; records may be elsewhere if they were produced with -p, or before partitions were added: see "
+            "--all-partitions. Of several partitions, the record with the latest time is printed."
+        ),
+        "On a terminal, control characters in values are shown, not executed; a pipe gets the bytes.",
+    ),
+    parameters=(
+        _TOPIC_ARGUMENT,
+        Parameter("key", kind=BYTES, metavar="KEY", required=True, help="the key"),
+        Parameter(
+            "partitions",
+            "-p",
+            "--partition",
+            kind=PARTITIONS,
+            metavar="N,...",
+            default=(),
+            multiple=True,
+            panel="Which records",
+            help="search these partitions, such as 0,3",
+        ),
+        Parameter(
+            "all_partitions",
+            "--all-partitions",
+            kind=FLAG,
+            default=False,
+            panel="Which records",
+            help="search all partitions",
+        ),
+        *(_FROM_CONSUME[name] for name in ("format", "json_lines", "json", "null", "raw")),
+        DIRECTORY_OPTION,
+    ),
+    examples=(
+        ("mk topics get users user1", "the present value"),
+        ("mk topics get users user1 -J | jq .offset", "where it stands"),
+        ("mk topics get users user1 --all-partitions", "wherever it stands"),
+    ),
+    exit_status="The status is 3 if no record has the key, or if the last one is a tombstone.",
 )
 
 TOPICS_OFFSETS = Command(
@@ -581,11 +942,17 @@ HELP = Command(
 COMMANDS = (
     PRODUCE,
     CONSUME,
+    TAIL,
     TOPICS_LIST,
     TOPICS_CREATE,
     TOPICS_DESCRIBE,
+    TOPICS_ALTER,
+    TOPICS_RENAME,
+    TOPICS_SEAL,
     TOPICS_DELETE,
     TOPICS_OFFSETS,
+    TOPICS_WHICH,
+    TOPICS_GET,
     COMPLETION,
     HELP,
 )
@@ -608,8 +975,8 @@ ROOT = Command(
 
 TOPICS = Command(
     "topics",
-    summary="list, make, describe and delete topics",
-    description=("Lists, makes, describes and deletes topics. Alone, it lists them.",),
+    summary="list, make, describe, change and delete topics",
+    description=("Lists, makes, describes, changes and deletes topics. Alone, it lists them.",),
     parameters=TOPICS_LIST.parameters,
     default="list",
     examples=TOPICS_LIST.examples,

@@ -16,13 +16,15 @@ from mk.errors import (
     TopicExistsError,
 )
 from mk.storage import files, flat_json
-from mk.storage.host import allow_open_files, boot_id, file_system_of, is_network_file_system
+from mk.storage.host import boot_id, file_system_of, is_network_file_system
 from mk.storage.topic import FILE_NAME as TOPIC_FILE
 from mk.storage.topic import Topic, encode_topic
 from mk.topic_partition import check_name, check_partition_count, is_valid_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mk.storage.sharing import Sharing
 
 FILE_NAME = "mk.json"
@@ -118,25 +120,17 @@ class LogDirectory:
         check_name(name)
         check_partition_count(partitions)
         with directory_lock(self.locks_fd, wait_ms=wait_ms):
-            self._sweep()
-            for existing in self.topic_names():
-                if existing.casefold() == name.casefold():
-                    raise TopicExistsError(topic=name, existing=existing)
-            if files.exists(name, dir_fd=self.topics_fd):
-                raise CannotCreateError(
-                    f"{self.path}/topics/{name} is in the way",
-                    why="it is no topic, and mk did not make it",
-                    fix="move it away, or choose another name; nothing was changed",
-                )
+            self.sweep()
+            self.check_name_is_free(name)
             topic_id = os.urandom(16).hex()
             temporary = f".tmp-{topic_id}"
             # First, so that a later sweep finds by its name all that a killed create leaves, the locks too.
             files.mkdir(temporary, dir_fd=self.topics_fd)
-            self._create_locks(topic_id, partitions)
+            self.create_locks(topic_id, range(partitions))
             topic_fd = files.open_directory(temporary, dir_fd=self.topics_fd)
             try:
                 for partition in range(partitions):
-                    self._create_partition(topic_fd, topic_id, partition)
+                    self.create_partition(topic_fd, topic_id, partition)
                 content = encode_topic(name, topic_id, partitions, partitioner, overrides)
                 files.write_new_file(TOPIC_FILE, content, dir_fd=topic_fd)
                 files.fsync(topic_fd)
@@ -149,27 +143,27 @@ class LogDirectory:
 
     def delete_topic(self, name: str, *, wait_ms: int) -> None:
         """Delete a topic and all its records. Waits for appends under way; later ones find it gone."""
-        from mk.storage.locks import acquire, directory_lock
+        from mk.storage.locks import directory_lock
 
         with directory_lock(self.locks_fd, wait_ms=wait_ms):
-            self._sweep()
+            self.sweep()
             topic = self.open_topic(name)
-            allow_open_files(topic.partitions)
-            lock_fds = []
-            try:
-                # All append locks, in order: an append that got its lock before us is acknowledged before the topic
-                # goes; one that gets it after us finds another topic.json, or none, at the path.
-                for partition in range(topic.partitions):
-                    lock_fds.append(topic.open_lock(partition))
-                    acquire(lock_fds[-1], what=f"partition {partition} of {name}", wait_ms=wait_ms)
-                gone = f".deleted-{topic.topic_id}"
-                files.rename(name, gone, src_dir_fd=self.topics_fd, dst_dir_fd=self.topics_fd)
-                files.fsync(self.topics_fd)
-                self._remove(gone, topic.topic_id)
-            finally:
-                for fd in lock_fds:
-                    files.close(fd)
-                topic.close()
+            topic.close()
+            self.remove_topic(name, topic.topic_id, range(topic.partitions), wait_ms=wait_ms)
+
+    def remove_topic(self, name: str, topic_id: str, partitions: Iterable[int], *, wait_ms: int) -> None:
+        """Take a topic away, under the directory's lock.
+
+        With all append locks: an append that got its lock before us is acknowledged before the topic goes; one that gets
+        it after us finds another topic.json, or none, at the path.
+        """
+        from mk.storage.append_locks import append_locks
+
+        with append_locks(self, topic_id, name, partitions, wait_ms=wait_ms):
+            gone = f".deleted-{topic_id}"
+            files.rename(name, gone, src_dir_fd=self.topics_fd, dst_dir_fd=self.topics_fd)
+            files.fsync(self.topics_fd)
+            self._remove(gone, topic_id)
 
     def open_lock(self, topic_id: str, partition: int) -> int:
         """Open the lock file of a partition, which exists as long as the topic does."""
@@ -197,18 +191,43 @@ class LogDirectory:
             pass
         return files.open_directory("quarantine", dir_fd=self.fd)
 
-    def _create_locks(self, topic_id: str, partitions: int) -> None:
-        files.mkdir(topic_id, PRIVATE, dir_fd=self.locks_fd)
+    def check_name_is_free(self, name: str, *, but: str = "") -> None:
+        """Raise CannotCreateError if a topic cannot have that name. `but` is a topic that will give up its own for it."""
+        for existing in self.topic_names():
+            if existing.casefold() == name.casefold() and existing != but:
+                raise TopicExistsError(topic=name, existing=existing)
+        try:
+            there = os.stat(name, dir_fd=self.topics_fd, follow_symlinks=False).st_ino
+        except FileNotFoundError:
+            return
+        # Where upper and lower case are one, a topic's own directory answers to its new name already.
+        if not but or there != os.stat(but, dir_fd=self.topics_fd, follow_symlinks=False).st_ino:
+            raise CannotCreateError(
+                f"{self.path}/topics/{name} is in the way",
+                why="it is no topic, and mk did not make it",
+                fix="move it away, or choose another name; nothing was changed",
+            )
+
+    def create_locks(self, topic_id: str, partitions: range) -> None:
+        """Make lock files, on disk when it returns. One that a killed change left was never anybody's, and is as good."""
+        try:
+            files.mkdir(topic_id, PRIVATE, dir_fd=self.locks_fd)
+        except FileExistsError:
+            pass
         fd = files.open_directory(topic_id, dir_fd=self.locks_fd)
         try:
-            for partition in range(partitions):
-                files.write_new_file(str(partition), b"", dir_fd=fd, mode=0o600)
+            for partition in partitions:
+                try:
+                    files.write_new_file(str(partition), b"", dir_fd=fd, mode=0o600)
+                except FileExistsError:
+                    pass
             files.fsync(fd)
         finally:
             files.close(fd)
         files.fsync(self.locks_fd)
 
-    def _create_partition(self, topic_fd: int, topic_id: str, partition: int) -> None:
+    def create_partition(self, topic_fd: int, topic_id: str, partition: int) -> None:
+        """Make an empty partition; on disk when it returns, but for its name in the topic."""
         from mk.storage.leader_epochs import FILE_NAME as EPOCHS_FILE
         from mk.storage.leader_epochs import EpochEntry
         from mk.storage.log_segment import INDEX_SUFFIX, segment_name
@@ -235,7 +254,7 @@ class LogDirectory:
         files.remove_tree(name, dir_fd=self.topics_fd)
         files.fsync(self.topics_fd)
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Finish what a killed create or delete left: nobody else is at it, since we hold the directory's lock."""
         # A rename to .deleted- that is not on disk yet could be undone by a power cut, its content not.
         files.fsync(self.topics_fd)

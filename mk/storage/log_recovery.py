@@ -18,16 +18,22 @@ from mk.storage.host import boot_id, file_system_of
 from mk.storage.leader_epochs import LeaderEpochs, write_epochs
 from mk.storage.log_segment import (
     INDEX_SUFFIX,
+    PRODUCERS_SUFFIX,
     UNKNOWN_CHAIN,
     find_headers,
     list_segments,
     open_segment,
+    refuse_newer,
     segment_name,
     validate,
 )
 from mk.storage.offset_index import proved_entries_up_to
 from mk.storage.partition_files import FAILED_FILE, PartitionFiles
 from mk.storage.partition_state import LogEnd, PartitionState, write_state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mk.storage.producer_state import ProducerState
 
 _UNCACHED_TRIES = 20
 _UNCACHED_PAUSE_SECONDS = 0.01
@@ -74,6 +80,7 @@ def recover(
         # Under another boot nothing is in memory but what was read from the disk: what is valid is safe, even if the
         # disk takes nothing more, and `state` may lag far behind what was acknowledged.
         end, fault, begun = validate(fd, state.durable, size, epochs.epoch_before(state.durable.offset))
+        refuse_newer(fd, end.position, end.offset, partition.segment_path(state.segment))
         _refuse_loss(partition, state, epochs, fd, end, fault, size)
         _remove_leftovers(partition, state.segment)
         had_batch = _holds_header(fd, end.position, size)
@@ -145,13 +152,21 @@ def give_up_segment(
         ) from None
 
 
-def begin_segment(partition: PartitionFiles, state: PartitionState, end: LogEnd) -> PartitionState:
+def begin_segment(
+    partition: PartitionFiles, state: PartitionState, end: LogEnd, producers: ProducerState | None = None
+) -> PartitionState:
     """Create the segment that begins at `end`, and publish it in `state`; both are on disk on return.
 
     A file already there under that name is a leftover of a roll that did not get as far as `state`, or a segment given up
-    before it held anything durable: the first is removed, the second kept in quarantine/.
+    before it held anything durable: the first is removed, the second kept in quarantine/. `producers` spares reading the
+    old segment's headers, if it is as of `end`.
     """
     _remove_leftovers(partition, state.segment)
+    if partition.topic.has_producers():
+        from mk.storage import producer_state
+
+        # First, while what it is made of stands at its place; a kill behind it leaves a leftover.
+        producer_state.begin_segment(partition, state.segment, end, producers)
     name = segment_name(end.offset)
     if end.offset == state.segment:
         _replace_segment(partition, name, _evidence_name(partition, end.offset, state.leader_epoch))
@@ -161,6 +176,7 @@ def begin_segment(partition: PartitionFiles, state: PartitionState, end: LogEnd)
     files.fsync(partition.fd)
     new = state.copy()
     new.segment = end.offset
+    new.began_ms = 0
     new.written = new.durable = LogEnd(0, end.offset, end.chain, -1)
     new.high_watermark = end.offset
     # On disk, or a power cut could bring back a `state` that ends in the old segment, and what is acknowledged in the
@@ -231,6 +247,7 @@ def _rebuild_state(partition: PartitionFiles, epochs: LeaderEpochs) -> Partition
             if following is None:
                 break
             if end.offset != following:
+                refuse_newer(fd, end.position, end.offset, partition.segment_path(base))
                 raise CorruptBatchError(
                     path=partition.segment_path(base),
                     position=end.position,
@@ -432,7 +449,9 @@ def _remove_leftovers(partition: PartitionFiles, active_segment: int) -> None:
             files.unlink(segment_name(base_offset), dir_fd=partition.fd)
             _unlink_if_there(partition, segment_name(base_offset, INDEX_SUFFIX))
     for name in os.listdir(partition.fd):
-        if name.startswith(".tmp-"):
+        base, dot, _ = name.partition(PRODUCERS_SUFFIX)
+        # A snapshot is there before its segment is.
+        if name.startswith(".tmp-") or (dot and base.isdecimal() and int(base) > active_segment):
             files.unlink(name, dir_fd=partition.fd)
     files.fsync(partition.fd)
 

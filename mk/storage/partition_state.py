@@ -46,9 +46,14 @@ class LogEnd:
 
 
 class PartitionState:
-    """One slot's content. A new one is made by `copy` and changed before it is published, never after."""
+    """One slot's content. A new one is made by `copy` and changed before it is published, never after.
+
+    began_ms: when the active segment got its first batch, by the writer's clock and not by the records', which may carry
+    any time; 0 if nobody noted it.
+    """
 
     __slots__ = (
+        "began_ms",
         "boot_id",
         "cleaned_to",
         "durable",
@@ -75,6 +80,7 @@ class PartitionState:
         self.cleaned_to = 0
         self.tombstones_dropped_to = 0
         self.syncing = 0
+        self.began_ms = 0
 
     def copy(self) -> PartitionState:
         new = PartitionState.__new__(PartitionState)
@@ -88,7 +94,7 @@ class PartitionState:
             f"sequence={self.sequence} boot={self.boot_id} topic={self.topic_id} segment={self.segment}"
             f" written={self.written} durable={self.durable} high_watermark={self.high_watermark}"
             f" log_start={self.log_start_offset} leader_epoch={self.leader_epoch} cleaned_to={self.cleaned_to}"
-            f" tombstones_dropped_to={self.tombstones_dropped_to} syncing={self.syncing}"
+            f" tombstones_dropped_to={self.tombstones_dropped_to} syncing={self.syncing} began={self.began_ms}"
         ).encode()
         return b"%b crc=%08x" % (line, crc32c(line)) + b" " * (SLOT_SIZE - len(line) - 14) + b"\n"
 
@@ -115,6 +121,8 @@ def decode_slot(slot: bytes) -> PartitionState | None:
         state.cleaned_to = int(fields[9])
         state.tombstones_dropped_to = int(fields[10])
         state.syncing = int(fields[11])
+        if len(fields) > 12:  # An early mk did not write it.
+            state.began_ms = int(fields[12])
     except (ValueError, IndexError, TypeError):  # the last for too few or too many numbers of an end
         return None
     return state

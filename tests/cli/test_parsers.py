@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mk.cli import definition, fast_parser
 from mk.cli.options import Options
 from mk.cli.typer_app import Application
-from mk.consumer.offset_spec import OffsetSpec
+from mk.consumer.offset_spec import OffsetRange, OffsetSpec
 from mk.errors import UsageError
 
 APPLICATION = Application()
@@ -53,6 +53,16 @@ consume orders --json
 consume orders -f kv -0
 consume orders -eq
 consume orders --raw -f raw
+consume -r '^or' -F --idle 5s --max-time=1m --timeout 2m
+consume orders -o 5:10 -D '\0\n' -Z
+consume orders -o s@1 -o e@2
+consume orders -o 0:5,1:-3
+consume orders --from start+5 --to end-5 --tail 3
+consume orders --since 2026-11-23T10:00 --until 1795428480
+--timeout 5s consume orders
+tail orders
+tail orders --tail 3 -J -p 0,1 -q
+tail -r . -0 --idle 1s
 topics
 topics list
 topics --json
@@ -100,7 +110,10 @@ VALUES = {
     definition.INTEGER: ["0", "1", "3", "=1", "-1", "x"],
     definition.PARTITIONS: ["0", "0,3", "1,1", ",", "-p"],
     definition.DURATION: ["10s", "500ms", "1.5m", "s", "--"],
-    definition.OFFSET: ["start", "end", "7", "-7", "-0", "=7", "--", "+7"],
+    definition.OFFSET: ["start", "end", "7", "-7", "-0", "=7", "--", "+7", "@5", "@x"],
+    definition.OFFSETS: ["start", "end", "7", "-7", "=7", "--", "+7", "1:2", ":", "@5:6", "0:5,1:-3", "@x"],
+    definition.TIME: ["5", "@5", "2026-11-23", "soon", "", "--"],
+    definition.REGEX: ["t", "^t|u$", "", "(", "-F", "--"],
     definition.SETTING: ["a=b", "a=", "=b", "a=b=c", "--", "-c"],
 }
 
@@ -247,15 +260,26 @@ def test_consume_has_these_values():
     assert vars(options_of("consume a b -o -5 -p 0,3 -p 1 -n 7 -F --json")) == {
         "command": definition.CONSUME,
         "topics": ("a", "b"),
-        "offset": OffsetSpec("before-end", 5),
+        "regex": None,
+        "offset": (OffsetRange(OffsetSpec("before-end", 5)),),
+        "first": None,
+        "stop": None,
+        "since": None,
+        "until": None,
         "partitions": (0, 3, 1),
         "count": 7,
+        "tail": None,
         "follow": True,
+        "idle_ms": None,
+        "max_time_ms": None,
+        "timeout_ms": None,
         "exit_at_end": False,
         "format": "json",
         "json_lines": False,
         "json": True,
+        "delimiter": None,
         "null": False,
+        "show_null": False,
         "raw": False,
         "quiet": False,
         "directory": None,
@@ -280,7 +304,16 @@ def test_a_flag_beats_the_environment_which_beats_the_default():
     ],
 )
 def test_offsets(spec, offset):
-    assert options_of(f"consume t -o {spec}").offset == offset
+    assert options_of(f"consume t -o {spec}").offset == (OffsetRange(offset),)
+    assert options_of(f"consume t --from {spec}").first == offset
+    assert options_of(f"consume t --to={spec}").stop == offset
+
+
+def test_a_regex_needs_no_topic_and_ignores_the_one_of_the_environment():
+    options = options_of("consume -r ^t", MK_TOPIC="other")
+    assert (options.topics, options.regex) == ((), "^t")
+    assert options_of("tail -r ^t", MK_TOPIC="other").topics == ()
+    assert options_of("tail", MK_TOPIC="other").topics == ("other",)
 
 
 @pytest.mark.parametrize(
@@ -318,6 +351,9 @@ def test_key_delimiters(text, delimiter):
         ("produce t --lock-wait 1x", "--lock-wait cannot be 1x", "mk produce --help"),
         ("produce t -K ''", "--key-delimiter cannot be empty", "mk produce --help"),
         ("produce t --partitions 0", "--partitions cannot be 0", "mk produce --help"),
+        ("consume t --since soon", "--since cannot be soon", "mk consume --help"),
+        ("consume -r (", "--regex cannot be (", "mk consume --help"),
+        ("--timeout 5s topics list", "--timeout means nothing to `mk topics list`", "mk topics list --help"),
         ("--yes consume t", "--yes means nothing to `mk consume`", "mk consume --help"),
         ("topics create t -c x", "--config cannot be x", "mk topics create --help"),
         ("topics offsets a b", "too many arguments: b", "mk topics offsets --help"),

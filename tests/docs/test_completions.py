@@ -59,7 +59,7 @@ def run(command, directory, **extra):
 
 TOPICS = ["Pay_ments-2", "orders", "other"]
 CASES = [
-    ("mk ", ["completion", "consume", "help", "produce", "topics"]),
+    ("mk ", ["completion", "consume", "help", "produce", "tail", "topics"]),
     ("mk pr", ["produce"]),
     ("mk topics d", ["delete", "describe"]),
     ("mk produce ", TOPICS),
@@ -69,7 +69,7 @@ CASES = [
     ("mk produce -qk u1 o", ["orders", "other"]),
     ("mk produce -ku1 o", ["orders", "other"]),
     ("mk produce --key u1 -- o", ["orders", "other"]),
-    ("mk produce -z ", ["none", "zstd"]),
+    ("mk produce -z ", ["gzip", "lz4", "none", "zstd"]),
     ("mk consume orders ot", ["other"]),
     ("mk consume -o ", ["end", "start"]),
     ("mk consume -d second ", ["elsewhere"]),
@@ -167,7 +167,7 @@ def read_until(terminal, *words):
     [
         ("mk ", ["produce", "consume", "topics"], []),
         ("mk produce o", ["orders", "other"], ["Pay_ments", "deleted"]),
-        ("mk produce -z ", ["none", "zstd"], []),
+        ("mk produce -z ", ["none", "gzip", "lz4", "zstd"], []),
         ("mk topics d", ["delete", "describe"], ["offsets"]),
         ("mk topics describe o", ["orders", "other"], []),
         ("mk consume -d second ", ["elsewhere"], ["orders"]),
@@ -231,13 +231,13 @@ def test_fish_finds_it_too(line, odd):
 def test_directories_and_groups_are_left_to_the_shell(shell, odd):
     shell("mk consume -d sec", odd, ["second/"])
     shell("mk topics create t --shared-group ro", odd, ["root"])
-    shell("mk topics create t -c seg", odd, ["segment.bytes="])
+    shell("mk topics create t -c segment.b", odd, ["segment.bytes="])
 
 
 def test_fish_offers_directories_groups_and_settings(odd):
     assert fish("mk consume -d sec", odd) == ["second/"]
     assert "root" in fish("mk topics create t --shared-group ro", odd)
-    assert fish("mk topics create t -c seg", odd) == ["segment.bytes="]
+    assert fish("mk topics create t -c segment.b", odd) == ["segment.bytes="]
 
 
 PLANTED = [

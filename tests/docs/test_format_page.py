@@ -4,12 +4,14 @@ The page is meant to be enough for a reader in another language. So there is one
 mk, and takes names, offsets and types from the tables of the page.
 """
 
+import gzip
 import json
 import os
 import re
 import struct
 from pathlib import Path
 
+import lz4.frame
 import msgpack
 import pytest
 from mdoc_page import Page
@@ -327,9 +329,10 @@ def test_each_field_of_state_is_where_the_page_says():
     state = PartitionState("f" * 32, "a-boot-id")
     state.sequence, state.segment, state.high_watermark, state.log_start_offset = 1, 2, 3, 4
     state.leader_epoch, state.cleaned_to, state.tombstones_dropped_to, state.syncing = 5, 6, 7, 8
+    state.began_ms = 17
     state.written, state.durable = LogEnd(9, 10, 11, 12), LogEnd(13, 14, 15, 16)
     fields = read_slot(state.encode())
-    values = [1, "a-boot-id", "f" * 32, 2, [9, 10, 11, 12], [13, 14, 15, 16], 3, 4, 5, 6, 7, 8]
+    values = [1, "a-boot-id", "f" * 32, 2, [9, 10, 11, 12], [13, 14, 15, 16], 3, 4, 5, 6, 7, 8, 17]
     assert fields == dict(zip([row["field"] for row in STATE], values, strict=True))
     assert [row["part"] for row in PAGE.table("STATE", "part")] == ["position", "offset", "chain", "max_timestamp"]
     assert state.written.__slots__ == ("chain", "max_timestamp", "offset", "position")
@@ -554,8 +557,14 @@ def read_batches(data, offset, end, chain=0):
         payload = data[position : position + fields["payload_length"]]
         position += fields["payload_length"]
         assert fields["payload_crc"] == crc(payload)
-        if fields["attributes"] & 7 == int(CODECS["zstd"]["number"]):
-            payload = codecs._zstd().decompress(payload)
+        codec = fields["attributes"] & 7
+        for name, decompress in (
+            ("gzip", gzip.decompress),
+            ("lz4", lz4.frame.decompress),
+            ("zstd", codecs._zstd().decompress),
+        ):
+            if codec == int(CODECS[name]["number"]):
+                payload = decompress(payload)
         assert len(payload) == fields["raw_length"]
         count, time = fields["record_count"], fields["base_timestamp"]
         if fields["attributes"] & 0x0300:

@@ -6,6 +6,7 @@ import tempfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mk.records.codecs import crc32c
 from mk.storage.partition_state import (
     SLOT_DISTANCE,
     SLOT_SIZE,
@@ -31,9 +32,16 @@ def state_of(**fields: object) -> PartitionState:
     return state
 
 
-@given(NUMBERS, NUMBERS, ENDS, ENDS, NUMBERS, st.integers(0, (1 << 64) - 1), st.integers(0, 1))
+@given(NUMBERS, NUMBERS, ENDS, ENDS, NUMBERS, st.integers(0, (1 << 64) - 1), st.integers(0, 1), st.integers(0, 10**15))
 def test_a_state_comes_back_as_it_was_written(
-    sequence: int, segment: int, written: LogEnd, durable: LogEnd, high_watermark: int, epoch: int, syncing: int
+    sequence: int,
+    segment: int,
+    written: LogEnd,
+    durable: LogEnd,
+    high_watermark: int,
+    epoch: int,
+    syncing: int,
+    began: int,
 ) -> None:
     state = state_of(
         sequence=sequence,
@@ -43,6 +51,7 @@ def test_a_state_comes_back_as_it_was_written(
         high_watermark=high_watermark,
         leader_epoch=epoch,
         syncing=syncing,
+        began_ms=began,
     )
     slot = state.encode()
     assert len(slot) == SLOT_SIZE
@@ -67,9 +76,17 @@ def test_the_largest_numbers_fit_into_a_slot() -> None:
         cleaned_to=largest,
         tombstones_dropped_to=largest,
         syncing=1,
+        began_ms=10**15,
     )
     assert len(state.encode()) == SLOT_SIZE
     assert decode_slot(state.encode()) is not None
+
+
+def test_a_slot_without_the_time_at_which_the_segment_began_is_read() -> None:
+    slot = state_of(sequence=3, syncing=1).encode()
+    line = slot[: slot.index(b" began=")]
+    found = decode_slot((line + b" crc=%08x" % crc32c(line)).ljust(SLOT_SIZE - 1) + b"\n")
+    assert found is not None and (found.sequence, found.syncing, found.began_ms) == (3, 1, 0)
 
 
 def test_every_flipped_bit_of_a_slot_is_noticed_or_harmless() -> None:
