@@ -137,7 +137,7 @@ def sampled(file: Path) -> list[tuple[int, int]]:
     places = places_of(size, 43)
     if file.name.startswith("0" * 20) and file.parent.name == "0":
         second = headers(file)[1].position
-        places += [(second + byte, bit) for byte in range(0, 128) for bit in range(byte % 3, 8, 3)]
+        places += [(second + byte, bit) for byte in range(128) for bit in range(byte % 3, 8, 3)]
     return places
 
 
