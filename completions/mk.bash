@@ -100,7 +100,7 @@ _mk_level() {
         "topics delete") commands="" flags="-r --regex --dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic..." value_flags=" -r --regex --lock-wait -d --dir " ;;
         "topics offsets") commands="" flags="-p --partition -d --dir --json --no-color --help" arguments="topic" value_flags=" -p --partition -d --dir " ;;
         "topics which") commands="" flags="-q -d --dir --json --no-color --help" arguments="topic none..." value_flags=" -d --dir " ;;
-        "topics get") commands="" flags="-p --partition --all-partitions -f --format -J --json -0 --null --raw -d --dir --help" arguments="topic none" value_flags=" -p --partition -f --format -d --dir " ;;
+        "topics get") commands="" flags="-p --partition --all-partitions -f --format -J --json -D --delimiter -0 --null --raw -d --dir --help" arguments="topic none" value_flags=" -p --partition -f --format -D --delimiter -d --dir " ;;
         "completion") commands="" flags="--help" arguments="none" value_flags="  " ;;
         "help") commands="" flags="--help" arguments="help..." value_flags="  " ;;
     esac

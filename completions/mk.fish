@@ -32,7 +32,7 @@ function __mk_value_flags
         case 'topics which'
             string split ' ' -- '-d --dir'
         case 'topics get'
-            string split ' ' -- '-p --partition -f --format -d --dir'
+            string split ' ' -- '-p --partition -f --format -D --delimiter -d --dir'
     end
 end
 
@@ -274,6 +274,7 @@ complete -c mk -n '__mk_within topics get' -l all-partitions -d 'search all part
 complete -c mk -n '__mk_within topics get' -s f -l format -x -a 'value kv json raw' -d 'how to print a record: value, kv, json or raw; see `mk help formats`; default value'
 complete -c mk -n '__mk_within topics get' -s J -d 'the same as -f json'
 complete -c mk -n '__mk_within topics get' -l json -d '-J, and errors as JSON too'
+complete -c mk -n '__mk_within topics get' -s D -l delimiter -x -d 'end each record with DELIM instead of a newline; \\t \\0 \\xNN are understood'
 complete -c mk -n '__mk_within topics get' -s 0 -l null -d 'end each record with a NUL byte instead of a newline'
 complete -c mk -n '__mk_within topics get' -l raw -d 'control characters go to a terminal as they are'
 complete -c mk -n '__mk_within topics get' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'

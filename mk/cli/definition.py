@@ -578,7 +578,6 @@ _SETTINGS = (
     "max.message.bytes=16777216, segment.bytes=134217728, segment.ms=604800000, partitioner=crc32 "
     "(librdkafka's; or murmur2, Java's). Sizes take k, M and G, times ms, s, m, h and d."
 )
-_FROM_CONSUME = {parameter.name: parameter for parameter in CONSUME.parameters}
 
 TOPICS_LIST = Command(
     "topics",
@@ -879,8 +878,7 @@ TOPICS_GET = Command(
             panel="Which records",
             help="search all partitions",
         ),
-        *(_FROM_CONSUME[name] for name in ("format", "json_lines", "json", "null", "raw")),
-        DIRECTORY_OPTION,
+        *(parameter for parameter in _RECORD_OUTPUT if parameter.name not in ("show_null", "quiet")),
     ),
     examples=(
         ("mk topics get users user1", "the present value"),

@@ -108,7 +108,7 @@ def create(options: Options) -> int:
         else:
             note(f"mk: created topic {options.topic}")
         for difference in differences:
-            note("mk: its {setting} is {there}, not {wanted}".format(**difference))
+            note("mk: it has {setting}={there}, not {wanted}".format(**difference))
     return 0
 
 
