@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
     from mk.errors import MkError
+    from mk.maintenance.dump import Item
     from mk.maintenance.findings import Report
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
@@ -137,6 +138,11 @@ class Cluster(Protocol):
 
         progress: told of bytes done and of bytes in all. Damage is reported, not raised.
         """
+
+    def dump_partition(
+        self, name: str, partition: int, *, records: bool = False, from_offset: int = 0
+    ) -> Iterator[Item]:
+        """Yield what stands in a partition, batch by batch, damage included. See mk.maintenance.dump."""
 
     def topic_config(self, name: str) -> dict[str, int | str]:
         """Return a topic's settings, defaults included."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
     from mk.errors import MkError
+    from mk.maintenance.dump import Item
     from mk.maintenance.findings import Report
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
@@ -259,6 +260,18 @@ class DirectoryCluster:
 
         with files.about(f"{self.location}/topics/{name}"):
             return verify_topic(self._directory, check_name(name), partitions=partitions, progress=progress)
+
+    def dump_partition(
+        self, name: str, partition: int, *, records: bool = False, from_offset: int = 0
+    ) -> Iterator[Item]:
+        from mk.maintenance.dump import dump_partition
+
+        with files.about(f"{self.location}/topics/{name}"):
+            topic = self._open(name)
+            try:
+                yield from dump_partition(topic, partition, records=records, from_offset=from_offset)
+            finally:
+                topic.close()
 
     def topic_config(self, name: str) -> dict[str, int | str]:
         from mk.config import TOPIC_CONFIG

@@ -5,15 +5,18 @@ The only importer of rich, and only on a terminal. Records do not come through h
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from mk.cli.notes import visible
 
 _GAP = "  "
 _ANY_WIDTH = 10_000
+_BAR_AFTER_SECONDS = 1.0
+"""Shorter work needs none."""
 _MANY_ROWS = 500
 """From here on a table is for a pager: rich would take a second for each few thousand rows."""
-
 
 _PLAIN_TYPES = (str, int, float, bool, type(None))
 
@@ -48,6 +51,52 @@ def print_table(columns: Sequence[str], rows: Iterable[Mapping[str, object]], *,
 def print_fields(document: Mapping[str, object]) -> None:
     """Print one document as lines of name and value."""
     _print_aligned([[name, _cell(value)] for name, value in document.items()], [False, False])
+
+
+@contextmanager
+def progress_bar(label: str, *, quiet: bool, no_color: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Give a function to tell (bytes done, bytes in all); a bar on stderr shows it, on a terminal and after a second."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    began = time.monotonic()
+    bar = task = None
+
+    def tell(done: int, total: int) -> None:
+        nonlocal bar, task
+        if bar is None:
+            if time.monotonic() - began < _BAR_AFTER_SECONDS:
+                return
+            from rich.console import Console
+            from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+            columns = (
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                DownloadColumn(),
+                TransferSpeedColumn(),
+            )
+            bar = Progress(*columns, console=Console(stderr=True, no_color=no_color or None), transient=True)
+            task = bar.add_task(visible(label), total=total)
+            bar.start()
+        bar.update(task, completed=done)
+
+    try:
+        yield tell
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
+def size_text(size_bytes: float) -> str:
+    """Return a number of bytes as people read it."""
+    if size_bytes < 1024:
+        return f"{size_bytes} B"
+    for unit in ("KiB", "MiB", "GiB"):
+        size_bytes /= 1024
+        if size_bytes < 1024:
+            return f"{size_bytes:.4g} {unit}"
+    return f"{size_bytes / 1024:.4g} TiB"
 
 
 def _print_aligned(lines: Sequence[Sequence[str]], right: Sequence[bool]) -> None:

@@ -17,6 +17,8 @@ OFFSETS = "offsets"  # an OffsetRange: all of the grammar of -o
 TIME = "time"  # an OffsetSpec of kind time
 REGEX = "regex"  # str, a Python regular expression
 SETTING = "setting"  # key=value; all of them become one dict
+HEADER = "header"  # NAME=VALUE or NAME:VALUE becomes a pair of bytes, NAME alone one with None
+TIMESTAMP = "timestamp"  # a point in time becomes int milliseconds since 1970
 
 # What the shell offers for a value.
 TOPIC = "topic"
@@ -123,6 +125,7 @@ class Command:
 # Options that mean the same in every command that has them. They may also stand before the command; one that the
 # command does not have is then refused, so that no option is read and forgotten.
 _PLACE = "Where"
+_INPUT = "Input"
 _OUTPUT = "Output"
 
 DIRECTORY_OPTION = Parameter(
@@ -203,6 +206,10 @@ PRODUCE = Command(
             "stored in blocks."
         ),
         (
+            "With -D or -0 something else than a newline ends a record, which may then hold newlines; the last record "
+            "need not be ended. With --whole all of the input, or each --file, is one record."
+        ),
+        (
             "The topic is made on first use. Records with the same key go to the same partition; records without a key "
             "stay together batch by batch."
         ),
@@ -219,6 +226,59 @@ PRODUCE = Command(
         Parameter(
             "values", kind=BYTES, metavar="VALUE", default=(), multiple=True, help="a record; stdin is then not read"
         ),
+        Parameter(
+            "files",
+            "--file",
+            metavar="FILE",
+            default=(),
+            multiple=True,
+            complete=FILE,
+            panel=_INPUT,
+            help="read FILE instead of stdin; may be repeated, - is stdin",
+        ),
+        Parameter(
+            "delimiter",
+            "-D",
+            "--delimiter",
+            kind=DELIMITER,
+            metavar="DELIM",
+            panel=_INPUT,
+            help=r"DELIM ends a record, instead of a newline; \t \0 \xNN are understood",
+        ),
+        Parameter(
+            "null",
+            "-0",
+            "--null",
+            kind=FLAG,
+            default=False,
+            panel=_INPUT,
+            help="a NUL byte ends a record, instead of a newline",
+        ),
+        Parameter(
+            "whole",
+            "--whole",
+            kind=FLAG,
+            default=False,
+            panel=_INPUT,
+            help="all of stdin, or each --file, is one record",
+        ),
+        Parameter(
+            "count",
+            "-n",
+            "--count",
+            kind=INTEGER,
+            metavar="N",
+            panel=_INPUT,
+            help="stop after N records, and leave the rest of the input unread",
+        ),
+        Parameter(
+            "skip_bad",
+            "--skip-bad",
+            kind=FLAG,
+            default=False,
+            panel=_INPUT,
+            help="skip a record that cannot be stored, say which, and end with status 1; default is to stop there",
+        ),
         Parameter("key", "-k", "--key", kind=BYTES, metavar="KEY", panel="Records", help="the key of every record"),
         Parameter(
             "key_delimiter",
@@ -227,7 +287,34 @@ PRODUCE = Command(
             kind=DELIMITER,
             metavar="DELIM",
             panel="Records",
-            help=r"split each line at the first DELIM into key and value; \t and \xNN are understood; beats -k",
+            help=r"split each record at the first DELIM into key and value; \t and \xNN are understood; beats -k",
+        ),
+        Parameter(
+            "headers",
+            "-H",
+            "--header",
+            kind=HEADER,
+            metavar="NAME=VALUE",
+            default=(),
+            multiple=True,
+            panel="Records",
+            help="a header of every record; also NAME:VALUE; NAME alone is null, NAME= empty; may be repeated",
+        ),
+        Parameter(
+            "timestamp_ms",
+            "--timestamp",
+            kind=TIMESTAMP,
+            metavar="TIME",
+            panel="Records",
+            help="the time of every record, such as 2026-11-23T10:00:00Z, -1h or seconds since 1970; default now",
+        ),
+        Parameter(
+            "null_value",
+            "-Z",
+            kind=FLAG,
+            default=False,
+            panel="Records",
+            help="an empty value is a null: with a key a tombstone, which compaction takes as deleted",
         ),
         Parameter(
             "partition",
@@ -281,18 +368,33 @@ PRODUCE = Command(
         ),
         DIRECTORY_OPTION,
         NETWORK_OPTION,
+        Parameter(
+            "tee",
+            "-T",
+            "--tee",
+            kind=FLAG,
+            default=False,
+            panel=_OUTPUT,
+            help="write the input to stdout too, as it came, each part after its records are stored",
+        ),
         QUIET_OPTION,
         VERBOSE_OPTION,
         Parameter("json", "--json", kind=FLAG, default=False, panel=_OUTPUT, help="errors as JSON"),
     ),
     examples=(
         ("mk produce orders -k user1 paid", "one record with a key"),
+        ("mk produce orders -k user1 -Z ''", "a tombstone for that key"),
+        ("mk produce orders -H trace=17 -H retry --timestamp -1h paid", "with headers, an hour ago"),
         ("tail -n 0 -F app.log | mk produce app", "each line as it is written"),
         (r"mk produce clicks -K '\t' --partitions 8 < clicks.tsv", "the first column is the key"),
+        ("find . -print0 | mk produce files -0", "names that may hold newlines"),
+        (r"mk produce paragraphs -D '\n\n' < book.txt", "what stands between empty lines"),
+        ("mk produce docs --whole --file a.json --file b.json", "two records, each a file"),
+        ("make 2>&1 | mk produce builds -T | tail -n 1", "store all of it, and use it further"),
         ("mk produce orders --producer-id import-7 < orders.txt", "run it again until it succeeds: nothing is doubled"),
     ),
-    exit_status="The status is 0 only if every record read is stored at the level that --acks asks for. An error "
-    "says how much was stored.",
+    exit_status="The status is 0 only if every record read is stored at the level that --acks asks for, and 1 if "
+    "--skip-bad has skipped some. An error says how much was stored.",
 )
 
 _WHICH = "Which records"
@@ -913,6 +1015,98 @@ TOPICS_OFFSETS = Command(
     examples=(("mk topics offsets orders", "all partitions"),),
 )
 
+TOPICS_VERIFY = Command(
+    "topics",
+    "verify",
+    summary="prove every byte of topics, and name damage",
+    run="mk.cli.verify:verify",
+    description=(
+        (
+            "Reads each TOPIC, all topics if none is named, and checks every batch, what it holds, and the files beside "
+            "it. It changes nothing, needs no more than read permission, and may run while others write."
+        ),
+        (
+            "A finding is damage, a warning (no record is affected, but somebody should act) or a note (harmless: a stale "
+            "index, an append that was broken off). Behind damage it reads on, and says which offsets cannot be read."
+        ),
+    ),
+    parameters=(
+        *_TOPICS_OR_REGEX,
+        Parameter(
+            "partitions",
+            "-p",
+            "--partition",
+            kind=PARTITIONS,
+            metavar="N,...",
+            default=(),
+            multiple=True,
+            help="only these partitions, such as 0,3",
+        ),
+        DIRECTORY_OPTION,
+        JSON_OPTION,
+        NO_COLOR_OPTION,
+        QUIET_OPTION,
+    ),
+    examples=(
+        ("mk topics verify", "everything there is"),
+        ("mk topics verify orders --json | jq '.findings[]'", "for programs"),
+    ),
+    exit_status="The status is 65 if there is damage; warnings and notes do not fail.",
+)
+
+TOPICS_DUMP = Command(
+    "topics",
+    "dump",
+    summary="show what stands in the files of a log",
+    run="mk.cli.verify:dump",
+    description=(
+        (
+            "Shows SOURCE batch by batch: a topic, or a file, which may have been copied to anywhere. A file is one that "
+            "has a slash in its name, or that is there; it may be a segment, an .index or .producers file, state or epochs."
+        ),
+        "Damage is shown where it stands; then it goes on with the next batch that proves itself.",
+    ),
+    parameters=(
+        Parameter("source", metavar="SOURCE", required=True, complete=TOPIC, help="a topic or a file"),
+        Parameter(
+            "partitions",
+            "-p",
+            "--partition",
+            kind=PARTITIONS,
+            metavar="N,...",
+            default=(),
+            multiple=True,
+            help="only these partitions of the topic, such as 0,3",
+        ),
+        Parameter(
+            "from_offset",
+            "-o",
+            "--offset",
+            kind=INTEGER,
+            metavar="N",
+            default=0,
+            help="begin with the batch that holds offset N",
+        ),
+        Parameter(
+            "records", "--records", kind=FLAG, default=False, help="show the records too, as `mk consume -J` does"
+        ),
+        DIRECTORY_OPTION,
+        Parameter(
+            "json",
+            "--json",
+            kind=FLAG,
+            default=False,
+            panel=_OUTPUT,
+            help="a JSON object a line, its type in `type`; errors too",
+        ),
+    ),
+    examples=(
+        ("mk topics dump orders -p 0 -o 1000", "the batches from offset 1000 on"),
+        ("mk topics dump 00000000000000000000.log --records", "a lone segment, with its records"),
+    ),
+    exit_status="The status is 65 if something that was shown is damaged.",
+)
+
 COMPLETION = Command(
     "completion",
     summary="print the completions for a shell",
@@ -951,6 +1145,8 @@ COMMANDS = (
     TOPICS_OFFSETS,
     TOPICS_WHICH,
     TOPICS_GET,
+    TOPICS_VERIFY,
+    TOPICS_DUMP,
     COMPLETION,
     HELP,
 )
@@ -973,8 +1169,8 @@ ROOT = Command(
 
 TOPICS = Command(
     "topics",
-    summary="list, make, describe, change and delete topics",
-    description=("Lists, makes, describes, changes and deletes topics. Alone, it lists them.",),
+    summary="list, make, describe, change, delete and verify topics",
+    description=("Lists, makes, describes, changes, deletes and verifies topics. Alone, it lists them.",),
     parameters=TOPICS_LIST.parameters,
     default="list",
     examples=TOPICS_LIST.examples,

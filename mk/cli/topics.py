@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mk.cli.confirmation import confirm
-from mk.cli.console import print_json, print_table
+from mk.cli.console import print_json, print_table, size_text
 from mk.cli.notes import counted, note
 from mk.cli.selection import matching, raise_first, selected
 from mk.cluster import connect
@@ -234,9 +234,5 @@ def _for_people(name: str, value: Any) -> Any:
 
         return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(value / 1000))
     if name.endswith("_bytes"):
-        for unit in ("B", "KiB", "MiB", "GiB"):
-            if value < 1024:
-                return f"{value:.4g} {unit}" if unit != "B" else f"{value} B"
-            value /= 1024
-        return f"{value:.4g} TiB"
+        return size_text(value)
     return value

@@ -26,15 +26,19 @@ def tail_offsets(ranges: Sequence[tuple[PartitionReader, int, int]], count: int)
     ranges: a reader, the first offset, and the one behind the last. A range of which nothing is taken begins at its end.
     """
     ends = [_End(reader, low, high) for reader, low, high in ranges]
+    if not count:
+        return [end.offset for end in ends]
     # Newest first; of equal times, the partition that is named later counts as newer.
     heap = [(-end.newest, -number, end) for number, end in enumerate(ends) if end.step_back()]
     heapify(heap)
-    while heap and count:
+    while heap:
         _, number, end = heap[0]
         rest = -heap[1][0] if len(heap) > 1 else None
         if len(heap) > 2:
             rest = max(-heap[1][0], -heap[2][0])
         count -= end.take(count, rest)
+        if not count:
+            break  # Before another batch is looked at: it may be damaged, and nobody asked for it.
         if end.step_back():
             heapreplace(heap, (-end.newest, number, end))
         else:
@@ -81,7 +85,7 @@ class _End:
         return True
 
     def take(self, count: int, rest: int | None) -> int:
-        """Take up to `count` records as long as none is older than `rest`, the newest of the others; return how many.
+        """Take up to `count` records, after the first one those newer than `rest`, the newest of the others; return how many.
 
         0 if the batch had to be decoded first.
         """
@@ -98,7 +102,7 @@ class _End:
             self.offset -= taken
             return taken
         taken = 0
-        while self._times and taken < count and (taken == 0 or rest is None or self._times[-1] >= rest):
+        while self._times and taken < count and (taken == 0 or rest is None or self._times[-1] > rest):
             self._times.pop()
             self.offset = self._offsets.pop()
             taken += 1

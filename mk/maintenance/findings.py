@@ -33,6 +33,14 @@ UNACKNOWLEDGED_TAIL = "unacknowledged-tail"  # what a broken-off append left abo
 UNFINISHED_RECOVERY = "unfinished-recovery"
 STALE_INDEX = "stale-index"
 MISSING_INDEX = "missing-index"
+NEWER_BATCH = "newer-batch"  # whole, but only a newer mk can read it
+DAMAGED_SNAPSHOT = (
+    "damaged-snapshot"  # of what was stored under producer ids; an older one serves as well, if there is one
+)
+STALE_SNAPSHOT = "stale-snapshot"  # of another life of the log: nobody believes it
+WRONG_SNAPSHOT = "wrong-snapshot"  # believed, and it contradicts the batches: records would be lost or doubled
+MISSING_SNAPSHOT = "missing-snapshot"
+MISSING_PIN = "missing-pin"  # a producer id that has records, and no file in producers/
 LEFTOVER = "leftover"
 UNKNOWN_FILE = "unknown-file"
 MORE = "more"  # beyond the number of findings that are kept of a partition

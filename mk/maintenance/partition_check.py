@@ -16,13 +16,15 @@ from mk.maintenance import findings as kinds
 from mk.maintenance.epoch_check import EpochCheck
 from mk.maintenance.findings import DAMAGE, NOTE, WARNING, Finding
 from mk.maintenance.index_check import IndexCheck
-from mk.maintenance.segment_scan import CUT_SHORT, GAP, UNLINKED, Fault, SegmentScan
+from mk.maintenance.producer_check import ProducerCheck
+from mk.maintenance.segment_scan import CUT_SHORT, GAP, NEWER, UNLINKED, Fault, SegmentScan
 from mk.storage import files
 from mk.storage.host import boot_id
 from mk.storage.leader_epochs import FILE_NAME as EPOCHS_FILE
 from mk.storage.leader_epochs import read_epochs
 from mk.storage.log_segment import (
     INDEX_SUFFIX,
+    PRODUCERS_SUFFIX,
     UNKNOWN_CHAIN,
     find_headers,
     list_segments,
@@ -63,6 +65,7 @@ class PartitionCheck:
         "_fd",
         "_index",
         "_left_out",
+        "_producers",
         "_report",
         "_state",
         "_state_fd",
@@ -90,8 +93,14 @@ class PartitionCheck:
         self._left_out = 0
         self._chain = UNKNOWN_CHAIN
         self._epoch_check = EpochCheck()
+        self._producers = ProducerCheck()
         self._epochs: LeaderEpochs | None = None
         self._state: PartitionState | None = None
+
+    @property
+    def producer_ids(self) -> set[int]:
+        """The producer ids of the batches that could be read."""
+        return self._producers.seen
 
     def run(self) -> None:
         """Check the partition. Raises NoSuchTopicError if the topic is deleted meanwhile."""
@@ -147,6 +156,8 @@ class PartitionCheck:
             end = self._floor(state).offset if state is not None else active
             self._missing(active, end, "it is missing, and `state` names it as the active segment")
         self._chain = 0 if live and live[0] == 0 else UNKNOWN_CHAIN
+        if self._chain == UNKNOWN_CHAIN:
+            self._producers.lose()
         for base, following in zip(live, [*live[1:], None], strict=True):
             is_active = base == active
             if not is_active and following is None:
@@ -154,6 +165,9 @@ class PartitionCheck:
             self._check_segment(base, None if is_active else following)
         self._check_epochs(state)
         self._check_leftovers(state, bases, first)
+        if live and live[0] > 0 and self._topic.has_producers() and not self._producers.known:
+            found = "no snapshot can be used, and the log no longer begins at 0: what is stored of producer ids cannot be told"
+            self._add(kinds.MISSING_SNAPSHOT, DAMAGE, segment_name(live[-1], PRODUCERS_SUFFIX), found, offset=live[-1])
         return self._moved()
 
     def _floor(self, state: PartitionState) -> LogEnd:
@@ -292,6 +306,7 @@ class PartitionCheck:
             return
         try:
             index = self._open_index(base)
+            self._producers.begin(self._fd, base)
             size = files.size(fd)
             self.size_bytes += size
             start = LogEnd(0, base, self._chain, -1)
@@ -303,6 +318,8 @@ class PartitionCheck:
                 self._check_tail(fd, name, start, size)
         finally:
             files.close(fd)
+        for kind, severity, found in self._producers.end(moved=following is None and self._moved()):
+            self._add(kind, severity, segment_name(base, PRODUCERS_SUFFIX), found, offset=base)
         if index is not None and index.found:
             found = f"{index.found}; nobody relies on it"
             self._add(kinds.STALE_INDEX, NOTE, segment_name(base, INDEX_SUFFIX), found, position=index.position)
@@ -342,6 +359,7 @@ class PartitionCheck:
         for item in scan.run():
             self._take(item, scan, name, index, following)
             last = item
+        self._producers.reach(scan.position, scan.offset, scan.chain)
         if index is not None:
             index.reach(scan.position, scan.offset, scan.max_timestamp)
             index.end(scan.position)
@@ -388,6 +406,7 @@ class PartitionCheck:
         for what, end in ends if whole else ():
             self._mismatch(end.offset, f"its {what} is byte {end.position} of {name}, where no batch ends")
         self._chain = scan.chain
+        self._producers.reach(scan.position, scan.offset, scan.chain)
         if index is not None:
             index.reach(scan.position, scan.offset, scan.max_timestamp)
         end_position = self._check_tail(fd, name, floor, size)
@@ -416,12 +435,17 @@ class PartitionCheck:
             if index is not None:
                 index.reach(scan.position, scan.offset, scan.max_timestamp)
             self._epoch_check.take(item)
+            self._producers.take(item, scan.position, scan.chain)
             self.records += item.record_count
             return
         if item.kind == UNLINKED:
             self._add(kinds.BROKEN_CHAIN, DAMAGE, name, item.found, position=item.position, offset=item.offset)
             return
+        if item.kind == NEWER:
+            text = f"{item.found}; install a newer mk"
+            self._add(kinds.NEWER_BATCH, WARNING, name, text, position=item.position, offset=item.offset)
         self._epoch_check.lose(item.offset)
+        self._producers.lose()
         next_offset = item.next_offset if item.next_offset >= 0 else end_offset
         kind = kinds.GAP if item.kind == GAP else kinds.DAMAGED_BATCH
         if item.kind == CUT_SHORT:
@@ -429,7 +453,8 @@ class PartitionCheck:
             next_offset = max(next_offset, end_offset)
         if index is not None:
             index.skip_to(scan.position)
-        self._damage(kind, name, item.found, item.position, item.offset, next_offset)
+        if item.kind != NEWER:
+            self._damage(kind, name, item.found, item.position, item.offset, next_offset)
 
     # Above what has to be whole.
 
@@ -522,6 +547,7 @@ class PartitionCheck:
 
     def _missing(self, offset: int, next_offset: int, found: str, *, base: int = -1) -> None:
         self._epoch_check.lose(offset)
+        self._producers.lose()
         last_offset = next_offset - 1 if next_offset > offset else None
         name = segment_name(base if base >= 0 else offset)
         self._add(kinds.MISSING_SEGMENT, DAMAGE, name, found, offset=offset, last_offset=last_offset)

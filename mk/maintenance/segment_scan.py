@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from mk.records.codecs import CodecError
-from mk.records.record_batch import COMPACTED, HEADER_SIZE, parse_header
+from mk.records.record_batch import COMPACTED, HEADER_SIZE, parse_any_header
 from mk.storage.log_segment import UNKNOWN_CHAIN, find_headers
 from mk.storage.partition_reader import ReadBuffer
 from mk.storage.partition_state import LogEnd
@@ -33,6 +33,7 @@ NO_BATCH = "no-batch"  # no header, or one of another place
 DAMAGED = "damaged"  # the header is right, its payload is not
 GAP = "gap"  # a batch further on in the log stands where another one is due
 CUT_SHORT = "cut-short"  # the file ends within a batch
+NEWER = "newer"  # a batch that a newer mk wrote: it is whole, and what it holds cannot be told
 UNLINKED = "unlinked"  # a batch that proves itself, but does not continue the one before it
 
 
@@ -145,7 +146,7 @@ class SegmentScan:
         A batch's payload is valid until the next step. A fault comes before the batch it is about, if that can be read.
         """
         while self.position < self._stop_position and self.offset != self._stop_offset:
-            batch = parse_header(self._window.view(self.position, HEADER_SIZE))
+            batch = parse_any_header(self._window.view(self.position, HEADER_SIZE))
             fault = self._fault_of_header(batch)
             if fault is None:
                 assert batch is not None
@@ -209,6 +210,9 @@ class SegmentScan:
         if not batch.check_payload(payload):
             found = "the batch there has another checksum than its bytes"
             return Fault(DAMAGED, batch.position, batch.base_offset, found, batch.next_offset)
+        if batch.is_newer:
+            found = f"a newer mk wrote the batch there; its attributes are {batch.attributes:#06x}"
+            return Fault(NEWER, batch.position, batch.base_offset, found, batch.next_offset)
         try:
             batch.prove()
         except CodecError as error:
@@ -255,7 +259,7 @@ class SegmentScan:
             first_whole = first_whole or (at, batch.base_offset)
         for hinted_offset, hinted_position in self._hints:
             if hinted_position >= position and hinted_offset >= offset:
-                hinted = parse_header(self._window.view(hinted_position, HEADER_SIZE))
+                hinted = parse_any_header(self._window.view(hinted_position, HEADER_SIZE))
                 if hinted is not None and hinted.base_offset == hinted_offset and self._fits(hinted):
                     return hinted_position, hinted_offset
         return first_whole
@@ -273,7 +277,7 @@ class SegmentScan:
             position += batch.size_bytes
             if batch.next_offset == self._stop_offset or position == self._stop_position:
                 return position, True
-            following = parse_header(self._window.view(position, HEADER_SIZE))
+            following = parse_any_header(self._window.view(position, HEADER_SIZE))
             if (
                 following is None
                 or following.base_offset != batch.next_offset

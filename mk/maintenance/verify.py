@@ -12,10 +12,12 @@ from mk.errors import CorruptStateError, NoSuchTopicError
 from mk.maintenance import findings as kinds
 from mk.maintenance.findings import DAMAGE, NOTE, WARNING, Finding, Report
 from mk.maintenance.partition_check import PartitionCheck
+from mk.storage import files
 from mk.storage.log_segment import LOG_SUFFIX
 from mk.storage.partition_reader import ReadBuffer
+from mk.storage.producer_pin import decode_pin
 from mk.storage.topic import FILE_NAME as TOPIC_FILE
-from mk.storage.topic import Topic
+from mk.storage.topic import PRODUCERS_DIRECTORY, Topic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from mk.storage.log_directory import LogDirectory
 
-_TOPIC_NAMES = frozenset((TOPIC_FILE, "producers"))
+_TOPIC_NAMES = frozenset((TOPIC_FILE, PRODUCERS_DIRECTORY))
 
 
 def verify_topic(
@@ -66,12 +68,15 @@ def verify_topic(
                 progress(min(done, total), total)
 
         buffer = ReadBuffer()
+        producer_ids: set[int] = set()
         for number in chosen:
             check = PartitionCheck(topic, number, buffer, tell)
             check.run()
             report.size_bytes += check.size_bytes
             report.records += check.records
             report.findings += check.findings
+            producer_ids |= check.producer_ids
+        _check_pins(topic, report, producer_ids)
     finally:
         topic.close()
     return report
@@ -132,6 +137,49 @@ def _check_locks(topic: Topic, report: Report, partitions: Sequence[int]) -> Non
             report.findings.append(Finding(topic.name, number, kinds.MISSING_LOCK, WARNING, path, found))
         except PermissionError:
             return  # Who may only read cannot look.
+
+
+def _check_pins(topic: Topic, report: Report, producer_ids: set[int]) -> None:
+    """Look at what is pinned of each producer id. After the batches: a pin is there before its first batch."""
+    pinned: set[int] = set()
+    try:
+        fd = files.open_directory(PRODUCERS_DIRECTORY, dir_fd=topic.fd)
+    except FileNotFoundError:
+        fd = -1
+    if fd >= 0:
+        try:
+            for name in sorted(os.listdir(fd)):
+                if not name.startswith(".tmp-"):
+                    pinned |= _check_pin(topic, report, fd, name)
+        finally:
+            files.close(fd)
+    for producer_id in sorted(producer_ids - pinned):
+        found = "it is missing: what its producer stored may be stored again if partitions or partitioner change"
+        path = f"{PRODUCERS_DIRECTORY}/{producer_id:016x}"
+        report.findings.append(_topic_finding(topic.name, path, kinds.MISSING_PIN, WARNING, found))
+    if producer_ids or pinned:
+        topic.check_not_deleted()
+
+
+def _check_pin(topic: Topic, report: Report, fd: int, name: str) -> set[int]:
+    """Check one pin, and return the producer id that it is the file of."""
+    path = f"{PRODUCERS_DIRECTORY}/{name}"
+    found = ""
+    try:
+        pin = decode_pin(files.read_file(name, dir_fd=fd), topic, path)
+        if f"{pin.producer_id:016x}" != name:
+            found = f"it is of producer id {pin.name}, whose file is {pin.producer_id:016x}"
+    except FileNotFoundError:
+        topic.check_not_deleted()
+        return set()
+    except CorruptStateError as error:
+        found = error.why
+    if found:
+        report.findings.append(_topic_finding(topic.name, path, kinds.DAMAGED_FILE, DAMAGE, found))
+    try:
+        return {int(name, 16)}
+    except ValueError:
+        return set()
 
 
 def _size_of(topic: Topic, partition: int) -> int:
