@@ -77,20 +77,21 @@ class Storm:
 
 def check(directory, topic, partitions, told):
     """All that was acknowledged is there once, in the order in which each producer sent it to a partition."""
-    values = []
+    stored = {}
     for partition in range(partitions):
-        log = read_log(directory, topic, partition)
         last = {}
-        for key, value in log:
+        for key, value in read_log(directory, topic, partition):
             index, number = map(int, value.split(b"-"))
             assert number > last.get((index, key), -1), f"partition {partition}: {value} is out of order"
             last[index, key] = number
-            values.append((index, number))
-    assert len(set(values)) == len(values), "doubled"
+            stored.setdefault((index, key), []).append(number)
+    for (index, key), numbers in stored.items():
+        # Of one key, all up to some record. Of several, a flush that was refused may have stored those of one partition.
+        first = int(key[1:])
+        assert sorted(numbers) == list(range(first, first + 7 * len(numbers), 7)), f"producer {index}, {key}"
     for index, count in enumerate(told):
-        numbers = {number for producer, number in values if producer == index}
-        assert numbers == set(range(len(numbers))), f"producer {index}: a hole"
-        assert len(numbers) >= count, f"producer {index}: {count} acknowledged, {len(numbers)} there"
+        found = sum(len(numbers) for (producer, _), numbers in stored.items() if producer == index)
+        assert found >= count, f"producer {index}: {count} acknowledged, {found} there"
 
 
 def test_partitions_and_settings_change_under_a_storm_of_producers(tmp_path, running):
@@ -98,8 +99,8 @@ def test_partitions_and_settings_change_under_a_storm_of_producers(tmp_path, run
     create_topic(directory, "t", 1, segment_bytes=65536)
     storm = Storm(directory, running, "t", 3)
     storm.wait_for_more()
-    for partitions, codec in ((2, "zstd"), (5, "none"), (6, "gzip")):
-        must(directory, "topics", "alter", "t", "-p", str(partitions), "-c", f"compression.type={codec}", "--yes")
+    for partitions, segment_bytes in ((2, 4096), (5, 1 << 20), (6, 8192)):
+        must(directory, "topics", "alter", "t", "-p", str(partitions), "-c", f"segment.bytes={segment_bytes}", "--yes")
         storm.wait_for_more()
         storm.wait_for_more()
     told = storm.stored()
