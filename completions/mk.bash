@@ -44,6 +44,8 @@ _mk() {
             value=${letters:1}
             [[ -n $value ]] || value=${COMP_WORDS[++i]}
         fi
+        # Bash breaks a value such as key=value into three words.
+        [[ ${COMP_WORDS[i + 1]} == = && $((i + 2)) -lt $COMP_CWORD ]] && ((i += 2))
         [[ $word == -d || $word == --dir ]] && directory=${value/#\~\//$HOME/}
     done
 
