@@ -956,6 +956,7 @@ TOPICS_GET = Command(
             "end; records may be elsewhere if they were produced with -p, or before partitions were added: see "
             "--all-partitions. Of several partitions, the record with the latest time is printed."
         ),
+        "The exit status is 3 if no record has the key, or if the last one is a tombstone.",
         "On a terminal, control characters in values are shown, not executed; a pipe gets the bytes.",
     ),
     parameters=(
@@ -987,7 +988,6 @@ TOPICS_GET = Command(
         ("mk topics get users user1 -J | jq .offset", "where it stands"),
         ("mk topics get users user1 --all-partitions", "wherever it stands"),
     ),
-    exit_status="The status is 3 if no record has the key, or if the last one is a tombstone.",
 )
 
 TOPICS_OFFSETS = Command(

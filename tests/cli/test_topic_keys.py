@@ -242,6 +242,9 @@ def test_create_only_to_look(mk):
     assert mk(*words).status == 73
     assert mk(*words, "--if-not-exists").status == 73
     assert mk.ok("topics", "-q") == b"T\n"
+    (mk.directory / "topics/file").write_text("mine")
+    assert "in the way" in mk("topics", "create", "file", "--dry-run").err
+    assert mk("topics", "create", "u", "--dry-run", "--shared-group", "no-such-group").status == 2
 
 
 def test_create_what_is_there_says_what_is_different(mk):
