@@ -83,6 +83,8 @@ _mk() {
             _mk_unquote "$value"
             [[ -n $unquoted ]] && directory=$unquoted
         fi
+        # Bash breaks a value such as key=value into three words.
+        [[ ${COMP_WORDS[i + 1]} == = && $((i + 2)) -lt $COMP_CWORD ]] && ((i += 2))
     done
     IFS=: read -r path position plain <<< "$here"
     _mk_level "$path"
@@ -143,7 +145,7 @@ _mk_level() {
         "topics delete") commands="" flags="-r --regex --dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topics..." value_flags=" -r --regex --lock-wait -d --dir " ;;
         "topics offsets") commands="" flags="-p --partition -d --dir --json --no-color --help" arguments="topic" value_flags=" -p --partition -d --dir " ;;
         "topics which") commands="" flags="-q -d --dir --json --no-color --help" arguments="topic keys..." value_flags=" -d --dir " ;;
-        "topics get") commands="" flags="-p --partition --all-partitions -f --format -J --json -0 --null --raw -d --dir --help" arguments="topic key" value_flags=" -p --partition -f --format -d --dir " ;;
+        "topics get") commands="" flags="-p --partition --all-partitions -f --format -J --json -D --delimiter -0 --null --raw -d --dir --help" arguments="topic key" value_flags=" -p --partition -f --format -D --delimiter -d --dir " ;;
         "topics verify") commands="" flags="-r --regex -p --partition -d --dir --json --no-color -q --help" arguments="topics..." value_flags=" -r --regex -p --partition -d --dir " ;;
         "topics dump") commands="" flags="-p --partition -o --offset --records -d --dir --json --help" arguments="source" value_flags=" -p --partition -o --offset -d --dir " ;;
         "completion") commands="" flags="--help" arguments="shell" value_flags="  " ;;

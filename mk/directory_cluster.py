@@ -77,6 +77,10 @@ class DirectoryCluster:
     def topic_names(self) -> list[str]:
         return self._directory.topic_names()
 
+    def check_name_is_free(self, name: str, *, but: str = "") -> None:
+        with files.about(self.location):
+            self._directory.check_name_is_free(name, but=but)
+
     def create_topic(
         self,
         name: str,

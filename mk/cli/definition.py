@@ -686,7 +686,6 @@ _SETTINGS = (
     "max.message.bytes=16777216, segment.bytes=134217728, segment.ms=604800000, partitioner=crc32 "
     "(librdkafka's; or murmur2, Java's). Sizes take k, M and G, times ms, s, m, h and d."
 )
-_FROM_CONSUME = {parameter.name: parameter for parameter in CONSUME.parameters}
 
 TOPICS_LIST = Command(
     "topics",
@@ -963,6 +962,7 @@ TOPICS_GET = Command(
             "end; records may be elsewhere if they were produced with -p, or before partitions were added: see "
             "--all-partitions. Of several partitions, the record with the latest time is printed."
         ),
+        "The exit status is 3 if no record has the key, or if the last one is a tombstone.",
         "On a terminal, control characters in values are shown, not executed; a pipe gets the bytes.",
     ),
     parameters=(
@@ -987,15 +987,13 @@ TOPICS_GET = Command(
             panel="Which records",
             help="search all partitions",
         ),
-        *(_FROM_CONSUME[name] for name in ("format", "json_lines", "json", "null", "raw")),
-        DIRECTORY_OPTION,
+        *(parameter for parameter in _RECORD_OUTPUT if parameter.name not in ("show_null", "quiet")),
     ),
     examples=(
         ("mk topics get users user1", "the present value"),
         ("mk topics get users user1 -J | jq .offset", "where it stands"),
         ("mk topics get users user1 --all-partitions", "wherever it stands"),
     ),
-    exit_status="The status is 3 if no record has the key, or if the last one is a tombstone.",
 )
 
 TOPICS_OFFSETS = Command(

@@ -144,6 +144,8 @@ class PartitionLog:
             pthread_sigmask(SIG_BLOCK, _DEFERRED_SIGNALS)
             try:
                 self._acquire(mask)
+                # Which has looked at topic.json; whoever sets a seal holds our lock, so there is none until we let go.
+                self._files.topic.check_not_sealed()
                 state = self._refresh()
                 first_offset = state.written.offset
                 producer_id = batches[0].producer_id
@@ -244,8 +246,6 @@ class PartitionLog:
                 finally:
                     pthread_sigmask(SIG_BLOCK, _DEFERRED_SIGNALS)
             topic.check_identity()
-            # After it, which reads the seal; whoever seals holds our lock, so it stays as it is until we let go.
-            topic.check_not_sealed()
             if topic.directory.lock_is_current(self._lock_fd, topic.topic_id, files_.partition):
                 return
             # Somebody replaced the lock file: two inodes are two locks, so take the one at the path.
