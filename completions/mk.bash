@@ -12,7 +12,7 @@ _mk_topics() {
 _mk() {
     local cur=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local directory=${MK_DIR:-${XDG_DATA_HOME:-$HOME/.local/share}/mk}
-    local value_flags=" -d --dir -k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions -o --offset -n --count -f --format -c --config "
+    local value_flags=" -d --dir -k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions -o --offset -n --count -f --format -c --config -r --regex --to "
     local path="" position=0 plain="" word value letters commands="" flags="" arguments="" offer="" kind="" i
     COMPREPLY=()
 
@@ -88,7 +88,7 @@ _mk() {
 _mk_level() {
     case $1 in
         "") commands="produce consume topics completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --help --version" arguments="" ;;
-        "topics") commands="list create describe delete offsets" flags="-d --dir --json --no-color --help" arguments="" ;;
+        "topics") commands="list create describe delete offsets clean trim" flags="-d --dir --json --no-color --help" arguments="" ;;
         "produce") commands="" flags="-k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions --no-create -d --dir --allow-network-fs -q -v --json --help" arguments="topic none..." ;;
         "consume") commands="" flags="-o --offset -p --partition -n --count -F --follow -f --format -J --json -0 --null --raw -q -d --dir --help" arguments="topic..." ;;
         "topics list") commands="" flags="-d --dir --json --no-color --help" arguments="" ;;
@@ -96,6 +96,8 @@ _mk_level() {
         "topics describe") commands="" flags="-d --dir --json --no-color --help" arguments="topic..." ;;
         "topics delete") commands="" flags="--dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic..." ;;
         "topics offsets") commands="" flags="-p --partition -d --dir --json --no-color --help" arguments="topic" ;;
+        "topics clean") commands="" flags="-r --regex --dry-run --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topic..." ;;
+        "topics trim") commands="" flags="--to -p --partition --dry-run --yes --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topic" ;;
         "completion") commands="" flags="--help" arguments="none" ;;
         "help") commands="" flags="--help" arguments="help..." ;;
     esac
@@ -107,6 +109,7 @@ _mk_values() {
         "produce:--acks") offer="0 1" ;;
         "consume:-o" | "consume:--offset") offer="start end" ;;
         "consume:-f" | "consume:--format") offer="value kv json raw" ;;
+        "topics trim:--to") offer="start end" ;;
         "completion:none") offer="bash zsh fish" ;;
         "help:help") offer="offsets formats exit-codes produce consume topics completion help" ;;
     esac

@@ -2,8 +2,8 @@
 
 # Prints three lines: the command so far, the number of arguments after it, the log directory.
 function __mk_parse
-    set -l value_flags -d --dir -k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions -o --offset -n --count -f --format -c --config
-    set -l commands 'topics' 'produce' 'consume' 'topics list' 'topics create' 'topics describe' 'topics delete' 'topics offsets' 'completion' 'help'
+    set -l value_flags -d --dir -k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions -o --offset -n --count -f --format -c --config -r --regex --to
+    set -l commands 'topics' 'produce' 'consume' 'topics list' 'topics create' 'topics describe' 'topics delete' 'topics offsets' 'topics clean' 'topics trim' 'completion' 'help'
     set -l path
     set -l count 0
     set -l plain no
@@ -92,6 +92,8 @@ complete -c mk -n '__mk_at topics' -a create -d 'make a topic'
 complete -c mk -n '__mk_at topics' -a describe -d 'show partitions and settings of topics'
 complete -c mk -n '__mk_at topics' -a delete -d 'delete topics and their records'
 complete -c mk -n '__mk_at topics' -a offsets -d 'show the first and next offset of each partition'
+complete -c mk -n '__mk_at topics' -a clean -d 'remove the records that the topics\' limits let go'
+complete -c mk -n '__mk_at topics' -a trim -d 'remove the records of a topic below an offset or time'
 complete -c mk -n '__mk_within topics' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
 complete -c mk -n '__mk_within topics' -l json -d 'JSON instead of text, errors too'
 complete -c mk -n '__mk_within topics' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
@@ -149,6 +151,26 @@ complete -c mk -n '__mk_within topics offsets' -s d -l dir -x -a '(__fish_comple
 complete -c mk -n '__mk_within topics offsets' -l json -d 'JSON instead of text, errors too'
 complete -c mk -n '__mk_within topics offsets' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
 complete -c mk -n '__mk_argument 0 topics offsets' -a '(__mk_topics)'
+complete -c mk -n '__mk_within topics clean' -s r -l regex -x -d 'all topics in whose name the regular expression is found'
+complete -c mk -n '__mk_within topics clean' -l dry-run -d 'only show which segments would go, and why the others stay'
+complete -c mk -n '__mk_within topics clean' -l lock-wait -x -d 'how long to wait for another writer\'s lock, such as 10s or 500ms; default 10s'
+complete -c mk -n '__mk_within topics clean' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
+complete -c mk -n '__mk_within topics clean' -l allow-network-fs -d 'write to a network file system, trusting that its locks reach every writer'
+complete -c mk -n '__mk_within topics clean' -l json -d 'JSON instead of text, errors too'
+complete -c mk -n '__mk_within topics clean' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
+complete -c mk -n '__mk_within topics clean' -s q -d 'no notes on stderr, only errors'
+complete -c mk -n '__mk_within topics clean' -a '(__mk_topics)'
+complete -c mk -n '__mk_within topics trim' -l to -x -a 'start end' -d 'the first record that stays, as for `mk consume -o`: N, -N for the last N, end for none'
+complete -c mk -n '__mk_within topics trim' -s p -l partition -x -d 'only these partitions, such as 0,3'
+complete -c mk -n '__mk_within topics trim' -l dry-run -d 'only show what would be removed'
+complete -c mk -n '__mk_within topics trim' -l yes -d 'do not ask; needed when stdin is no terminal'
+complete -c mk -n '__mk_within topics trim' -l lock-wait -x -d 'how long to wait for another writer\'s lock, such as 10s or 500ms; default 10s'
+complete -c mk -n '__mk_within topics trim' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
+complete -c mk -n '__mk_within topics trim' -l allow-network-fs -d 'write to a network file system, trusting that its locks reach every writer'
+complete -c mk -n '__mk_within topics trim' -l json -d 'JSON instead of text, errors too'
+complete -c mk -n '__mk_within topics trim' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
+complete -c mk -n '__mk_within topics trim' -s q -d 'no notes on stderr, only errors'
+complete -c mk -n '__mk_argument 0 topics trim' -a '(__mk_topics)'
 complete -c mk -n '__mk_argument 0 completion' -a 'bash zsh fish'
 complete -c mk -n '__mk_within help' -a 'offsets formats exit-codes produce consume topics completion help'
 complete -c mk -l help -d 'show the help'
