@@ -12,7 +12,7 @@ _mk_topics() {
 _mk() {
     local cur=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local directory=${MK_DIR:-${XDG_DATA_HOME:-$HOME/.local/share}/mk}
-    local value_flags=" -d --dir -k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions -o --offset -n --count -f --format -c --config -r --regex --to "
+    local value_flags=" -d --dir -k --key -K --key-delimiter -p --partition -z --compression --acks --producer-id --lock-wait --partitions -o --offset -n --count -f --format -c --config --shared-group --shared-readers -r --regex --to "
     local path="" position=0 plain="" word value letters commands="" flags="" arguments="" offer="" kind="" i
     COMPREPLY=()
 
@@ -89,10 +89,10 @@ _mk_level() {
     case $1 in
         "") commands="produce consume topics completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --help --version" arguments="" ;;
         "topics") commands="list create describe delete offsets clean trim" flags="-d --dir --json --no-color --help" arguments="" ;;
-        "produce") commands="" flags="-k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions --no-create -d --dir --allow-network-fs -q -v --json --help" arguments="topic none..." ;;
+        "produce") commands="" flags="-k --key -K --key-delimiter -p --partition -z --compression --acks --producer-id --lock-wait --partitions --no-create -d --dir --allow-network-fs -q -v --json --help" arguments="topic none..." ;;
         "consume") commands="" flags="-o --offset -p --partition -n --count -F --follow -f --format -J --json -0 --null --raw -q -d --dir --help" arguments="topic..." ;;
         "topics list") commands="" flags="-d --dir --json --no-color --help" arguments="" ;;
-        "topics create") commands="" flags="-p --partitions -c --config --if-not-exists -d --dir --allow-network-fs --json -q --help" arguments="none" ;;
+        "topics create") commands="" flags="-p --partitions -c --config --if-not-exists --shared-group --shared-readers -d --dir --allow-network-fs --json -q --help" arguments="none" ;;
         "topics describe") commands="" flags="-d --dir --json --no-color --help" arguments="topic..." ;;
         "topics delete") commands="" flags="--dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic..." ;;
         "topics offsets") commands="" flags="-p --partition -d --dir --json --no-color --help" arguments="topic" ;;
@@ -105,10 +105,11 @@ _mk_level() {
 
 _mk_values() {
     case $1 in
-        "produce:-z" | "produce:--compression") offer="none zstd" ;;
+        "produce:-z" | "produce:--compression") offer="none gzip lz4 zstd" ;;
         "produce:--acks") offer="0 1" ;;
         "consume:-o" | "consume:--offset") offer="start end" ;;
         "consume:-f" | "consume:--format") offer="value kv json raw" ;;
+        "topics create:--shared-readers") offer="all group" ;;
         "topics trim:--to") offer="start end" ;;
         "completion:none") offer="bash zsh fish" ;;
         "help:help") offer="offsets formats exit-codes produce consume topics completion help" ;;

@@ -2,7 +2,7 @@
 
 # Prints three lines: the command so far, the number of arguments after it, the log directory.
 function __mk_parse
-    set -l value_flags -d --dir -k --key -K --key-delimiter -p --partition -z --compression --acks --lock-wait --partitions -o --offset -n --count -f --format -c --config -r --regex --to
+    set -l value_flags -d --dir -k --key -K --key-delimiter -p --partition -z --compression --acks --producer-id --lock-wait --partitions -o --offset -n --count -f --format -c --config --shared-group --shared-readers -r --regex --to
     set -l commands 'topics' 'produce' 'consume' 'topics list' 'topics create' 'topics describe' 'topics delete' 'topics offsets' 'topics clean' 'topics trim' 'completion' 'help'
     set -l path
     set -l count 0
@@ -100,8 +100,9 @@ complete -c mk -n '__mk_within topics' -l no-color -d 'no colors on a terminal; 
 complete -c mk -n '__mk_within produce' -s k -l key -x -d 'the key of every record'
 complete -c mk -n '__mk_within produce' -s K -l key-delimiter -x -d 'split each line at the first DELIM into key and value; \\t and \\xNN are understood; beats -k'
 complete -c mk -n '__mk_within produce' -s p -l partition -x -d 'put every record into partition N, whatever its key'
-complete -c mk -n '__mk_within produce' -s z -l compression -x -a 'none zstd' -d 'compress batches: none or zstd; default the topic\'s compression.type'
+complete -c mk -n '__mk_within produce' -s z -l compression -x -a 'none gzip lz4 zstd' -d 'compress batches: none, gzip, lz4 or zstd; default the topic\'s compression.type'
 complete -c mk -n '__mk_within produce' -l acks -x -a '0 1' -d 'what is stored when a record counts as stored: 1 it is on disk, 0 it survives this process but not a power cut; default 1'
+complete -c mk -n '__mk_within produce' -l producer-id -x -d 'run again under this name with the same input, from its start: what is stored already is not stored again'
 complete -c mk -n '__mk_within produce' -l lock-wait -x -d 'how long to wait for another writer\'s lock, such as 10s or 500ms; default 10s'
 complete -c mk -n '__mk_within produce' -l partitions -x -d 'the number of partitions, if this command makes the topic; default 1'
 complete -c mk -n '__mk_within produce' -l no-create -d 'fail if there is no such topic'
@@ -129,6 +130,8 @@ complete -c mk -n '__mk_within topics list' -l no-color -d 'no colors on a termi
 complete -c mk -n '__mk_within topics create' -s p -l partitions -x -d 'the number of partitions; default 1'
 complete -c mk -n '__mk_within topics create' -s c -l config -x -d 'a setting under Kafka\'s name, such as segment.bytes=1048576; may be repeated'
 complete -c mk -n '__mk_within topics create' -l if-not-exists -d 'succeed if the topic is there already'
+complete -c mk -n '__mk_within topics create' -l shared-group -x -d 'make the log directory one that all members of GROUP, a name or number, write to, whatever their umask'
+complete -c mk -n '__mk_within topics create' -l shared-readers -x -a 'all group' -d 'who reads a directory made with --shared-group: all, or group for its members only; default all'
 complete -c mk -n '__mk_within topics create' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
 complete -c mk -n '__mk_within topics create' -l allow-network-fs -d 'write to a network file system, trusting that its locks reach every writer'
 complete -c mk -n '__mk_within topics create' -l json -d 'JSON instead of text, errors too'

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
     from mk.producer.producer import Producer
+    from mk.records.record import ConsumerRecord
     from mk.storage.partition_log import AppendResult
 else:
     Protocol = object
 
 
 class Cluster(Protocol):
-    """Topics to create, describe and delete; producers and consumers on them. Open until `close`."""
+    """Topics to create, describe, change and delete; producers and consumers on them. Open until `close`."""
 
     location: str
     """Where it is, for people: the directory's path."""
@@ -42,6 +43,30 @@ class Cluster(Protocol):
     def delete_topic(self, name: str, *, wait_ms: int = 10_000) -> None:
         """Delete a topic and its records. Raises NoSuchTopicError."""
 
+    def alter_topic(
+        self,
+        name: str,
+        *,
+        config: dict[str, int | str] | None = None,
+        unset: Sequence[str] = (),
+        partitions: int | None = None,
+        wait_ms: int = 10_000,
+    ) -> None:
+        """Change settings, give some their default again, add partitions; on disk when it returns.
+
+        `partitioner` counts as a setting. Keys of records that are there may belong to other partitions afterwards, see
+        has_keyed_records. Raises UsageError for fewer partitions.
+        """
+
+    def rename_topic(self, old: str, new: str, *, wait_ms: int = 10_000) -> None:
+        """Give a topic another name. Raises TopicExistsError; producers to the old name get NoSuchTopicError."""
+
+    def seal_topic(self, name: str, *, wait_ms: int = 10_000) -> bool:
+        """Close a topic to new records; none is on its way when it returns. False if it was sealed already."""
+
+    def unseal_topic(self, name: str, *, wait_ms: int = 10_000) -> bool:
+        """Open a sealed topic again. False if it was not sealed."""
+
     def describe_topic(self, name: str) -> dict[str, object]:
         """Return what is known of a topic, ready for JSON: id, settings, and of each partition offsets and size."""
 
@@ -50,6 +75,18 @@ class Cluster(Protocol):
 
     def offsets(self, name: str) -> list[dict[str, int]]:
         """Return of each partition `partition`, `log_start_offset`, `high_watermark` and `leader_epoch`."""
+
+    def topic_rates(self, name: str) -> list[dict[str, float]]:
+        """Return of each partition records and bytes a second, in the last minute (`_1m`) and hour (`_1h`)."""
+
+    def has_keyed_records(self, name: str) -> bool:
+        """Tell whether any record of a topic has a key. Reads headers, and no more of the log than it takes."""
+
+    def key_partitioner(self, name: str) -> Callable[[bytes], int]:
+        """Return the function that tells which partition of a topic a key belongs to, as of now."""
+
+    def last_record(self, name: str, partition: int, key: bytes) -> ConsumerRecord | None:
+        """Return the last record with a key in a partition, a tombstone too; None if there is none."""
 
     def offset_for_time(self, name: str, partition: int, timestamp_ms: int) -> int:
         """Return the first offset whose record is of that time or later; the end if there is none."""
@@ -75,6 +112,7 @@ class Cluster(Protocol):
         acks: int = 1,
         partition: int | None = None,
         compression: str | None = None,
+        producer_id: str | None = None,
         lock_wait_ms: int = 10_000,
         on_append: Callable[[AppendResult], None] | None = None,
     ) -> Producer:
@@ -113,11 +151,26 @@ def default_location() -> str:
     return os.path.join(data_home, "mk")
 
 
-def connect(location: str | None = None, *, create: bool = False, allow_network_fs: bool = False) -> Cluster:
+def connect(
+    location: str | None = None,
+    *,
+    create: bool = False,
+    allow_network_fs: bool = False,
+    shared_group: str | None = None,
+    shared_readers: str = "all",
+) -> Cluster:
     """Open the cluster at `location`, a directory's path; None is MK_DIR or the user's own.
 
     create: make the directory a log directory if there is none yet; otherwise that raises NoSuchDirectoryError.
+    shared_group: name or number of the group whose members write to it, if it is made. One that is there and not shared
+    so raises CannotCreateError. shared_readers: who reads then: "all", or "group" for nobody else.
     """
     from mk.directory_cluster import DirectoryCluster
 
-    return DirectoryCluster(location or default_location(), create=create, allow_network_fs=allow_network_fs)
+    return DirectoryCluster(
+        location or default_location(),
+        create=create,
+        allow_network_fs=allow_network_fs,
+        shared_group=shared_group,
+        shared_readers=shared_readers,
+    )

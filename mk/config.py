@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from mk.errors import ConfigurationError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 DAY_MS = 86_400_000
 FOREVER_MS = 10**15
@@ -43,7 +47,7 @@ TOPIC_CONFIG = {
             "compression.type",
             "none",
             "how producers compress batches when -z does not say",
-            choices=("none", "zstd"),
+            choices=("none", "gzip", "lz4", "zstd"),
         ),
         TopicConfigKey(
             "flush.ms",
@@ -120,15 +124,25 @@ def parse_topic_config(settings: dict[str, str]) -> dict[str, int | str]:
     """Turn settings as typed into values. Raises ConfigurationError naming the key, its bounds, or the keys there are."""
     config: dict[str, int | str] = {}
     for name, text in settings.items():
-        key = TOPIC_CONFIG.get(name)
-        if key is None:
-            raise ConfigurationError(
-                f"there is no setting {name!a}",
-                fix="the settings of a topic are " + ", ".join(sorted(TOPIC_CONFIG)),
-                name=name,
-            )
-        config[name] = _parse_value(key, text)
+        if name not in TOPIC_CONFIG:
+            raise _no_setting(name)
+        config[name] = _parse_value(TOPIC_CONFIG[name], text)
     return config
+
+
+def check_setting_names(names: Iterable[str]) -> None:
+    """Raise ConfigurationError with the settings that there are, unless all of `names` are among them."""
+    for name in names:
+        if name not in TOPIC_CONFIG and name != "partitioner":
+            raise _no_setting(name)
+
+
+def _no_setting(name: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"there is no setting {name!a}",
+        fix="the settings of a topic are " + ", ".join(sorted((*TOPIC_CONFIG, "partitioner"))),
+        name=name,
+    )
 
 
 def _parse_value(key: TopicConfigKey, text: str) -> int | str:

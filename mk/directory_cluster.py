@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mk.errors import NoSuchDirectoryError
+from mk.errors import CorruptStateError, NoSuchDirectoryError, NoSuchTopicError
 from mk.storage import files
 from mk.storage.log_directory import LogDirectory, create_directory
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
     from mk.producer.producer import Producer
+    from mk.records.record import ConsumerRecord
     from mk.storage.partition_log import AppendResult
     from mk.storage.topic import Topic
 
@@ -21,16 +22,29 @@ if TYPE_CHECKING:
 class DirectoryCluster:
     """See Cluster. A log directory is made by the first process that asks for it with `create`."""
 
-    def __init__(self, path: str, *, create: bool, allow_network_fs: bool) -> None:
+    def __init__(
+        self, path: str, *, create: bool, allow_network_fs: bool, shared_group: str | None, shared_readers: str
+    ) -> None:
         self.location = path
+        sharing = None
+        if shared_group is not None:
+            from mk.storage.sharing import Sharing
+
+            sharing = Sharing(shared_group, shared_readers)
         with files.about(path):
             try:
                 self._directory = LogDirectory(path, allow_network_fs=allow_network_fs)
             except NoSuchDirectoryError:
                 if not create:
                     raise
-                create_directory(path, allow_network_fs=allow_network_fs)
+                create_directory(path, sharing=sharing, allow_network_fs=allow_network_fs)
                 self._directory = LogDirectory(path, allow_network_fs=allow_network_fs)
+            if sharing is not None:
+                try:
+                    self._directory.check_sharing(sharing)
+                except BaseException:
+                    self._directory.close()
+                    raise
 
     def __enter__(self) -> DirectoryCluster:
         return self
@@ -68,7 +82,60 @@ class DirectoryCluster:
 
     def delete_topic(self, name: str, *, wait_ms: int = 10_000) -> None:
         with files.about(self.location):
-            self._directory.delete_topic(name, wait_ms=wait_ms)
+            try:
+                self._directory.delete_topic(name, wait_ms=wait_ms)
+            except (CorruptStateError, NoSuchTopicError) as error:
+                if isinstance(error, NoSuchTopicError):
+                    is_damaged = name in self.topic_names()
+                else:
+                    is_damaged = str(error.facts["path"]).endswith("/topic.json")
+                if not is_damaged:
+                    raise
+                from mk.storage.topic_changes import delete_damaged_topic
+
+                delete_damaged_topic(self._directory, name, wait_ms=wait_ms)
+
+    def alter_topic(
+        self,
+        name: str,
+        *,
+        config: dict[str, int | str] | None = None,
+        unset: Sequence[str] = (),
+        partitions: int | None = None,
+        wait_ms: int = 10_000,
+    ) -> None:
+        from mk.config import PARTITIONERS, check_partitioner, check_setting_names, parse_topic_config
+        from mk.storage.topic_changes import alter_topic
+
+        given = {key: str(value) for key, value in (config or {}).items()}
+        check_setting_names(unset)
+        settings: dict[str, int | str] = {}
+        if "partitioner" in given:
+            settings["partitioner"] = check_partitioner(given.pop("partitioner"))
+        elif "partitioner" in unset:
+            settings["partitioner"] = PARTITIONERS[0]
+        settings.update(parse_topic_config(given))
+        unset = [key for key in unset if key != "partitioner"]
+        with files.about(self.location):
+            alter_topic(self._directory, name, settings=settings, unset=unset, partitions=partitions, wait_ms=wait_ms)
+
+    def rename_topic(self, old: str, new: str, *, wait_ms: int = 10_000) -> None:
+        from mk.storage.topic_changes import rename_topic
+
+        with files.about(self.location):
+            rename_topic(self._directory, old, new, wait_ms=wait_ms)
+
+    def seal_topic(self, name: str, *, wait_ms: int = 10_000) -> bool:
+        from mk.storage.topic_changes import seal_topic
+
+        with files.about(self.location):
+            return seal_topic(self._directory, name, wait_ms=wait_ms)
+
+    def unseal_topic(self, name: str, *, wait_ms: int = 10_000) -> bool:
+        from mk.storage.topic_changes import unseal_topic
+
+        with files.about(self.location):
+            return unseal_topic(self._directory, name, wait_ms=wait_ms)
 
     def describe_topic(self, name: str) -> dict[str, object]:
         from mk.storage.description import describe
@@ -94,6 +161,44 @@ class DirectoryCluster:
             topic = self._open(name)
             try:
                 return offsets(topic)
+            finally:
+                topic.close()
+
+    def topic_rates(self, name: str) -> list[dict[str, float]]:
+        from mk.storage.description import rates
+
+        with files.about(f"{self.location}/topics/{name}"):
+            topic = self._open(name)
+            try:
+                return rates(topic)
+            finally:
+                topic.close()
+
+    def has_keyed_records(self, name: str) -> bool:
+        from mk.storage.key_search import has_keyed_records
+
+        with files.about(f"{self.location}/topics/{name}"):
+            topic = self._open(name)
+            try:
+                return has_keyed_records(topic)
+            finally:
+                topic.close()
+
+    def key_partitioner(self, name: str) -> Callable[[bytes], int]:
+        from mk.producer.partitioner import partitioner
+
+        topic = self._open(name)
+        topic.close()
+        partition_of, partitions = partitioner(topic.partitioner), topic.partitions
+        return lambda key: partition_of(key, partitions)
+
+    def last_record(self, name: str, partition: int, key: bytes) -> ConsumerRecord | None:
+        from mk.storage.key_search import last_record
+
+        with files.about(f"{self.location}/topics/{name}"):
+            topic = self._open(name)
+            try:
+                return last_record(topic, partition, key)
             finally:
                 topic.close()
 
@@ -160,6 +265,7 @@ class DirectoryCluster:
         acks: int = 1,
         partition: int | None = None,
         compression: str | None = None,
+        producer_id: str | None = None,
         lock_wait_ms: int = 10_000,
         on_append: Callable[[AppendResult], None] | None = None,
     ) -> Producer:
@@ -172,6 +278,7 @@ class DirectoryCluster:
                 acks=acks,
                 partition=partition,
                 compression=compression,
+                producer_id=producer_id,
                 lock_wait_ms=lock_wait_ms,
                 on_append=on_append,
             )

@@ -2,6 +2,9 @@
 
     MkError                        70  a bug in mk; never raised as such
       UsageError                    2  the command line asks for something impossible, or needs --yes
+      ConditionFalseError           3  the asked-for condition is false
+        NoSuchKeyError                 no record has that key
+        KeyDeletedError                the last record with that key is a tombstone
       DataError                    65  damaged or unparsable data
         CorruptBatchError              a batch below the high watermark that does not prove itself
         CorruptStateError              a state, epochs or JSON file that contradicts itself or the segments
@@ -22,8 +25,10 @@
         LockTimeoutError
         NotLeaderError
       PermissionDeniedError        77  permission denied
+        TopicSealedError               it takes no more records until the seal is undone
       ConfigurationError           78  a setting that cannot be, or a place where this mk must not write
-        UnsupportedFormatError         written by a newer mk
+        UnsupportedFormatError         a directory or topic written by a newer mk
+        UnsupportedBatchError          a batch written by a newer mk
         NetworkFileSystemError         locks are not proven there
 
 A class for each thing that a caller may do differently, not for each place where it happens. Constructors take facts by
@@ -52,6 +57,41 @@ class MkError(Exception):
 
 class UsageError(MkError):
     exit_status = 2
+
+
+class ConditionFalseError(MkError):
+    """What was asked for is not so; nothing failed."""
+
+    exit_status = 3
+
+
+class NoSuchKeyError(ConditionFalseError):
+    """No record has the key, in the partitions that were searched."""
+
+    def __init__(self, *, topic: str, key: str, partitions: list[int], all_partitions: int) -> None:
+        elsewhere = all_partitions > len(partitions)
+        where = f"partition {','.join(map(str, partitions))} of {topic}" if elsewhere else f"topic {topic}"
+        super().__init__(
+            f"no record in {where} has the key {key!a}",
+            fix="`--all-partitions` searches the others too" if elsewhere else "",
+            topic=topic,
+            key=key,
+            partitions=partitions,
+        )
+
+
+class KeyDeletedError(ConditionFalseError):
+    """The last record with the key has no value: it says that the key is deleted."""
+
+    def __init__(self, *, topic: str, key: str, partition: int, offset: int) -> None:
+        super().__init__(
+            f"the key {key!a} was deleted from {topic}",
+            why=f"the last record with it, offset {offset} of partition {partition}, is a tombstone",
+            topic=topic,
+            key=key,
+            partition=partition,
+            offset=offset,
+        )
 
 
 class DataError(MkError):
@@ -273,6 +313,19 @@ class PermissionDeniedError(MkError):
     exit_status = 77
 
 
+class TopicSealedError(PermissionDeniedError):
+    def __init__(self, *, topic: str, since: str, by: str) -> None:
+        super().__init__(
+            f"topic {topic} is sealed",
+            why=f"{by or 'somebody'} closed it to new records at {since}",
+            fix=f"whoever may write to the directory can open it again with `mk topics seal {topic} --undo`; "
+            "nothing more was written",
+            topic=topic,
+            since=since,
+            by=by,
+        )
+
+
 class ConfigurationError(MkError):
     exit_status = 78
 
@@ -285,6 +338,25 @@ class UnsupportedFormatError(ConfigurationError):
             path=path,
             found=found,
             known=known,
+        )
+
+
+class UnsupportedBatchError(ConfigurationError):
+    """A batch whose checksum is right, with a codec, kind or bit that this mk does not know: no damage, nothing to cut.
+
+    readable_from: the offset behind it, from which reading can go on.
+    """
+
+    def __init__(self, *, path: str, position: int, offset: int, attributes: int, readable_from: int) -> None:
+        super().__init__(
+            f"{path} holds a batch of a newer mk at byte {position}, offset {offset}",
+            why=f"its attributes are {attributes:#06x}, not all of which this mk knows",
+            fix=f"install a newer mk, or read on behind it with `-o {readable_from}`; nothing was changed or written",
+            path=path,
+            position=position,
+            offset=offset,
+            attributes=attributes,
+            readable_from=readable_from,
         )
 
 

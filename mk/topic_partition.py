@@ -1,4 +1,4 @@
-"""Names of topics and numbers of partitions, checked wherever one enters: command line, API, a listing, a file."""
+"""Names of topics and producers and numbers of partitions, checked wherever one enters: command line, API, a listing, a file."""
 
 from mk.errors import UsageError
 
@@ -41,3 +41,15 @@ def check_partition_count(count: int) -> int:
             f"a topic has 1 to {MAX_PARTITIONS} partitions, not {count}", fix="choose another number; nothing was done"
         )
     return count
+
+
+def check_producer_id(name: str) -> str:
+    """Return `name`, or raise UsageError saying what a producer id may be."""
+    if not (0 < len(name) <= MAX_NAME_LENGTH and name.isprintable()):
+        raise UsageError(
+            f"{name[:80]!a} cannot be a producer id",
+            why=f"it has 1 to {MAX_NAME_LENGTH} printable characters",
+            fix="choose another one; nothing was done",
+            name=name,
+        )
+    return name

@@ -19,6 +19,7 @@ SETTING = "setting"  # key=value; all of them become one dict
 TOPIC = "topic"
 FILE = "file"
 DIRECTORY = "directory"
+GROUP = "group"  # of users, as in /etc/group
 
 
 class Parameter:
@@ -225,9 +226,9 @@ PRODUCE = Command(
             "-z",
             "--compression",
             metavar="CODEC",
-            choices=("none", "zstd"),
+            choices=("none", "gzip", "lz4", "zstd"),
             panel="Records",
-            help="compress batches: none or zstd; default the topic's compression.type",
+            help="compress batches: none, gzip, lz4 or zstd; default the topic's compression.type",
         ),
         Parameter(
             "acks",
@@ -240,6 +241,13 @@ PRODUCE = Command(
             panel="Safety",
             help="what is stored when a record counts as stored: 1 it is on disk, 0 it survives this process but "
             "not a power cut; default 1",
+        ),
+        Parameter(
+            "producer_id",
+            "--producer-id",
+            metavar="NAME",
+            panel="Safety",
+            help="run again under this name with the same input, from its start: what is stored already is not stored again",
         ),
         LOCK_WAIT_OPTION,
         Parameter(
@@ -264,6 +272,7 @@ PRODUCE = Command(
         ("mk produce orders -k user1 paid", "one record with a key"),
         ("tail -n 0 -F app.log | mk produce app", "each line as it is written"),
         (r"mk produce clicks -K '\t' --partitions 8 < clicks.tsv", "the first column is the key"),
+        ("mk produce orders --producer-id import-7 < orders.txt", "run it again until it succeeds: nothing is doubled"),
     ),
     exit_status="The status is 0 only if every record read is stored at the level that --acks asks for. An error "
     "says how much was stored.",
@@ -419,7 +428,7 @@ TOPICS_CREATE = Command(
     description=(
         "Makes the topic, and the log directory too if there is none.",
         (
-            "Settings, with their defaults: compression.type=none (or zstd), flush.ms=1000, "
+            "Settings, with their defaults: compression.type=none (or gzip, lz4, zstd), flush.ms=1000, "
             "max.message.bytes=16777216, min.free=-1 (1 % of the disk, at most 1 GiB; 0 switches it off), "
             "retention.bytes=-1 (no limit, else per partition), retention.ms=604800000 (-1 keeps records for ever), "
             "segment.bytes=134217728, segment.ms=604800000, partitioner=crc32 (librdkafka's; or murmur2, Java's). "
@@ -455,6 +464,22 @@ TOPICS_CREATE = Command(
             panel="Safety",
             help="succeed if the topic is there already",
         ),
+        Parameter(
+            "shared_group",
+            "--shared-group",
+            metavar="GROUP",
+            panel=_PLACE,
+            complete=GROUP,
+            help="make the log directory one that all members of GROUP, a name or number, write to, whatever their umask",
+        ),
+        Parameter(
+            "shared_readers",
+            "--shared-readers",
+            metavar="WHO",
+            choices=("all", "group"),
+            panel=_PLACE,
+            help="who reads a directory made with --shared-group: all, or group for its members only; default all",
+        ),
         DIRECTORY_OPTION,
         NETWORK_OPTION,
         JSON_OPTION,
@@ -463,6 +488,7 @@ TOPICS_CREATE = Command(
     examples=(
         ("mk topics create orders -p 8", "eight partitions"),
         ("mk topics create orders -c max.message.bytes=33554432", "room for records of 32 MiB"),
+        ("mk topics create orders -d /srv/mk --shared-group staff", "a new directory for all of a group"),
     ),
 )
 

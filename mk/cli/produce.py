@@ -6,7 +6,7 @@ from mk.cli import signals
 from mk.cli.notes import note
 from mk.cluster import connect
 from mk.errors import MkError, NoSuchTopicError, RecordTooLargeError
-from mk.topic_partition import check_name, check_partition_count
+from mk.topic_partition import check_name, check_partition_count, check_producer_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ def run(options: "Options") -> int:
     check_name(options.topic)
     if options.partitions is not None:
         check_partition_count(options.partitions)
+    if options.producer_id is not None:
+        check_producer_id(options.producer_id)
     cluster = connect(options.directory, create=not options.no_create, allow_network_fs=options.allow_network_fs)
     producer = _open_producer(cluster, options)
     stopped_by = 0
@@ -35,7 +37,9 @@ def run(options: "Options") -> int:
         if isinstance(error, MkError):
             error.facts["records_stored"] = producer.records_stored
         note(f"mk: {producer.records_stored} records stored")
+        _note_stored_before(producer, options)
         raise
+    _note_stored_before(producer, options)
     if stopped_by:
         raise signals.Stopped(stopped_by)
     return 0
@@ -54,6 +58,7 @@ def _open_producer(cluster: "Cluster", options: "Options") -> "Producer":
             acks=options.acks,
             partition=options.partition,
             compression=options.compression,
+            producer_id=options.producer_id,
             lock_wait_ms=options.lock_wait_ms,
             on_append=on_append,
         )
@@ -65,6 +70,14 @@ def _open_producer(cluster: "Cluster", options: "Options") -> "Producer":
             raise
         _create_topic(cluster, options)
         return open_producer()
+
+
+def _note_stored_before(producer: "Producer", options: "Options") -> None:
+    """Say what was left out: who sends another input under the same producer id loses just that."""
+    count = producer.records_stored_before
+    if count and not options.quiet:
+        were = "1 record was" if count == 1 else f"{count} records were"
+        note(f"mk: {were} stored before under producer id {options.producer_id}; {producer.records_stored} stored now")
 
 
 def _create_topic(cluster: "Cluster", options: "Options") -> None:
@@ -123,10 +136,12 @@ def _send_lines(producer: "Producer", options: "Options") -> int:
                 producer.send_keyed(keys, values)
                 del piece
             producer.flush()
+            reader.set_limits(max_line_bytes=producer.max_message_bytes, flush_ms=producer.flush_ms)
     else:
         while reader.next_block() is not None:
             for piece, count in reader.pieces(BATCH_BYTES):
                 producer.send_lines(piece, count, key)
                 del piece
             producer.flush()
+            reader.set_limits(max_line_bytes=producer.max_message_bytes, flush_ms=producer.flush_ms)
     return stopped_by[0] if stopped_by else 0

@@ -69,7 +69,17 @@ def create(options: Options) -> int:
     # Before a directory is made for it.
     check_name(options.topic)
     check_partition_count(options.partitions)
-    cluster = connect(options.directory, create=True, allow_network_fs=options.allow_network_fs)
+    if options.shared_readers is not None and options.shared_group is None:
+        raise UsageError(
+            "--shared-readers needs --shared-group", fix="say which group shares the directory; nothing was made"
+        )
+    cluster = connect(
+        options.directory,
+        create=True,
+        allow_network_fs=options.allow_network_fs,
+        shared_group=options.shared_group,
+        shared_readers=options.shared_readers or "all",
+    )
     created = True
     try:
         cluster.create_topic(options.topic, partitions=options.partitions, partitioner=partitioner, config=config)

@@ -97,12 +97,9 @@ class LineReader:
             flush_ms: as long as fast input is gathered before it is given out.
         """
         self._fd = fd
-        if key_bytes > max_line_bytes:
-            raise RecordTooLargeError(size_bytes=key_bytes, max_bytes=max_line_bytes, place="the key alone")
-        self._max_line_bytes = max_line_bytes - key_bytes
         self._key_bytes = key_bytes
+        self.set_limits(max_line_bytes=max_line_bytes, flush_ms=flush_ms)
         self._batch_bytes = batch_bytes
-        self._flush_s = flush_ms / 1000
         kind = os.fstat(fd).st_mode & _S_IFMT
         self._is_file = kind == _S_IFREG
         self._is_narrow_pipe = kind == _S_IFIFO
@@ -117,6 +114,13 @@ class LineReader:
         self._poll: select.poll | None = None
         self._waiting = False
         self._stopped = False
+
+    def set_limits(self, *, max_line_bytes: int, flush_ms: int) -> None:
+        """Go by other limits from the next block on: somebody has altered the topic."""
+        if self._key_bytes > max_line_bytes:
+            raise RecordTooLargeError(size_bytes=self._key_bytes, max_bytes=max_line_bytes, place="the key alone")
+        self._max_line_bytes = max_line_bytes - self._key_bytes
+        self._flush_s = flush_ms / 1000
 
     def next_block(self) -> memoryview | None:
         """Wait for at least one whole line and return all whole lines gathered; None at the end of input.

@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from mk.producer.input_sequence import InputSequence
     from mk.records.record import Header
     from mk.storage.topic import Topic
 
@@ -39,8 +40,10 @@ _DURABILITY = {0: PAGE_CACHE, 1: DISK}
 class Producer:
     """Sends records to one topic, from any number of threads. Nothing is stored before `flush` returns, or the buffer was full.
 
-    max_message_bytes, flush_ms: the topic's settings, for whoever gathers input.
-    records_stored: how many records this producer has had acknowledged.
+    max_message_bytes, flush_ms: the topic's settings, for whoever gathers input. They, and all else that the topic says,
+    are as of the last append: that looks at the topic again, under the lock.
+    records_stored: how many records this producer has had acknowledged. records_stored_before: how many more it was given
+    that were stored before, under its id.
     on_append: called with each acknowledged append, in order.
     """
 
@@ -51,6 +54,7 @@ class Producer:
         acks: int = 1,
         partition: int | None = None,
         compression: str | None = None,
+        producer_id: str | None = None,
         lock_wait_ms: int = 10_000,
         on_append: Callable[[AppendResult], None] | None = None,
     ) -> None:
@@ -58,23 +62,27 @@ class Producer:
 
         acks: 1, on disk when acknowledged; 0, survives this process but no power cut.
         partition: send everything there, whatever the keys say.
-        compression: none or zstd; None takes the topic's compression.type.
+        compression: none, gzip, lz4 or zstd; None takes the topic's compression.type.
+        producer_id: a name under which the input can be sent again from its start, after a crash or for any other reason:
+        what is stored under it already is left out. Whoever sends another input under it loses records.
         """
         if acks not in _DURABILITY:
             raise UsageError(f"acks cannot be {acks!r}", fix="it is 0 or 1")
-        codec = compression or str(topic.config("compression.type"))
-        if codec not in CODEC_NAMES:
-            raise UsageError(f"there is no compression {codec!a}", fix="it is one of " + ", ".join(CODEC_NAMES))
+        # Also checked with each append. Here, so that nobody types records for nothing.
+        topic.check_not_sealed()
         self._topic = topic
         self._durability = _DURABILITY[acks]
         self._fixed_partition = None if partition is None else topic.check_partition(partition)
-        self._codec = CODEC_NAMES[codec]
+        self._compression = compression
         self._lock_wait_ms = lock_wait_ms
         self._on_append = on_append
-        self.max_message_bytes = int(topic.config("max.message.bytes"))
-        self.flush_ms = int(topic.config("flush.ms"))
-        self._sticky = int.from_bytes(os.urandom(2), "big") % topic.partitions if topic.partitions > 1 else 0
         self._partition_of_key: Callable[[bytes, int], int] | None = None
+        self._adopt_settings()
+        self._sticky = int.from_bytes(os.urandom(2), "big") % topic.partitions if topic.partitions > 1 else 0
+        self._input: InputSequence | None = None
+        if producer_id is not None:
+            self._input = self._resume(producer_id)
+            self._sticky = self._input.null_key_partition
         self._accumulators: dict[int, RecordAccumulator] = {}
         self._logs: dict[int, PartitionLog] = {}
         self._buffered_bytes = 0
@@ -111,7 +119,10 @@ class Producer:
         if size > self.max_message_bytes:
             raise RecordTooLargeError(size_bytes=size, max_bytes=self.max_message_bytes)
         with self._lock:
-            accumulator = self._accumulator(self._partition(key))
+            partition = self._partition(key)
+            if self._input is not None and self._take(self._input, partition, 1):
+                return
+            accumulator = self._accumulator(partition)
             batches, before = len(accumulator.batches), accumulator.size_bytes
             accumulator.append(Record(value, key, headers), now_ms() if timestamp_ms is None else timestamp_ms)
             if key is None and len(accumulator.batches) != batches:
@@ -132,7 +143,12 @@ class Producer:
         if count is None:
             count = bytes(block).count(b"\n")
         with self._lock:
-            self._accumulator(self._partition(key)).append_lines(block, count, now_ms(), key)
+            partition = self._partition(key)
+            if self._input is not None and (stored := self._take(self._input, partition, count)):
+                if stored == count:
+                    return
+                block, count = _lines_behind(block, stored), count - stored
+            self._accumulator(partition).append_lines(block, count, now_ms(), key)
             if key is None:
                 self._next_sticky()
             self._flush_if_full(len(block))
@@ -144,10 +160,15 @@ class Producer:
         _check_bytes(keys)
         _check_bytes(values)
         time = now_ms()
-        partitions = self._topic.partitions
+        partitions = self._partition_count
         with self._lock:
             if self._fixed_partition is not None or partitions == 1:
-                self._append_columns(self._fixed_partition or 0, keys, values, time)
+                target = self._fixed_partition or 0
+                if self._input is not None:
+                    stored = self._take(self._input, target, len(values))
+                    keys, values = keys[stored:], values[stored:]
+                if values:
+                    self._append_columns(target, keys, values, time)
                 return
             partition_of = self._partitioner()
             sticky = self._sticky
@@ -157,6 +178,9 @@ class Producer:
                 target = sticky if key is None else partition_of(key, partitions)
                 keys_of[target].append(key)
                 values_of[target].append(value)
+            if self._input is not None:
+                for target, stored in self._take_routed(self._input, keys):
+                    del keys_of[target][:stored], values_of[target][:stored]
             for target in range(partitions):
                 if values_of[target]:
                     self._append_columns(target, keys_of[target], values_of[target], time)
@@ -171,12 +195,17 @@ class Producer:
         results = []
         with self._lock:
             self._forget_what_a_parent_buffered()
+            if self._input is not None:
+                self._check_input(self._input)
+                self._input.failed = True  # Until all went well.
             pending = sorted(self._accumulators.items())
             self._accumulators, self._buffered_bytes = {}, 0
             for partition, accumulator in pending:
                 batches = accumulator.drain()
                 if not batches:
                     continue
+                if self._input is not None:
+                    self._input.number(partition, batches)
                 try:
                     with files.about(f"{self._topic.path}/{partition}"):
                         result = self._log(partition).append(batches, self._durability)
@@ -184,11 +213,48 @@ class Producer:
                     appended = error.facts.pop("records_appended", 0)
                     self.records_stored += appended if isinstance(appended, int) else 0
                     raise
+                if self._input is not None:
+                    self._input.records_stored_before += result.duplicates
+                    if result.last_offset < result.first_offset:
+                        continue
                 self.records_stored += result.last_offset - result.first_offset + 1
                 results.append(result)
+                if self._topic.version != self._version:
+                    self._adopt_settings()
                 if self._on_append is not None:
                     self._on_append(result)
+            if self._input is not None:
+                self._input.failed = False
+                self._input.flushed_sequence = self._input.next_sequence
         return results
+
+    @property
+    def records_stored_before(self) -> int:
+        return 0 if self._input is None else self._input.records_stored_before
+
+    @property
+    def next_sequence(self) -> int:
+        """The number of the next record in the input of a producer with an id, from 0; -1 without id.
+
+        Set it to go on elsewhere in the input, which flushes; after an error, to send again what was not stored.
+        """
+        return -1 if self._input is None else self._input.next_sequence
+
+    @next_sequence.setter
+    def next_sequence(self, sequence: int) -> None:
+        with self._lock:
+            if self._input is None or sequence < 0:
+                raise ValueError("a sequence is 0 or more, and for a producer with an id")
+            if not self._input.failed:
+                self.flush()
+            self._accumulators, self._buffered_bytes = {}, 0
+            self._input.restart_at(sequence)
+
+    def skip_sequences(self, count: int) -> None:
+        """Count records of the input that are not sent, so that those behind them keep their numbers. Without id: nothing."""
+        with self._lock:
+            if self._input is not None:
+                self._input.next_sequence += count
 
     def close(self) -> None:
         """Let go of the partitions. What was not flushed is dropped."""
@@ -203,12 +269,30 @@ class Producer:
                 finally:
                     self._topic.close()
 
+    @property
+    def _partition_count(self) -> int:
+        """Over how many partitions keys are spread: with an id, as many as there were when it was first used."""
+        return self._topic.partitions if self._input is None else self._input.pin.partitions
+
+    def _adopt_settings(self) -> None:
+        """Take from the topic what this producer goes by, when it is opened and when somebody has altered it."""
+        topic = self._topic
+        self._version = topic.version
+        self.max_message_bytes = int(topic.config("max.message.bytes"))
+        self.flush_ms = int(topic.config("flush.ms"))
+        codec = self._compression or str(topic.config("compression.type"))
+        if codec not in CODEC_NAMES:
+            raise UsageError(f"there is no compression {codec!a}", fix="it is one of " + ", ".join(CODEC_NAMES))
+        self._codec = CODEC_NAMES[codec]
+        self._partition_of_key = None
+
     def _partition(self, key: bytes | None) -> int:
         if self._fixed_partition is not None:
             return self._fixed_partition
-        if self._topic.partitions == 1:
+        count = self._partition_count
+        if count == 1:
             return 0
-        return self._sticky if key is None else self._partitioner()(key, self._topic.partitions)
+        return self._sticky if key is None else self._partitioner()(key, count)
 
     def _partitioner(self) -> Callable[[bytes, int], int]:
         if self._partition_of_key is None:
@@ -219,7 +303,8 @@ class Producer:
 
     def _next_sticky(self) -> None:
         """Move records without a key to the next partition: a batch each, so that batches stay large."""
-        self._sticky = (self._sticky + 1) % self._topic.partitions
+        if self._input is None:
+            self._sticky = (self._sticky + 1) % self._topic.partitions
 
     def _accumulator(self, partition: int) -> RecordAccumulator:
         if self._is_closed:
@@ -229,6 +314,48 @@ class Producer:
         if accumulator is None:
             accumulator = self._accumulators[partition] = RecordAccumulator(self._codec)
         return accumulator
+
+    def _resume(self, name: str) -> InputSequence:
+        from mk.producer.input_sequence import InputSequence
+        from mk.storage.producer_pin import pin_producer
+        from mk.topic_partition import check_producer_id
+
+        check_producer_id(name)
+        pin = pin_producer(self._topic, name, partition=self._fixed_partition, lock_wait_ms=self._lock_wait_ms)
+        return InputSequence(pin)
+
+    def _take(self, input: InputSequence, partition: int, count: int) -> int:
+        """Count records of the input, and return how many of them, the first ones, are stored already."""
+        self._check_input(input)
+        self._learn(input, partition)
+        return input.take(partition, count)
+
+    def _take_routed(self, input: InputSequence, keys: Sequence[bytes | None]) -> list[tuple[int, int]]:
+        """Count records of the input that go where their keys say; return per partition how many are stored already."""
+        self._check_input(input)
+        sequences_of: dict[int, list[int]] = {}
+        for sequence, key in enumerate(keys, input.next_sequence):
+            sequences_of.setdefault(self._partition(key), []).append(sequence)
+        for partition in sequences_of:
+            self._learn(input, partition)
+        input.next_sequence += len(keys)
+        return [(partition, input.take_routed(partition, numbers)) for partition, numbers in sequences_of.items()]
+
+    def _learn(self, input: InputSequence, partition: int) -> None:
+        if partition not in input.stored_sequences:
+            with files.about(f"{self._topic.path}/{partition}"):
+                input.stored_sequences[partition] = self._log(partition).last_sequence(input.pin.producer_id)
+
+    def _check_input(self, input: InputSequence) -> None:
+        if self._is_closed:
+            raise ValueError("the producer is closed")
+        if self._pid != os.getpid():
+            raise ValueError("a producer with an id cannot be shared with a fork: both would count the same input")
+        if input.failed:
+            raise ValueError(
+                f"records from {input.flushed_sequence} on were not stored: set next_sequence to that or less, and send "
+                "them again"
+            )
 
     def _append_columns(
         self, partition: int, keys: Sequence[bytes | None], values: Sequence[bytes | None], timestamp_ms: int
@@ -256,6 +383,12 @@ class Producer:
         self._buffered_bytes += added_bytes
         if self._buffered_bytes >= BUFFER_BYTES:
             self.flush()
+
+
+def _lines_behind(block: bytes | memoryview, count: int) -> memoryview:
+    """Return what follows the first `count` lines of a block."""
+    rest = bytes(block).split(b"\n", count)[count]
+    return memoryview(block)[len(block) - len(rest) :]
 
 
 def _check_bytes(parts: Iterable[object]) -> None:

@@ -37,6 +37,8 @@ from struct import Struct
 
 from mk.errors import RecordTooLargeError
 from mk.records.codecs import (
+    GZIP,
+    LZ4,
     MAX_RATIO,
     MAX_RAW_BYTES,
     NONE,
@@ -67,7 +69,7 @@ KIND_MASK = 0x0300
 LINES = 0x0000
 COLUMNS = 0x0100
 _KNOWN_ATTRIBUTES = CODEC_MASK | LOG_APPEND_TIME | CONTROL | COMPACTED | COLUMNS
-_KNOWN_CODECS = (NONE, ZSTD)
+_KNOWN_CODECS = (NONE, GZIP, LZ4, ZSTD)
 
 NO_KEY = -1
 NO_SEQUENCE = -1
@@ -94,7 +96,7 @@ class EncodedBatch:
     """A batch with everything but its place in the log: made without the lock, stamped under it.
 
     payload: buffers that follow the header on disk, in order; they may be views of a reader's buffer, which the
-    producer keeps untouched until the append returns.
+    producer keeps untouched until the append returns. sequences: of each record, if the producer has an id.
     """
 
     __slots__ = (
@@ -111,6 +113,7 @@ class EncodedBatch:
         "producer_id",
         "raw_length",
         "record_count",
+        "sequences",
     )
 
     def __init__(
@@ -144,6 +147,14 @@ class EncodedBatch:
         self.producer_id = 0
         self.first_sequence = NO_SEQUENCE
         self.last_sequence = NO_SEQUENCE
+        self.sequences: Sequence[int] = ()
+
+    def number(self, producer_id: int, sequences: Sequence[int]) -> None:
+        """Say whose records these are, and which of the input: one ascending sequence for each of them."""
+        self.producer_id = producer_id
+        self.sequences = sequences
+        self.first_sequence = sequences[0]
+        self.last_sequence = sequences[-1]
 
     @property
     def size_bytes(self) -> int:
@@ -214,7 +225,14 @@ def encode_columns(
     """Make a columns batch. Sequences are parallel; `timestamps` are absolute ms, None when all are base_timestamp."""
     deltas = None if timestamps is None else [timestamp - base_timestamp for timestamp in timestamps]
     flat = None if headers is None else [[part for header in of_record for part in header] for of_record in headers]
-    payload = pack([values, keys, deltas, flat, None])
+    return batch_of_columns([values, keys, deltas, flat, None], base_timestamp=base_timestamp, codec=codec)
+
+
+def batch_of_columns(columns: Sequence[Sequence[Any] | None], *, base_timestamp: int, codec: int) -> EncodedBatch:
+    """Make a columns batch of the five columns as they are stored."""
+    values, _, deltas, _, _ = columns
+    assert values is not None
+    payload = pack(columns)
     raw_length = len(payload)
     if codec != NONE:
         smaller = compress(codec, payload)
@@ -288,7 +306,8 @@ class RecordBatch:
     """A batch as it stands in a log: the header's fields, and the payload once it was read.
 
     Immutable. `payload` is None until the caller that read it has it checked by `check_payload`. `position` is the byte
-    in its segment at which the header stands, for whoever can move bytes from file to pipe.
+    in its segment at which the header stands, for whoever can move bytes from file to pipe. `is_newer` tells that it has
+    a codec, kind or bit of which this mk knows nothing: its place and extent can be relied on, its records not read.
     """
 
     __slots__ = (
@@ -298,6 +317,7 @@ class RecordBatch:
         "chain",
         "durable_offset",
         "first_sequence",
+        "is_newer",
         "key_length",
         "last_offset_delta",
         "last_sequence",
@@ -330,6 +350,7 @@ class RecordBatch:
     chain: int
     position: int
     payload: bytes | memoryview | None
+    is_newer: bool
 
     @property
     def next_offset(self) -> int:
@@ -464,10 +485,19 @@ def _pairs(flat: list[bytes | None]) -> tuple[Header, ...]:
 
 
 def parse_header(buffer: bytes | memoryview, position: int = 0) -> RecordBatch | None:
-    """Read the header at `position`, or None if what stands there is not a header that mk could have written.
+    """Read the header at `position`, or None if what stands there is not a header that this mk could have written.
 
     The checksum proves bytes, not sense: every field is bounded as well, so that no caller allocates or loops on
     somebody's word. The caller still has to compare base offset, epoch and chain with what it expects there.
+    """
+    batch = parse_any_header(buffer, position)
+    return None if batch is None or batch.is_newer else batch
+
+
+def parse_any_header(buffer: bytes | memoryview, position: int = 0) -> RecordBatch | None:
+    """Read the header at `position` as parse_header does, also if only a newer mk could have written it (is_newer).
+
+    For whoever has to tell such a batch from damage, and must not cut it off.
     """
     if len(buffer) - position < HEADER_SIZE:
         return None
@@ -499,28 +529,38 @@ def parse_header(buffer: bytes | memoryview, position: int = 0) -> RecordBatch |
         more_reserved,
     ) = _FIELDS.unpack_from(buffer, position)
     batch.payload = None
-    is_sound = not reserved and more_reserved == _RESERVED and _is_sound(batch)
+    batch.is_newer = bool(
+        batch.attributes & ~_KNOWN_ATTRIBUTES
+        or batch.attributes & CODEC_MASK not in _KNOWN_CODECS
+        or reserved
+        or more_reserved != _RESERVED
+    )
+    is_sound = _is_in_place(batch) and (batch.is_newer or _is_sound(batch))
     return batch if is_sound else None
+
+
+def _is_in_place(batch: RecordBatch) -> bool:
+    """Tell whether the batch covers bytes and offsets that a batch may, in any version that has this header."""
+    covers = batch.last_offset_delta + 1
+    return (
+        batch.payload_length <= MAX_RAW_BYTES
+        and 0 <= batch.base_offset <= _MAX_INT64 - covers
+        and 0 <= batch.durable_offset <= batch.base_offset
+    )
 
 
 def _is_sound(batch: RecordBatch) -> bool:
     """Tell whether the fields make sense together, in the bounds that every reader relies on."""
-    codec = batch.attributes & CODEC_MASK
     covers = batch.last_offset_delta + 1
     return not (
-        batch.attributes & ~_KNOWN_ATTRIBUTES
-        or codec not in _KNOWN_CODECS
-        or (
+        (
             batch.payload_length != batch.raw_length
-            if codec == NONE
+            if batch.attributes & CODEC_MASK == NONE
             else batch.raw_length > MAX_RATIO * batch.payload_length
         )
         or batch.raw_length > MAX_RAW_BYTES
-        or batch.payload_length > MAX_RAW_BYTES
         or not NO_KEY <= batch.key_length <= batch.raw_length
         or (batch.attributes & KIND_MASK and batch.key_length != NO_KEY)
-        or not 0 <= batch.base_offset <= _MAX_INT64 - covers
-        or not 0 <= batch.durable_offset <= batch.base_offset
         or batch.record_count > covers
         or (batch.record_count != covers and not batch.attributes & COMPACTED)
         or batch.record_count > max(batch.raw_length, 1)

@@ -3,6 +3,10 @@
 So a test can stand a recording disk, or a failing one, in its place. Names are opened relative to the descriptor of
 their directory and never followed through a symbolic link, so that what another user plants in a shared directory
 is refused and not obeyed. All descriptors are close-on-exec.
+
+Who may read and write what is made here follows from the directory that it is made in, and from nothing else: in one that
+is shared by a group (setgid, and writable by the group) every file and directory is the group's, whatever the umask of
+whoever makes it. So no writer needs to be told, and a directory shared by hand (chgrp, chmod) is shared.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISGID, S_ISREG, S_IWGRP
 
 from mk.errors import CorruptStateError
 
@@ -57,8 +61,12 @@ def open_directory(name: str, *, dir_fd: int | None = None) -> int:
         raise
 
 
-def open_file(name: str, flags: int, mode: int = 0o644, *, dir_fd: int) -> int:
-    """Open a regular file, and nothing else, whatever stands there under that name."""
+def open_file(name: str, flags: int, mode: int = 0o644, *, dir_fd: int, linked: bool = False) -> int:
+    """Open a regular file, and nothing else, whatever stands there under that name.
+
+    linked: a file opened for writing may have a second name, since nothing is written to it, or not before that name is
+    gone. Otherwise it is refused: the file may be anybody's, planted here so that we write into it.
+    """
     try:
         fd = os.open(name, flags | _SAFE_FILE, mode, dir_fd=dir_fd)
     except OSError as error:
@@ -66,14 +74,58 @@ def open_file(name: str, flags: int, mode: int = 0o644, *, dir_fd: int) -> int:
         if error.errno in _NO_FILE:
             raise _not_a_file(error.filename) from None
         raise
-    if not S_ISREG(os.fstat(fd).st_mode):
+    try:
+        status = os.fstat(fd)
+        if not S_ISREG(status.st_mode):
+            raise _not_a_file(_whole_path(name, dir_fd))
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            if status.st_nlink > 1 and not linked:
+                raise _linked(_whole_path(name, dir_fd), status.st_nlink)
+            if flags & os.O_CREAT and status.st_nlink == 1:
+                _share(fd, mode, dir_fd)
+    except BaseException:
         os.close(fd)
-        raise _not_a_file(_whole_path(name, dir_fd))
+        raise
     return fd
 
 
 def _not_a_file(path: str) -> CorruptStateError:
     return CorruptStateError(path=path, found="it is not a regular file", fix="nothing was changed; remove it")
+
+
+def _linked(path: str, count: int) -> CorruptStateError:
+    return CorruptStateError(
+        path=path,
+        found=f"it has {count} names, as in a copy made of hard links: what is written to one would change the others",
+        fix=f"nothing was changed; give it content of its own: cp -p {path} {path}.own && mv {path}.own {path}",
+    )
+
+
+_SHARED = S_ISGID | S_IWGRP
+
+
+def is_shared(fd: int) -> bool:
+    """Tell whether a directory is shared by its group, and with it whatever is made in it."""
+    return os.fstat(fd).st_mode & _SHARED == _SHARED
+
+
+def _share(fd: int, mode: int, dir_fd: int) -> None:
+    """Give what was just made in a shared directory to its group: what the owner may, the group may.
+
+    Others may at most what they may in that directory, and nothing if `mode` has nothing for them.
+    """
+    above = os.fstat(dir_fd)
+    if above.st_mode & _SHARED != _SHARED:
+        return
+    status = os.fstat(fd)
+    mode = mode & 0o700 | (mode & 0o700) >> 3 | mode & above.st_mode & 0o007
+    if S_ISDIR(status.st_mode):
+        mode |= S_ISGID
+    if status.st_uid == os.geteuid():  # Otherwise it was there before: somebody else's to give.
+        if status.st_gid != above.st_gid:
+            os.fchown(fd, -1, above.st_gid)
+        if status.st_mode & 0o7777 != mode:
+            os.fchmod(fd, mode)
 
 
 def _whole_path(name: str, dir_fd: int | None) -> str:
@@ -179,7 +231,45 @@ def touch(name: str, *, dir_fd: int) -> None:
 
 
 def mkdir(name: str, mode: int = 0o755, *, dir_fd: int | None = None) -> None:
-    os.mkdir(name, mode, dir_fd=dir_fd)
+    """Make a directory, or raise FileExistsError.
+
+    A maker killed before it came to give the directory to the group leaves an empty one that keeps everybody else out.
+    Here it is made again.
+    """
+    if dir_fd is None or not is_shared(dir_fd):
+        os.mkdir(name, mode, dir_fd=dir_fd)
+        return
+    while True:
+        try:
+            os.mkdir(name, mode, dir_fd=dir_fd)
+        except FileExistsError:
+            if not _is_unfinished(name, dir_fd):
+                raise
+            try:
+                os.rmdir(name, dir_fd=dir_fd)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name) from None  # It holds something.
+            continue
+        try:
+            fd = open_directory(name, dir_fd=dir_fd)
+        except FileNotFoundError:
+            continue  # Somebody took us for killed.
+        try:
+            _share(fd, mode, dir_fd)
+            if os.fstat(fd).st_nlink:
+                return
+        finally:
+            os.close(fd)
+
+
+def _is_unfinished(name: str, dir_fd: int) -> bool:
+    try:
+        mode = os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return True
+    return S_ISDIR(mode) and mode & _SHARED != _SHARED
 
 
 def rmdir(name: str, *, dir_fd: int) -> None:
@@ -196,7 +286,13 @@ def exists(name: str, *, dir_fd: int) -> bool:
 
 def remove_tree(name: str, *, dir_fd: int) -> None:
     """Remove a directory and all in it, never leaving it through a link."""
-    fd = open_directory(name, dir_fd=dir_fd)
+    try:
+        fd = open_directory(name, dir_fd=dir_fd)
+    except PermissionError:
+        if not _is_unfinished(name, dir_fd):
+            raise
+        rmdir(name, dir_fd=dir_fd)  # Made by a process of another user that was killed before it could share it.
+        return
     try:
         for entry in os.listdir(fd):
             try:

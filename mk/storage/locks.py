@@ -122,7 +122,8 @@ class directory_lock:
 
         def opener(_: str, flags: int) -> int:
             # Not by the name given here, which portalocker has made absolute, from whatever directory we are in.
-            return files.open_file(DIRECTORY_LOCK, os.O_RDWR | os.O_CREAT, 0o600, dir_fd=locks_fd)
+            flags = os.O_RDWR | os.O_CREAT
+            return files.open_file(DIRECTORY_LOCK, flags, 0o600, dir_fd=locks_fd, linked=True)
 
         self._wait_ms = wait_ms
         self._locked_elsewhere = portalocker.exceptions.LockException
@@ -144,7 +145,7 @@ class directory_lock:
                 if isinstance(cause, OSError) and not isinstance(cause, BlockingIOError):
                     # Nobody holds it: there are no locks to be had here (ENOLCK), or the disk fails.
                     raise OSError(cause.errno, os.strerror(cause.errno or 0), DIRECTORY_LOCK) from None
-            fd = files.open_file(DIRECTORY_LOCK, os.O_RDWR, dir_fd=self._locks_fd)
+            fd = files.open_file(DIRECTORY_LOCK, os.O_RDONLY, dir_fd=self._locks_fd)
             try:
                 holder = describe_holder(fd)
             finally:

@@ -16,10 +16,16 @@ from mk.errors import (
     TopicExistsError,
 )
 from mk.storage import files, flat_json
-from mk.storage.host import allow_open_files, boot_id, file_system_of, is_network_file_system
+from mk.storage.host import boot_id, file_system_of, is_network_file_system
 from mk.storage.topic import FILE_NAME as TOPIC_FILE
 from mk.storage.topic import Topic, encode_topic
 from mk.topic_partition import check_name, check_partition_count, is_valid_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mk.storage.sharing import Sharing
 
 FILE_NAME = "mk.json"
 PRIVATE = 0o700
@@ -87,6 +93,10 @@ class LogDirectory:
                 ) from None
         return self._locks_fd
 
+    def check_sharing(self, sharing: Sharing) -> None:
+        """Raise CannotCreateError unless this directory is shared so."""
+        sharing.check(self.path, [self.fd, self.topics_fd])
+
     def open_topic(self, name: str) -> Topic:
         return Topic(self, check_name(name))
 
@@ -110,25 +120,17 @@ class LogDirectory:
         check_name(name)
         check_partition_count(partitions)
         with directory_lock(self.locks_fd, wait_ms=wait_ms):
-            self._sweep()
-            for existing in self.topic_names():
-                if existing.casefold() == name.casefold():
-                    raise TopicExistsError(topic=name, existing=existing)
-            if files.exists(name, dir_fd=self.topics_fd):
-                raise CannotCreateError(
-                    f"{self.path}/topics/{name} is in the way",
-                    why="it is no topic, and mk did not make it",
-                    fix="move it away, or choose another name; nothing was changed",
-                )
+            self.sweep()
+            self.check_name_is_free(name)
             topic_id = os.urandom(16).hex()
             temporary = f".tmp-{topic_id}"
             # First, so that a later sweep finds by its name all that a killed create leaves, the locks too.
             files.mkdir(temporary, dir_fd=self.topics_fd)
-            self._create_locks(topic_id, partitions)
+            self.create_locks(topic_id, range(partitions))
             topic_fd = files.open_directory(temporary, dir_fd=self.topics_fd)
             try:
                 for partition in range(partitions):
-                    self._create_partition(topic_fd, topic_id, partition)
+                    self.create_partition(topic_fd, topic_id, partition)
                 content = encode_topic(name, topic_id, partitions, partitioner, overrides)
                 files.write_new_file(TOPIC_FILE, content, dir_fd=topic_fd)
                 files.fsync(topic_fd)
@@ -141,27 +143,27 @@ class LogDirectory:
 
     def delete_topic(self, name: str, *, wait_ms: int) -> None:
         """Delete a topic and all its records. Waits for appends under way; later ones find it gone."""
-        from mk.storage.locks import acquire, directory_lock
+        from mk.storage.locks import directory_lock
 
         with directory_lock(self.locks_fd, wait_ms=wait_ms):
-            self._sweep()
+            self.sweep()
             topic = self.open_topic(name)
-            allow_open_files(topic.partitions)
-            lock_fds = []
-            try:
-                # All append locks, in order: an append that got its lock before us is acknowledged before the topic
-                # goes; one that gets it after us finds another topic.json, or none, at the path.
-                for partition in range(topic.partitions):
-                    lock_fds.append(topic.open_lock(partition))
-                    acquire(lock_fds[-1], what=f"partition {partition} of {name}", wait_ms=wait_ms)
-                gone = f".deleted-{topic.topic_id}"
-                files.rename(name, gone, src_dir_fd=self.topics_fd, dst_dir_fd=self.topics_fd)
-                files.fsync(self.topics_fd)
-                self._remove(gone, topic.topic_id)
-            finally:
-                for fd in lock_fds:
-                    files.close(fd)
-                topic.close()
+            topic.close()
+            self.remove_topic(name, topic.topic_id, range(topic.partitions), wait_ms=wait_ms)
+
+    def remove_topic(self, name: str, topic_id: str, partitions: Iterable[int], *, wait_ms: int) -> None:
+        """Take a topic away, under the directory's lock.
+
+        With all append locks: an append that got its lock before us is acknowledged before the topic goes; one that gets
+        it after us finds another topic.json, or none, at the path.
+        """
+        from mk.storage.append_locks import append_locks
+
+        with append_locks(self, topic_id, name, partitions, wait_ms=wait_ms):
+            gone = f".deleted-{topic_id}"
+            files.rename(name, gone, src_dir_fd=self.topics_fd, dst_dir_fd=self.topics_fd)
+            files.fsync(self.topics_fd)
+            self._remove(gone, topic_id)
 
     def sweep(self, *, wait_ms: int) -> int:
         """Finish what killed creations and deletions left; returns how many there were."""
@@ -178,7 +180,7 @@ class LogDirectory:
         """Open the lock file of a partition, which exists as long as the topic does."""
         locks_fd = files.open_directory(topic_id, dir_fd=self.locks_fd)
         try:
-            return files.open_file(str(partition), os.O_RDWR, dir_fd=locks_fd)
+            return files.open_file(str(partition), os.O_RDWR, dir_fd=locks_fd, linked=True)
         finally:
             files.close(locks_fd)
 
@@ -200,18 +202,43 @@ class LogDirectory:
             pass
         return files.open_directory("quarantine", dir_fd=self.fd)
 
-    def _create_locks(self, topic_id: str, partitions: int) -> None:
-        files.mkdir(topic_id, PRIVATE, dir_fd=self.locks_fd)
+    def check_name_is_free(self, name: str, *, but: str = "") -> None:
+        """Raise CannotCreateError if a topic cannot have that name. `but` is a topic that will give up its own for it."""
+        for existing in self.topic_names():
+            if existing.casefold() == name.casefold() and existing != but:
+                raise TopicExistsError(topic=name, existing=existing)
+        try:
+            there = os.stat(name, dir_fd=self.topics_fd, follow_symlinks=False).st_ino
+        except FileNotFoundError:
+            return
+        # Where upper and lower case are one, a topic's own directory answers to its new name already.
+        if not but or there != os.stat(but, dir_fd=self.topics_fd, follow_symlinks=False).st_ino:
+            raise CannotCreateError(
+                f"{self.path}/topics/{name} is in the way",
+                why="it is no topic, and mk did not make it",
+                fix="move it away, or choose another name; nothing was changed",
+            )
+
+    def create_locks(self, topic_id: str, partitions: range) -> None:
+        """Make lock files, on disk when it returns. One that a killed change left was never anybody's, and is as good."""
+        try:
+            files.mkdir(topic_id, PRIVATE, dir_fd=self.locks_fd)
+        except FileExistsError:
+            pass
         fd = files.open_directory(topic_id, dir_fd=self.locks_fd)
         try:
-            for partition in range(partitions):
-                files.write_new_file(str(partition), b"", dir_fd=fd, mode=0o600)
+            for partition in partitions:
+                try:
+                    files.write_new_file(str(partition), b"", dir_fd=fd, mode=0o600)
+                except FileExistsError:
+                    pass
             files.fsync(fd)
         finally:
             files.close(fd)
         files.fsync(self.locks_fd)
 
-    def _create_partition(self, topic_fd: int, topic_id: str, partition: int) -> None:
+    def create_partition(self, topic_fd: int, topic_id: str, partition: int) -> None:
+        """Make an empty partition; on disk when it returns, but for its name in the topic."""
         from mk.storage.leader_epochs import FILE_NAME as EPOCHS_FILE
         from mk.storage.leader_epochs import EpochEntry
         from mk.storage.log_segment import INDEX_SUFFIX, segment_name
@@ -238,7 +265,7 @@ class LogDirectory:
         files.remove_tree(name, dir_fd=self.topics_fd)
         files.fsync(self.topics_fd)
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Finish what a killed create or delete left: nobody else is at it, since we hold the directory's lock."""
         # A rename to .deleted- that is not on disk yet could be undone by a power cut, its content not.
         files.fsync(self.topics_fd)
@@ -260,7 +287,7 @@ def _refuse_network_file_system(fd: int, path: str) -> None:
         raise NetworkFileSystemError(path=path, file_system=file_system)
 
 
-def create_directory(path: str, *, allow_network_fs: bool = False) -> None:
+def create_directory(path: str, *, sharing: Sharing | None = None, allow_network_fs: bool = False) -> None:
     """Make `path` a log directory, on disk when it returns; an existing one is left as it is.
 
     Raises CannotCreateError for a directory that holds other things: a mistyped path must not fill with segments.
@@ -268,6 +295,10 @@ def create_directory(path: str, *, allow_network_fs: bool = False) -> None:
     import socket
     import time
 
+    from mk.storage.locks import DIRECTORY_LOCK
+
+    if sharing is not None:
+        sharing.check_membership()
     if not allow_network_fs:
         existing = os.path.abspath(path)
         while not os.path.isdir(existing) and existing != os.path.dirname(existing):
@@ -300,11 +331,21 @@ def create_directory(path: str, *, allow_network_fs: bool = False) -> None:
         )
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        if sharing is not None:
+            sharing.give(fd)
         for name, mode in (("topics", 0o755), ("locks", PRIVATE), ("quarantine", PRIVATE)):
             try:
                 files.mkdir(name, mode, dir_fd=fd)
             except FileExistsError:
                 pass
+        if files.is_shared(fd):
+            # Made on first use instead, and its maker killed before it is the group's, it would keep everybody else from
+            # making topics for ever: a lock file is never replaced.
+            locks_fd = files.open_directory("locks", dir_fd=fd)
+            try:
+                _link_new_file(DIRECTORY_LOCK, b"", 0o600, dir_fd=locks_fd)
+            finally:
+                files.close(locks_fd)
         content = flat_json.encode(
             {
                 "directory_id": os.urandom(16).hex(),
@@ -312,20 +353,27 @@ def create_directory(path: str, *, allow_network_fs: bool = False) -> None:
                 "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             }
         )
-        temporary = f".tmp-{os.urandom(8).hex()}"
-        files.write_new_file(temporary, content, dir_fd=fd)
         # Before mk.json is there: a power cut that left it without the directories beside it would leave something
         # that is neither a log directory nor free to become one.
         files.fsync(fd)
-        try:
-            # link and not rename: of two processes that create it at once, one wins and both use its identity.
-            files.link(temporary, FILE_NAME, src_dir_fd=fd, dst_dir_fd=fd)
-        except FileExistsError:
-            pass
-        files.unlink(temporary, dir_fd=fd)
-        files.fsync(fd)
+        _link_new_file(FILE_NAME, content, 0o644, dir_fd=fd)
     finally:
         os.close(fd)
+
+
+def _link_new_file(name: str, data: bytes, mode: int, *, dir_fd: int) -> None:
+    """Make a file that appears whole or not at all, on disk on return; one that is there already stays.
+
+    link and not rename: of two processes that make it at once, one wins and both use what it made.
+    """
+    temporary = f".tmp-{os.urandom(8).hex()}"
+    files.write_new_file(temporary, data, dir_fd=dir_fd, mode=mode)
+    try:
+        files.link(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    except FileExistsError:
+        pass
+    files.unlink(temporary, dir_fd=dir_fd)
+    files.fsync(dir_fd)
 
 
 def _make_directories(path: str) -> None:

@@ -18,16 +18,22 @@ from mk.storage.host import boot_id, file_system_of
 from mk.storage.leader_epochs import LeaderEpochs, write_epochs
 from mk.storage.log_segment import (
     INDEX_SUFFIX,
+    PRODUCERS_SUFFIX,
     UNKNOWN_CHAIN,
     find_headers,
     list_segments,
     open_segment,
+    refuse_newer,
     segment_name,
     validate,
 )
 from mk.storage.offset_index import proved_entries_up_to
 from mk.storage.partition_files import FAILED_FILE, PartitionFiles
 from mk.storage.partition_state import LogEnd, PartitionState, write_state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mk.storage.producer_state import ProducerState
 
 _UNCACHED_TRIES = 20
 _UNCACHED_PAUSE_SECONDS = 0.01
@@ -56,7 +62,7 @@ def recover(
         state.syncing = 1
         write_state(partition.state_fd, state)
     try:
-        fd = partition.open_segment_for_append(state.segment)
+        fd = _open_own_segment(partition, state.segment)
     except FileNotFoundError:
         raise missing_segment(partition, state.segment) from None
     try:
@@ -74,6 +80,7 @@ def recover(
         # Under another boot nothing is in memory but what was read from the disk: what is valid is safe, even if the
         # disk takes nothing more, and `state` may lag far behind what was acknowledged.
         end, fault, begun = validate(fd, state.durable, size, epochs.epoch_before(state.durable.offset))
+        refuse_newer(fd, end.position, end.offset, partition.segment_path(state.segment))
         _refuse_loss(partition, state, epochs, fd, end, fault, size)
         _remove_leftovers(partition, state.segment)
         had_batch = _holds_header(fd, end.position, size)
@@ -145,13 +152,21 @@ def give_up_segment(
         ) from None
 
 
-def begin_segment(partition: PartitionFiles, state: PartitionState, end: LogEnd) -> PartitionState:
+def begin_segment(
+    partition: PartitionFiles, state: PartitionState, end: LogEnd, producers: ProducerState | None = None
+) -> PartitionState:
     """Create the segment that begins at `end`, and publish it in `state`; both are on disk on return.
 
     A file already there under that name is a leftover of a roll that did not get as far as `state`, or a segment given up
-    before it held anything durable: the first is removed, the second kept in quarantine/.
+    before it held anything durable: the first is removed, the second kept in quarantine/. `producers` spares reading the
+    old segment's headers, if it is as of `end`.
     """
     _remove_leftovers(partition, state.segment)
+    if partition.topic.has_producers():
+        from mk.storage import producer_state
+
+        # First, while what it is made of stands at its place; a kill behind it leaves a leftover.
+        producer_state.begin_segment(partition, state.segment, end, producers)
     name = segment_name(end.offset)
     if end.offset == state.segment:
         _replace_segment(partition, name, _evidence_name(partition, end.offset, state.leader_epoch))
@@ -232,6 +247,7 @@ def _rebuild_state(partition: PartitionFiles, epochs: LeaderEpochs) -> Partition
             if following is None:
                 break
             if end.offset != following:
+                refuse_newer(fd, end.position, end.offset, partition.segment_path(base))
                 raise CorruptBatchError(
                     path=partition.segment_path(base),
                     position=end.position,
@@ -245,6 +261,30 @@ def _rebuild_state(partition: PartitionFiles, epochs: LeaderEpochs) -> Partition
             path=f"{partition.path}/state", found="both its slots are damaged, and no batch is left"
         )
     return state
+
+
+def _open_own_segment(partition: PartitionFiles, base_offset: int) -> int:
+    """Open the active segment, taking back the name in quarantine/ that it got if a kill struck while it was given up.
+
+    It stays the segment after all, and what is appended to it must not change the evidence. If it has yet another name,
+    that is nobody's of ours, and it is refused.
+    """
+    fd = partition.open_segment_for_append(base_offset, linked=True)
+    try:
+        status = os.fstat(fd)
+        if status.st_nlink > 1:
+            quarantine_fd = partition.topic.directory.open_quarantine()
+            try:
+                for name in os.listdir(quarantine_fd):
+                    there = os.stat(name, dir_fd=quarantine_fd, follow_symlinks=False)
+                    if (there.st_ino, there.st_dev) == (status.st_ino, status.st_dev):
+                        files.unlink(name, dir_fd=quarantine_fd)
+                files.fsync(quarantine_fd)
+            finally:
+                files.close(quarantine_fd)
+    finally:
+        files.close(fd)
+    return partition.open_segment_for_append(base_offset)
 
 
 def _replace_segment(partition: PartitionFiles, name: str, kept_name: str) -> None:
@@ -367,7 +407,7 @@ def _cut_index(partition: PartitionFiles, segment: int, position: int) -> None:
     """
     try:
         fd = partition.open_index_for_append(segment)
-    except OSError:
+    except (OSError, CorruptStateError):
         return
     try:
         size_bytes = proved_entries_up_to(fd, position)
@@ -393,9 +433,14 @@ def _remove_leftovers(partition: PartitionFiles, active_segment: int) -> None:
     """
     for base_offset in list_segments(partition.fd):
         if base_offset > active_segment:
-            fd = open_segment(base_offset, partition_fd=partition.fd)
-            size = files.size(fd)
-            files.close(fd)
+            try:
+                fd = open_segment(base_offset, partition_fd=partition.fd)
+            except PermissionError:
+                # Another user's, killed before it could share the file it had just made.
+                size = os.stat(segment_name(base_offset), dir_fd=partition.fd, follow_symlinks=False).st_size
+            else:
+                size = files.size(fd)
+                files.close(fd)
             if size:
                 raise CorruptStateError(
                     path=f"{partition.path}/state",
@@ -404,7 +449,9 @@ def _remove_leftovers(partition: PartitionFiles, active_segment: int) -> None:
             files.unlink(segment_name(base_offset), dir_fd=partition.fd)
             _unlink_if_there(partition, segment_name(base_offset, INDEX_SUFFIX))
     for name in os.listdir(partition.fd):
-        if name.startswith(".tmp-"):
+        base, dot, _ = name.partition(PRODUCERS_SUFFIX)
+        # A snapshot is there before its segment is.
+        if name.startswith(".tmp-") or (dot and base.isdecimal() and int(base) > active_segment):
             files.unlink(name, dir_fd=partition.fd)
     files.fsync(partition.fd)
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 
+from mk.errors import UnsupportedBatchError
 from mk.records.codecs import crc32c
-from mk.records.record_batch import COMPACTED, HEADER_SIZE, MAGIC, parse_header
+from mk.records.record_batch import COMPACTED, HEADER_SIZE, MAGIC, parse_any_header, parse_header
 from mk.storage import files
 from mk.storage.partition_state import LogEnd
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 LOG_SUFFIX = ".log"
 INDEX_SUFFIX = ".index"
+PRODUCERS_SUFFIX = ".producers"
 UNKNOWN_CHAIN = -1
 """A LogEnd's chain where the batch before is gone: the next batch's own is believed."""
 
@@ -90,8 +92,24 @@ def validate(
     return LogEnd(position, offset, chain, max_timestamp), fault, epochs
 
 
+def refuse_newer(fd: int, position: int, offset: int, path: str) -> None:
+    """Raise UnsupportedBatchError if the next batch, at `offset`, is one that a newer mk wrote.
+
+    For where a batch does not prove itself, before that is called damage or cut off as the rest of a broken append.
+    """
+    batch = parse_any_header(files.pread(fd, HEADER_SIZE, position))
+    if batch is not None and batch.is_newer and batch.base_offset <= offset < batch.next_offset:
+        raise UnsupportedBatchError(
+            path=path,
+            position=position,
+            offset=offset,
+            attributes=batch.attributes,
+            readable_from=batch.next_offset,
+        )
+
+
 def find_headers(fd: int, position: int, stop_position: int) -> Iterator[tuple[int, RecordBatch]]:
-    """Yield (position, batch) for each valid header from `position` on, also behind damage.
+    """Yield (position, batch) for each valid header from `position` on, also behind damage, also of a newer mk.
 
     Steps over the payload of a valid header, since a value may hold the bytes of a batch.
     """
@@ -106,7 +124,7 @@ def find_headers(fd: int, position: int, stop_position: int) -> Iterator[tuple[i
             position = start + len(data) - len(MAGIC) + 1  # It may straddle two pieces.
         elif at + HEADER_SIZE > len(data):
             position = start + at
-        elif (found := parse_header(data, at)) is None:
+        elif (found := parse_any_header(data, at)) is None:
             position = start + at + 1
         else:
             yield start + at, found

@@ -15,7 +15,7 @@ from mk.storage.locks import release
 from mk.storage.log_segment import list_segments
 from mk.storage.partition_files import STATE_FILE, PartitionFiles
 from mk.storage.partition_log import DEFERRED_SIGNALS, PartitionLog
-from mk.storage.segment_removal import NO_ROOM, move_log_start, remove_dead_segments, verdicts
+from mk.storage.segment_removal import NO_ROOM, keep_producers, move_log_start, remove_dead_segments, verdicts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -201,6 +201,10 @@ class PartitionCleaner(PartitionLog):
         If there is still none, and the log now begins with a whole segment, that is no matter: readers find out by the
         files, and the next `state` that is published says so too.
         """
+        try:
+            keep_producers(self._files, state, offset)
+        except OSError as error:
+            raise self._refused(error) from None
         try:
             return move_log_start(self._files, state, offset)
         except OSError as error:

@@ -55,8 +55,9 @@ class PartitionFiles:
     def segment_path(self, base_offset: int) -> str:
         return f"{self.path}/{segment_name(base_offset)}"
 
-    def open_segment_for_append(self, base_offset: int) -> int:
-        return files.open_file(segment_name(base_offset), os.O_RDWR | os.O_APPEND, dir_fd=self.fd)
+    def open_segment_for_append(self, base_offset: int, *, linked: bool = False) -> int:
+        """linked: it may have a second name, in quarantine/, where a kill left it while it was being given up."""
+        return files.open_file(segment_name(base_offset), os.O_RDWR | os.O_APPEND, dir_fd=self.fd, linked=linked)
 
     def open_index_for_append(self, base_offset: int) -> int:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT

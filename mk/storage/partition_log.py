@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mk.records.record_batch import EncodedBatch
+    from mk.storage.producer_state import ProducerState
     from mk.storage.topic import Topic
 
 # What an acknowledged record survives. Integers and not an enum, whose import costs a third of the start-up budget.
@@ -54,14 +55,19 @@ _CLOCK_TOLERANCE_MS = 3_600_000
 
 
 class AppendResult:
-    """Where an append landed: first and last offset, both included."""
+    """Where an append landed: first and last offset, both included.
 
-    __slots__ = ("first_offset", "last_offset", "partition")
+    duplicates: records that were stored before under the same producer id, and were not appended again. If all were, then
+    last_offset is first_offset - 1.
+    """
 
-    def __init__(self, partition: int, first_offset: int, last_offset: int) -> None:
+    __slots__ = ("duplicates", "first_offset", "last_offset", "partition")
+
+    def __init__(self, partition: int, first_offset: int, last_offset: int, duplicates: int = 0) -> None:
         self.partition = partition
         self.first_offset = first_offset
         self.last_offset = last_offset
+        self.duplicates = duplicates
 
 
 class PartitionLog:
@@ -76,11 +82,13 @@ class PartitionLog:
         "_lock_fd",
         "_lock_wait_ms",
         "_pid",
+        "_producers",
         "_segment",
         "_segment_fd",
         "_segment_inode",
         "_state_synced_at",
         "_state_unsynced",
+        "_told_sequence",
     )
 
     def __init__(self, topic: Topic, partition: int, *, lock_wait_ms: int = 10_000) -> None:
@@ -104,6 +112,8 @@ class PartitionLog:
                 topic.check_not_deleted()
             raise
         self._segment = self._segment_fd = self._segment_inode = -1
+        self._producers: ProducerState | None = None
+        self._told_sequence = -1
         self._state_synced_at = time.monotonic()
         self._state_unsynced = False
 
@@ -114,11 +124,13 @@ class PartitionLog:
         held, so that ^Z cannot stop a process with everybody else waiting for it.
 
         Args:
-            batches: at least one; their buffers stay untouched until this returns.
+            batches: at least one; their buffers stay untouched until this returns. Of one producer, with an id or not;
+                of one with an id, in the order of its input: what is stored under that id already is left out.
             durability: PAGE_CACHE, or DISK: synced before this returns.
 
         Raises:
-            LockTimeoutError, NoSuchTopicError, NotLeaderError, PartitionFailedError: nothing was written.
+            LockTimeoutError, NoSuchTopicError, TopicSealedError, NotLeaderError, PartitionFailedError: nothing was
+            written.
             DiskFullError: no room; taken back.
             SyncFailedError: indeterminate.
             CorruptBatchError, CorruptStateError: the log is damaged; nothing was written.
@@ -126,6 +138,7 @@ class PartitionLog:
             because segments were full in between.
         """
         first_offset = -1
+        duplicates = 0
         state = None
         mask = pthread_sigmask(SIG_BLOCK, ())
         try:
@@ -133,9 +146,18 @@ class PartitionLog:
             pthread_sigmask(SIG_BLOCK, DEFERRED_SIGNALS)
             try:
                 self._acquire(mask)
+                # Read just now; whoever seals holds our lock, so it stays as it is until we let go.
+                self._files.topic.check_not_sealed()
                 state = self._refresh()
                 first_offset = state.written.offset
-                self._check_room(batches)
+                producer_id = batches[0].producer_id
+                if producer_id:
+                    batches, duplicates = self._without_stored(batches, state)
+                    if not batches and durability == DISK and state.durable.offset < first_offset:
+                        # Stored, but by somebody who did not wait for the disk.
+                        state = self._make_durable(state)
+                if batches:
+                    self._check_room(batches)
                 at = 0
                 while at < len(batches):
                     if self._is_full(state.written.position, batches[at]) or self._is_aged(state):
@@ -143,7 +165,11 @@ class PartitionLog:
                     stop = self._run_end(batches, at, state.written.position)
                     state = self._append_run(batches[at:stop], state, durability)
                     at = stop
+                if self._producers is not None:
+                    self._told_sequence = self._producers.last_sequence(producer_id)
+                    self._save_producers(self._producers, state)
             except (MkError, OSError) as failure:
+                self._producers = None
                 error = failure if isinstance(failure, MkError) else self._refused(failure)
                 stored = first_offset
                 if state is not None:
@@ -160,7 +186,26 @@ class PartitionLog:
             self._state_unsynced = True
             if time.monotonic() - self._state_synced_at > _STATE_SYNC_SECONDS:
                 self._sync_state()
-        return AppendResult(self._files.partition, first_offset, state.written.offset - 1)
+        return AppendResult(self._files.partition, first_offset, state.written.offset - 1, duplicates)
+
+    def last_sequence(self, producer_id: int) -> int:
+        """Return up to which input sequence the records of a producer id are on disk here; -1 if none are known to be.
+
+        Without the lock, so it may be too low, also because a file cannot be read: `append` compares again. Records of
+        acks 0 are not counted, since a failing sync may still cost them.
+        """
+        from mk.storage import producer_state
+
+        try:
+            state = self._files.read_state()
+            if state is None:
+                return -1
+            self._producers = producer_state.load(self._files, state.segment, state.durable)
+        except (MkError, OSError):
+            return -1
+        self._producers.leader_epoch = state.leader_epoch
+        self._told_sequence = self._producers.last_sequence(producer_id)
+        return self._told_sequence
 
     def _refused(self, error: OSError) -> StorageError:
         """Give words to what the system refused outside of the append itself: a new segment, `state`, a recovery."""
@@ -238,7 +283,9 @@ class PartitionLog:
             and self._open_segment(state.segment) == state.written.position
         ):
             if not state.sequence:
-                # Whoever made the topic may have been killed before its name was on disk.
+                # Whoever made the topic, or this partition of it, may have been killed before its name, or the
+                # topic.json that counts it, was on disk.
+                files.fsync(files_.topic.fd)
                 files.fsync(files_.topic.directory.topics_fd)
                 files.fsync(files_.topic.directory.fd)
             return state
@@ -250,6 +297,47 @@ class PartitionLog:
         state, self._epochs = recover(files_, state, self._epochs)
         self._open_segment(state.segment)
         return state
+
+    def _without_stored(self, batches: Sequence[EncodedBatch], state: PartitionState) -> tuple[list[EncodedBatch], int]:
+        """Return what of `batches` is not stored yet under their producer's id, and how many records are."""
+        from mk.records.sequences import without_stored
+        from mk.storage.producer_state import refreshed
+
+        self._producers = refreshed(self._producers, self._files, state)
+        last = self._producers.last_sequence(batches[0].producer_id)
+        if last < self._told_sequence:
+            # What we send now lies behind what was lost: stored, it would make the next run take that for stored too.
+            raise StorageError(
+                f"partition {self._files.partition} of {self._files.topic.name} lost records stored without a sync",
+                why="the disk refused to take them, or was changed from outside",
+                fix="look at the disk (dmesg); then run the same command with the same producer id again: it stores "
+                "what is missing; nothing of this append was written",
+                partition=self._files.partition,
+            )
+        left: list[EncodedBatch] = []
+        for batch in batches:
+            rest = without_stored(batch, last)
+            if rest is not None:
+                left.append(rest)
+                last = rest.last_sequence
+        return left, sum(batch.record_count for batch in batches) - sum(batch.record_count for batch in left)
+
+    def _make_durable(self, state: PartitionState) -> PartitionState:
+        """Put on disk what others have written, and publish that it is."""
+        self._sync(state)
+        new = state.copy()
+        new.sequence = state.sequence + 1
+        new.durable = state.written
+        self._publish(new)
+        return new
+
+    def _save_producers(self, producers: ProducerState, state: PartitionState) -> None:
+        """Write a snapshot if one is due and all is on disk, so that the next one to open has little to read."""
+        if producers.snapshot_due() and state.durable.offset == state.written.offset:
+            try:
+                producers.write_snapshot(self._files)
+            except OSError:
+                pass  # The append is stored. Without it more is read, and the next one is due in a while.
 
     def _open_segment(self, base_offset: int) -> int:
         """Have the segment at this name open for append, and return its size.
@@ -351,6 +439,8 @@ class PartitionLog:
             new.sequence = state.sequence + 1
             new.durable = end
         self._publish(new)
+        if self._producers is not None:
+            self._producers.appended(run, new.segment, end)
         if entries:
             self._write_index(new.segment, entries)
         return new
@@ -438,7 +528,7 @@ class PartitionLog:
         new = state.copy()
         new.sequence = state.sequence + 1
         new.durable = end
-        new = begin_segment(self._files, new, end)
+        new = begin_segment(self._files, new, end, self._producers)
         self._open_segment(new.segment)
         return new
 
@@ -456,7 +546,7 @@ class PartitionLog:
     def _write_index(self, segment: int, entries: bytes) -> None:
         try:
             fd = self._files.open_index_for_append(segment)
-        except OSError:
+        except (OSError, CorruptStateError):
             return  # A hint: without it a look-up reads further. The append itself is stored.
         try:
             if files.append(fd, [entries]) != len(entries):

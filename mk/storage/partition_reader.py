@@ -11,14 +11,23 @@ import time
 
 from mk.errors import CorruptBatchError, CorruptStateError, DataError, OffsetOutOfRangeError
 from mk.records.codecs import CodecError
-from mk.records.record_batch import HEADER_SIZE, parse_header
+from mk.records.record_batch import HEADER_SIZE, parse_any_header, parse_header
 from mk.storage import files, offset_index
 from mk.storage.host import boot_id
-from mk.storage.log_segment import INDEX_SUFFIX, list_segments, open_segment, segment_name, validate
+from mk.storage.log_segment import (
+    INDEX_SUFFIX,
+    list_segments,
+    open_segment,
+    refuse_newer,
+    segment_name,
+    validate,
+)
 from mk.storage.partition_files import STATE_FILE, PartitionFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mk.records.record_batch import RecordBatch
     from mk.storage.leader_epochs import LeaderEpochs
     from mk.storage.partition_state import PartitionState
@@ -26,6 +35,9 @@ if TYPE_CHECKING:
 
 _FIRST_READ = 64 << 10
 """What one read asks for: many small batches at once, or the front of a large one, whose rest is then read exactly."""
+
+_STRETCH_ENTRIES = 128
+"""Index entries in a stretch at most: some 8 MiB, or as many batches if they are larger."""
 
 _STATE_TRIES = 100
 _STATE_PAUSE_SECONDS = 0.002
@@ -165,6 +177,7 @@ class PartitionReader:
             if attempt:
                 time.sleep(0.01 * attempt)
         base = self._floor(self.next_offset)
+        self._refuse_newer(base, position)
         raise CorruptBatchError(
             path=self._files.segment_path(base),
             position=position,
@@ -172,6 +185,64 @@ class PartitionReader:
             found=fault,
             readable_from=self._readable_from(base, position, self.next_offset),
         )
+
+    def headers(self, stop_offset: int) -> Iterator[RecordBatch]:
+        """Yield the batches from `next_offset` up to `stop_offset`, their payloads unread: see `load`.
+
+        As with `fetch`, the first one may begin before `next_offset`. What does not look right is left to `fetch`, which
+        looks again and tells damage; a batch that comes from there is loaded already.
+        """
+        while self.next_offset < min(stop_offset, self.high_watermark):
+            if self.segment_fd < 0 and not self._open_at(self.next_offset):
+                return
+            if self.next_offset >= self._segment_end >= 0:
+                self._close_segment()
+                continue
+            batch = parse_header(files.pread(self.segment_fd, HEADER_SIZE, self._position))
+            if batch is None or not batch.base_offset <= self.next_offset < batch.next_offset <= self.high_watermark:
+                fetched = self.fetch()
+                if not fetched:
+                    return
+                yield from fetched
+                continue
+            batch.position = self._position
+            self._position += batch.size_bytes
+            self.next_offset = batch.next_offset
+            yield batch
+
+    def load(self, batch: RecordBatch) -> RecordBatch:
+        """Return a batch that `headers` has just yielded with its payload, checked. Raises CorruptBatchError."""
+        if batch.payload is None:
+            payload = files.pread(self.segment_fd, batch.payload_length, batch.position + HEADER_SIZE)
+            if not batch.check_payload(payload):
+                following = self.next_offset
+                self.seek(batch.base_offset)
+                batch = (self.fetch() or [batch])[0]
+                self.seek(following)
+        return batch
+
+    def stretches(self) -> Iterator[tuple[int, int]]:
+        """Yield the log as stretches (first offset, offset behind the last), newest first, which together are all of it.
+
+        They are cut at index entries, and grow on the way: a search near the end reads little, a long one seeks little.
+        """
+        stop, entries = self.high_watermark, 1
+        for base in reversed([base for base in list_segments(self._files.fd) if base <= self.active_segment]):
+            starts = {base}
+            index_fd = self._open_index(base)
+            if index_fd >= 0:
+                try:
+                    starts.update(base + relative for relative in offset_index.relative_offsets(index_fd))
+                finally:
+                    files.close(index_fd)
+            # A hint may be stale. Whatever it says, the stretches tile the log.
+            cuts = sorted(start for start in starts if base <= start < stop)
+            while cuts and stop > self.log_start_offset:
+                first = cuts[-entries] if entries < len(cuts) else cuts[0]
+                del cuts[-entries:]
+                entries = min(2 * entries, _STRETCH_ENTRIES)
+                yield max(first, self.log_start_offset), stop
+                stop = first
 
     def offset_for_time(self, timestamp_ms: int) -> int:
         """Return the first offset whose record's time is `timestamp_ms` or later; the high watermark if there is none.
@@ -197,6 +268,20 @@ class PartitionReader:
             if found >= 0:
                 return max(found, self.log_start_offset)
         return self.high_watermark
+
+    def size_from(self, offset: int) -> int:
+        """Return the bytes that the log takes from the batch on that holds `offset`."""
+        self.seek(offset)
+        if offset >= self.high_watermark or not self._open_at(offset):
+            return 0
+        size_bytes = -self._position
+        for base in list_segments(self._files.fd):
+            if self._segment <= base <= self.active_segment:
+                try:
+                    size_bytes += os.stat(segment_name(base), dir_fd=self._files.fd, follow_symlinks=False).st_size
+                except FileNotFoundError:
+                    continue  # Removed while we looked.
+        return max(size_bytes, 0)
 
     @property
     def leader_epoch(self) -> int:
@@ -241,7 +326,9 @@ class PartitionReader:
             else:
                 try:
                     floor = self._read_epochs().epoch_before(state.durable.offset)
-                    end_offset = validate(fd, state.durable, files.size(fd), floor)[0].offset
+                    end = validate(fd, state.durable, files.size(fd), floor)[0]
+                    refuse_newer(fd, end.position, end.offset, self._files.segment_path(state.segment))
+                    end_offset = end.offset
                 finally:
                     files.close(fd)
             again = self._read_state()
@@ -333,10 +420,10 @@ class PartitionReader:
         self._files.topic.check_not_deleted()
 
     def _open_index(self, base_offset: int) -> int:
-        """Open a segment's index; -1 if it has none, which only makes a look-up longer."""
+        """Open a segment's index; -1 if it has none that can be used, which only makes a look-up longer."""
         try:
             return files.open_file(segment_name(base_offset, INDEX_SUFFIX), os.O_RDONLY, dir_fd=self._files.fd)
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError, CorruptStateError):
             return -1
 
     def _position_of(self, offset: int) -> int:
@@ -352,7 +439,7 @@ class PartitionReader:
         for relative, position in (start, (0, 0)):
             hinted = expected = self._segment + relative
             while expected < offset or expected == hinted:
-                batch = parse_header(files.pread(self.segment_fd, HEADER_SIZE, position))
+                batch = parse_any_header(files.pread(self.segment_fd, HEADER_SIZE, position))
                 if batch is None or batch.base_offset != expected:
                     break
                 if batch.next_offset > offset:
@@ -364,6 +451,17 @@ class PartitionReader:
         # The end of what is written, or damage before `offset`: reading from there tells which.
         self.next_offset = min(expected, offset)
         return position
+
+    def _refuse_newer(self, base: int, position: int) -> None:
+        """Raise UnsupportedBatchError if the next batch is there, and only a newer mk can read it."""
+        try:
+            fd = open_segment(base, partition_fd=self._files.fd)
+        except FileNotFoundError:
+            return
+        try:
+            refuse_newer(fd, position, self.next_offset, self._files.segment_path(base))
+        finally:
+            files.close(fd)
 
     def _readable_from(self, base: int, position: int, offset: int) -> int:
         """Return the first offset behind damage at `position` where a batch can be found again; -1 if there is none.

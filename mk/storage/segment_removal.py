@@ -16,7 +16,14 @@ import time
 from mk import clock
 from mk.records.record_batch import HEADER_SIZE, parse_header
 from mk.storage import clock_record, files, offset_index
-from mk.storage.log_segment import INDEX_SUFFIX, LOG_SUFFIX, list_segments, open_segment, segment_name
+from mk.storage.log_segment import (
+    INDEX_SUFFIX,
+    LOG_SUFFIX,
+    PRODUCERS_SUFFIX,
+    list_segments,
+    open_segment,
+    segment_name,
+)
 from mk.storage.partition_state import write_state
 from mk.storage.retention import NO_LIMIT, SegmentFacts, judge
 
@@ -35,7 +42,7 @@ FUTURE_MS = 3_600_000
 WITNESS_MS = 3_600_000
 """Index and file agree on when a segment's last record came, if no more than this lies between them."""
 
-_SUFFIXES = (LOG_SUFFIX, INDEX_SUFFIX)
+_SUFFIXES = (LOG_SUFFIX, INDEX_SUFFIX, PRODUCERS_SUFFIX)
 _SLICE_SECONDS = 0.05
 """So long unlinking may go on under the lock: writers wait for it."""
 
@@ -50,7 +57,10 @@ def retain(partition: PartitionFiles, state: PartitionState, began_ms: int) -> P
         if not verdict.goes or verdict.segment.base_offset >= state.segment:
             break
         log_start = max(log_start, verdict.segment.next_offset)
-    return move_log_start(partition, state, log_start) if log_start > state.log_start_offset else state
+    if log_start == state.log_start_offset:
+        return state
+    keep_producers(partition, state, log_start)
+    return move_log_start(partition, state, log_start)
 
 
 def verdicts(
@@ -80,6 +90,16 @@ def verdicts(
         keep_from=state.high_watermark,
         clock_is_believed=is_believed,
     )
+
+
+def keep_producers(partition: PartitionFiles, state: PartitionState, offset: int) -> None:
+    """Before the log begins at `offset`, keep what is known of producer ids and will not be read from the log any more."""
+    if partition.topic.has_producers():
+        from mk.storage.producer_state import ensure_snapshot
+
+        bases = [base for base in list_segments(partition.fd) if base <= min(offset, state.segment)]
+        if bases:
+            ensure_snapshot(partition, bases[-1])
 
 
 def move_log_start(partition: PartitionFiles, state: PartitionState, offset: int) -> PartitionState:

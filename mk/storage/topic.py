@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 
 from mk.config import TOPIC_CONFIG
-from mk.errors import CorruptStateError, NoSuchPartitionError, NoSuchTopicError
+from mk.errors import CorruptStateError, NoSuchPartitionError, NoSuchTopicError, TopicSealedError
 from mk.storage import files, flat_json
 from mk.topic_partition import MAX_PARTITIONS
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mk.storage.log_directory import LogDirectory
 
 FILE_NAME = "topic.json"
+PRODUCERS_DIRECTORY = "producers"
 
 
 class Topic:
@@ -24,19 +26,40 @@ class Topic:
     Held open: its directory, so that reading goes on after a rename; and topic.json, so that the inode cannot be used
     again and a comparison with what stands at its path now is exact.
 
-    topic_id: 32 hex digits, never used twice. overrides: the settings that differ from the defaults.
+    topic_id: 32 hex digits, never used twice. overrides: the settings that differ from the defaults. created, sealed:
+    when, as in topic.json; "" is unknown, and not sealed. version: grows whenever topic.json was read again, so that
+    whoever keeps something of it knows when to look.
+
+    All but the id are cached; check_identity() and refresh() read them again when topic.json was replaced.
     """
 
     topic_id: str
     partitions: int
     partitioner: str
     overrides: dict[str, int | str]
+    created: str
+    sealed: str
+    sealed_by: str
 
-    __slots__ = ("_json_fd", "directory", "fd", "name", "overrides", "partitioner", "partitions", "topic_id")
+    __slots__ = (
+        "_json_fd",
+        "created",
+        "directory",
+        "fd",
+        "name",
+        "overrides",
+        "partitioner",
+        "partitions",
+        "sealed",
+        "sealed_by",
+        "topic_id",
+        "version",
+    )
 
     def __init__(self, directory: LogDirectory, name: str) -> None:
         self.directory = directory
         self.name = name
+        self.version = 0
         try:
             self.fd = files.open_directory(name, dir_fd=directory.topics_fd)
         except (FileNotFoundError, NotADirectoryError):
@@ -84,7 +107,7 @@ class Topic:
         try:
             there = os.stat(f"{self.name}/{FILE_NAME}", dir_fd=self.directory.topics_fd, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
-            raise self._gone("it was deleted or renamed") from None
+            raise self._moved() from None
         if (opened.st_ino, opened.st_dev) == (there.st_ino, there.st_dev):
             return
         # By its path and not by self.fd: after a rename that descriptor leads to the renamed topic.
@@ -95,18 +118,37 @@ class Topic:
             finally:
                 files.close(topic_fd)
         except (FileNotFoundError, NotADirectoryError):
-            raise self._gone("it was deleted or renamed") from None
+            raise self._moved() from None
+        self._take(json_fd)
+
+    def refresh(self) -> bool:
+        """Read topic.json again if it was replaced, and tell whether it was. For readers: it takes no lock.
+
+        By the directory's descriptor, so that a reader follows its topic to another name.
+        """
+        opened = os.fstat(self._json_fd)
         try:
-            fields = self._read(json_fd)
-            if fields["topic_id"] != self.topic_id:
-                raise self._gone("another topic has its name now")
-        except BaseException:
-            # What was opened first stays: the next comparison must fail as well.
-            files.close(json_fd)
-            raise
-        files.close(self._json_fd)
-        self._json_fd = json_fd
-        self._adopt(fields)
+            there = os.stat(FILE_NAME, dir_fd=self.fd, follow_symlinks=False)
+            if (opened.st_ino, opened.st_dev) == (there.st_ino, there.st_dev):
+                return False
+            json_fd = files.open_file(FILE_NAME, os.O_RDONLY, dir_fd=self.fd)
+        except FileNotFoundError:
+            raise self._gone("it was deleted") from None
+        self._take(json_fd)
+        return True
+
+    def check_not_sealed(self) -> None:
+        """Raise TopicSealedError if the topic takes no more records, as of the last look at topic.json."""
+        if self.sealed:
+            raise TopicSealedError(topic=self.name, since=self.sealed, by=self.sealed_by)
+
+    def fields(self) -> dict[str, str | int | bool | None]:
+        """Return all of topic.json as it was when last read, also what only a newer mk knows."""
+        return self._read(self._json_fd)
+
+    def has_producers(self) -> bool:
+        """Tell whether a batch of this topic may be of a producer with an id. Under a partition's lock it stays so."""
+        return files.exists(PRODUCERS_DIRECTORY, dir_fd=self.fd)
 
     def open_lock(self, partition: int) -> int:
         """Open the lock file of a partition, anew for each caller: who shares an open file shares its lock."""
@@ -124,17 +166,43 @@ class Topic:
     def is_deleted(self) -> bool:
         """Tell whether this topic was deleted since it was opened, or is being deleted: what is missing then is no damage.
 
-        In this order: the directory under that name is removed after topic.json in it.
+        In this order: the directory under that name is removed after topic.json in it. Not by the open topic.json, which
+        also a change of the topic leaves without a name; and not by the topic's path, which a rename takes away.
         """
-        return (
-            files.exists(f".deleted-{self.topic_id}", dir_fd=self.directory.topics_fd)
-            or os.fstat(self._json_fd).st_nlink == 0
+        return files.exists(f".deleted-{self.topic_id}", dir_fd=self.directory.topics_fd) or not files.exists(
+            FILE_NAME, dir_fd=self.fd
         )
 
     def check_not_deleted(self) -> None:
         """Raise NoSuchTopicError if the topic was deleted since it was opened."""
         if self.is_deleted():
             raise self._gone("it was deleted")
+
+    def _take(self, json_fd: int) -> None:
+        """Go on with a topic.json that was opened anew, which must be this topic's."""
+        try:
+            fields = self._read(json_fd)
+            if fields["topic_id"] != self.topic_id:
+                raise self._gone("another topic has its name now")
+        except BaseException:
+            # What was opened first stays: the next comparison must fail as well.
+            files.close(json_fd)
+            raise
+        files.close(self._json_fd)
+        self._json_fd = json_fd
+        self._adopt(fields)
+
+    def _moved(self) -> NoSuchTopicError:
+        """Return what to say when nothing is at this topic's name any more, with its new name if it has one."""
+        if not self.is_deleted():
+            for name in self.directory.topic_names():
+                try:
+                    there = os.stat(name, dir_fd=self.directory.topics_fd, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if (there.st_ino, there.st_dev) == (os.fstat(self.fd).st_ino, os.fstat(self.fd).st_dev):
+                    return self._gone(f"it was renamed, to {name}")
+        return self._gone("it was deleted or renamed")
 
     def _gone(self, why: str) -> NoSuchTopicError:
         return NoSuchTopicError(topic=self.name, directory=self.directory.path, why=why)
@@ -158,6 +226,10 @@ class Topic:
         self.topic_id = fields["topic_id"]
         self.partitions = fields["partitions"]
         self.partitioner = fields["partitioner"]
+        self.created = str(fields.get("created") or "")
+        self.sealed = str(fields.get("sealed") or "")
+        self.sealed_by = str(fields.get("sealed_by") or "")
+        self.version += 1
         # A setting of a newer mk is none of ours; one of ours has the type that was checked when it was set.
         self.overrides = {
             name: value
@@ -167,7 +239,19 @@ class Topic:
 
 
 def encode_topic(name: str, topic_id: str, partitions: int, partitioner: str, overrides: dict[str, int | str]) -> bytes:
-    """Return the content of topic.json."""
+    """Return the content of topic.json for a topic that is made now."""
     return flat_json.encode(
-        {"topic_id": topic_id, "name": name, "partitions": partitions, "partitioner": partitioner, **overrides}
+        {
+            "topic_id": topic_id,
+            "name": name,
+            "partitions": partitions,
+            "partitioner": partitioner,
+            "created": utc_now(),
+            **overrides,
+        }
     )
+
+
+def utc_now() -> str:
+    """Return the present time as the JSON files have it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -43,6 +43,7 @@ DOORS = {
     "portalocker": "mk.storage.locks",
     "msgpack": "mk.records.codecs",
     "crc32c": "mk.records.codecs",
+    "lz4": "mk.records.codecs",
     "backports": "mk.records.codecs",
     "compression": "mk.records.codecs",
     "rich": "mk.cli.console",

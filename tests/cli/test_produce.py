@@ -12,7 +12,7 @@ from zlib import crc32
 import pytest
 from running import read_to_end, read_until
 
-from mk.records.codecs import ZSTD
+from mk.records.codecs import CODEC_NAMES, ZSTD
 
 MIB = 1 << 20
 
@@ -76,7 +76,7 @@ def test_lines_are_unchanged_whatever_they_hold(mk, data, options):
     assert mk.offsets("t") == [(0, expected.count(b"\n"))]
 
 
-@pytest.mark.parametrize("codec", ["none", "zstd"])
+@pytest.mark.parametrize("codec", ["none", "gzip", "lz4", "zstd"])
 @pytest.mark.parametrize("options", [(), ("-K", ":")])
 def test_values_of_ten_megabytes(mk, codec, options):
     big = os.urandom(5 * MIB).hex().encode() + b"x"
@@ -204,12 +204,17 @@ def test_records_without_a_key_stay_together_batch_by_batch(mk):
     assert sorted(end for _, end in mk.offsets("t")) == [0, 0, 0, 3]
 
 
-def test_zstd(mk):
+@pytest.mark.parametrize("codec", ["gzip", "lz4", "zstd"])
+@pytest.mark.parametrize("options", [(), ("-K", " ")])
+def test_compression(mk, codec, options):
     data = b"".join(b"line %d of many that look alike\n" % number for number in range(50_000))
-    mk.ok("produce", "t", "-z", "zstd", stdin=data)
-    assert {batch.codec for batch in mk.batches("t")} == {ZSTD}
-    assert mk.segments("t")[0].stat().st_size < len(data) / 5
-    assert mk.ok("consume", "t") == data
+    mk.ok("produce", "t", "-z", codec, *options, stdin=data)
+    assert {batch.codec for batch in mk.batches("t")} == {CODEC_NAMES[codec]}
+    assert mk.segments("t")[0].stat().st_size < len(data) / 3
+    assert mk.ok("consume", "t") == (data.replace(b"line ", b"") if options else data)
+    assert mk.ok("consume", "t", "-o", -1) == data.splitlines(keepends=True)[-1].replace(
+        b"line ", b"" if options else b"line "
+    )
 
 
 def test_compression_type_of_the_topic_unless_told_otherwise(mk):
@@ -221,9 +226,10 @@ def test_compression_type_of_the_topic_unless_told_otherwise(mk):
     assert mk.ok("consume", "t") == (b"x" * 1000 + b"\n") * 3
 
 
-def test_what_compresses_too_well_is_stored_plain(mk):
+@pytest.mark.parametrize("codec", ["gzip", "lz4", "zstd"])
+def test_what_compresses_too_well_is_stored_plain(mk, codec):
     """A reader refuses a payload that claims to grow more than a thousandfold."""
-    mk.ok("produce", "t", "-z", "zstd", stdin=b"\0" * (10 * MIB))
+    mk.ok("produce", "t", "-z", codec, stdin=b"\0" * (10 * MIB))
     assert mk.ok("consume", "t") == b"\0" * (10 * MIB) + b"\n"
 
 

@@ -135,7 +135,7 @@ def test_create_with_a_name_that_differs_only_in_case(mk):
         "segment.bytes=x",
         "segment.bytes=9999999999999",
         "segment.bytes=",
-        "compression.type=lz4",
+        "compression.type=snappy",
         "partitioner=md5",
         "max.message.bytes=0",
         "flush.ms=1.5.2",

@@ -6,12 +6,14 @@ against each other. What it returns is the truth that tests compare with.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import lz4.frame
 import msgpack
 from backports import zstd
 from crc32c import crc32c
@@ -85,7 +87,11 @@ def parse_batch(data: bytes, position: int) -> dict[str, int] | None:
 def decode_records(batch: dict[str, int]) -> list[StoredRecord]:
     payload: bytes = batch["payload"]  # type: ignore[assignment]
     codec = batch["attributes"] & 7
-    if codec == 4:
+    if codec == 1:
+        payload = gzip.decompress(payload)
+    elif codec == 3:
+        payload = lz4.frame.decompress(payload)
+    elif codec == 4:
         payload = zstd.decompress(payload)
     elif codec:
         raise OracleError(f"codec {codec}")

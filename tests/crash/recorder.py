@@ -183,11 +183,11 @@ class RecordingDisk:
 
     # The seam.
 
-    def _open_file(self, name: str, flags: int, mode: int = 0o644, *, dir_fd: int) -> int:
+    def _open_file(self, name: str, flags: int, mode: int = 0o644, *, dir_fd: int, linked: bool = False) -> int:
         creates = bool(flags & os.O_CREAT) and not files.exists(name, dir_fd=dir_fd)
         if creates:
             self._ask("create", name)
-        fd: int = self._real["open_file"](name, flags, mode, dir_fd=dir_fd)  # type: ignore[operator]
+        fd: int = self._real["open_file"](name, flags, mode, dir_fd=dir_fd, linked=linked)  # type: ignore[operator]
         if creates:
             node = self._new_node(os.fstat(fd).st_ino)
             self._did(Operation("create", node, text=name))

@@ -66,7 +66,7 @@ CASES = [
     ("mk produce -qk u1 o", ["orders", "other"]),
     ("mk produce -ku1 o", ["orders", "other"]),
     ("mk produce --key u1 -- o", ["orders", "other"]),
-    ("mk produce -z ", ["none", "zstd"]),
+    ("mk produce -z ", ["gzip", "lz4", "none", "zstd"]),
     ("mk consume orders ot", ["other"]),
     ("mk consume -o ", ["end", "start"]),
     ("mk consume -d second ", ["elsewhere"]),
@@ -146,7 +146,7 @@ def read_until(terminal, *words):
     [
         ("mk ", ["produce", "consume", "topics"], []),
         ("mk produce o", ["orders", "other"], ["Pay_ments", "deleted"]),
-        ("mk produce -z ", ["none", "zstd"], []),
+        ("mk produce -z ", ["none", "gzip", "lz4", "zstd"], []),
         ("mk topics d", ["delete", "describe"], ["offsets"]),
         ("mk topics describe o", ["orders", "other"], []),
         ("mk consume -d second ", ["elsewhere"], ["orders"]),

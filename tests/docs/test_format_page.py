@@ -4,12 +4,14 @@ The page is meant to be enough for a reader in another language. So there is one
 mk, and takes names, offsets and types from the tables of the page.
 """
 
+import gzip
 import json
 import os
 import re
 import struct
 from pathlib import Path
 
+import lz4.frame
 import msgpack
 import pytest
 from mdoc_page import Page
@@ -555,8 +557,14 @@ def read_batches(data, offset, end, chain=0):
         payload = data[position : position + fields["payload_length"]]
         position += fields["payload_length"]
         assert fields["payload_crc"] == crc(payload)
-        if fields["attributes"] & 7 == int(CODECS["zstd"]["number"]):
-            payload = codecs._zstd().decompress(payload)
+        codec = fields["attributes"] & 7
+        for name, decompress in (
+            ("gzip", gzip.decompress),
+            ("lz4", lz4.frame.decompress),
+            ("zstd", codecs._zstd().decompress),
+        ):
+            if codec == int(CODECS[name]["number"]):
+                payload = decompress(payload)
         assert len(payload) == fields["raw_length"]
         count, time = fields["record_count"], fields["base_timestamp"]
         if fields["attributes"] & 0x0300:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mk.records.codecs import MAX_RAW_BYTES, NONE, ZSTD, CodecError, crc32c
+from mk.records.codecs import GZIP, LZ4, MAX_RAW_BYTES, NONE, ZSTD, CodecError, compress, crc32c, decompress
 from mk.records.record import Record
 from mk.records.record_batch import (
     HEADER_SIZE,
@@ -19,11 +19,12 @@ from mk.records.record_batch import (
     RecordBatchBuilder,
     encode_columns,
     encode_lines,
+    parse_any_header,
     parse_header,
 )
 from tests.crash import oracle
 
-CODECS = st.sampled_from([NONE, ZSTD])
+CODECS = st.sampled_from([NONE, GZIP, LZ4, ZSTD])
 TIMES = st.integers(min_value=-(1 << 62), max_value=(1 << 62) - 1)
 SMALL_TIMES = st.integers(min_value=0, max_value=1 << 45)
 VALUES = st.one_of(
@@ -100,7 +101,7 @@ def test_every_flipped_bit_of_a_batch_is_noticed(records: list[Record], codec: i
     assert not_accepted(bytes(data))
 
 
-@pytest.mark.parametrize("codec", [NONE, ZSTD])
+@pytest.mark.parametrize("codec", [NONE, GZIP, LZ4, ZSTD])
 def test_every_single_bit_of_a_small_batch_is_guarded(codec: int) -> None:
     for batch in (
         encode_lines(b"a\nb\n", count=2, timestamp_ms=5, key=b"k", codec=codec),
@@ -154,7 +155,7 @@ def hostile_batches(draw: st.DrawFn) -> bytes:
                 [b"\x95\xdd\xff\xff\xff\xff", b"\x95\xc0\xc0\xc0\xc0\xc0", b"\xdd\x7f\xff\xff\xff" * 3, b"\n" * 9]
             ),
             st.just(b"".join(map(bytes, encode_columns([b"v", b"w"], base_timestamp=1).payload))),
-            st.just(b"".join(map(bytes, encode_lines(b"v\n" * 1000, count=1000, timestamp_ms=1, codec=ZSTD).payload))),
+            st.sampled_from([GZIP, LZ4, ZSTD]).map(lambda codec: compress(codec, b"v\n" * 1000)),
         )
     )
     length = draw(st.sampled_from([len(payload), len(payload), number(32)]))
@@ -164,7 +165,7 @@ def hostile_batches(draw: st.DrawFn) -> bytes:
         length,
         crc32c(payload),
         draw(st.sampled_from([length, 2000, number(32)])),
-        draw(st.sampled_from([0, 4, 0x100, 0x104, 0x40, 0x140, 0x20, number(16)])),
+        draw(st.sampled_from([0, 1, 3, 4, 0x100, 0x101, 0x103, 0x104, 0x40, 0x140, 0x20, number(16)])),
         draw(st.sampled_from([0, 0, 0, number(16)])),
         draw(st.sampled_from([-1, 0, 1, number(32, True)])),
         number(64, True),
@@ -198,6 +199,55 @@ def test_a_hostile_batch_with_right_checksums_is_refused_or_decoded_within_bound
             decode()
         except CodecError:
             pass
+
+
+@given(
+    st.sampled_from([GZIP, LZ4, ZSTD]),
+    st.one_of(st.binary(max_size=300), st.binary(max_size=30).map(lambda data: data * 50)),
+    st.data(),
+)
+def test_a_frame_that_was_cut_extended_or_changed_gives_what_was_announced_or_an_error(
+    codec: int, raw: bytes, data: st.DataObject
+) -> None:
+    frame = bytearray(compress(codec, raw))
+    at = data.draw(st.integers(0, len(frame) - 1))
+    change = data.draw(st.sampled_from(["cut", "extend", "flip", "insert"]))
+    if change == "cut":
+        del frame[at:]
+    elif change == "extend":
+        frame += data.draw(st.one_of(st.binary(min_size=1, max_size=20), st.just(bytes(frame))))
+    elif change == "insert":
+        frame[at:at] = data.draw(st.binary(min_size=1, max_size=5))
+    else:
+        frame[at] ^= 1 << data.draw(st.integers(0, 7))
+    length = data.draw(st.sampled_from([len(raw), 0, len(raw) + 1, 10 * len(raw), MAX_RAW_BYTES]))
+    try:
+        found = decompress(codec, bytes(frame), length)
+    except CodecError:
+        return
+    assert len(found) == length
+    assert change not in ("cut", "extend")
+
+
+@given(st.integers(min_value=0, max_value=0xFFFF), st.binary(min_size=24, max_size=24))
+def test_a_header_that_only_a_newer_mk_could_write_is_told_from_damage(attributes: int, reserved: bytes) -> None:
+    batch = encode_lines(b"a\nb\n", count=2, timestamp_ms=5)
+    fields = bytearray(on_disk(batch, 7, 1, 3)[: HEADER_SIZE - 4])
+    struct.pack_into(">H", fields, 16, attributes)
+    fields[100:124] = reserved
+    data = bytes(fields) + struct.pack(">I", crc32c(fields))
+    known = not attributes & ~0x016F and attributes & 7 in (0, 1, 3, 4) and not any(reserved)
+    found = parse_any_header(data)
+    if known:
+        assert (found is None) == (parse_header(data) is None)
+        assert found is None or not found.is_newer
+    else:
+        assert parse_header(data) is None
+        assert found is not None and found.is_newer
+        assert (found.base_offset, found.next_offset, found.size_bytes) == (7, 9, HEADER_SIZE + 4)
+        changed = bytearray(data)
+        changed[16] ^= 1
+        assert parse_any_header(bytes(changed)) is None
 
 
 def test_a_payload_that_claims_to_be_large_costs_no_memory_before_it_is_refused() -> None:

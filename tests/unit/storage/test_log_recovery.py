@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mk.errors import CorruptBatchError, CorruptStateError, StorageError
+from mk.errors import CorruptBatchError, CorruptStateError, StorageError, UnsupportedBatchError
+from mk.records.record_batch import encode_lines
 from mk.storage.log_segment import segment_name
 from mk.storage.partition_log import DISK, PAGE_CACHE
 from tests.crash import oracle
@@ -364,3 +365,46 @@ def test_hints_in_front_of_the_zeros_that_a_power_cut_left_are_dropped(world: Wo
     world.append(world.open())
     assert path.read_bytes() == good
     oracle.verify(world.partition)
+
+
+@pytest.mark.parametrize("is_torn", [False, True], ids=["whole", "torn"])
+def test_a_batch_of_a_newer_mk_is_refused_and_not_cut(world: World, is_torn: bool) -> None:
+    """Even without its whole payload: what this mk does not know it cannot call unfinished."""
+    log = world.open()
+    world.append(log)
+    before = (world.partition / "state").read_bytes()
+    batch = encode_lines(b"a\n" * 100, count=100, timestamp_ms=1)
+    batch.attributes |= 2  # Kafka's snappy
+    log.append([batch], DISK)
+    segment = world.partition / segment_name(0)
+    if is_torn:
+        os.truncate(segment, segment.stat().st_size - 50)
+    data = segment.read_bytes()
+    (world.partition / "state").write_bytes(before)
+    next_boot()
+    for _ in range(2):
+        with pytest.raises(UnsupportedBatchError) as caught:
+            world.append(world.open())
+        assert caught.value.facts["offset"] == 2
+    assert segment.read_bytes() == data
+    assert oracle.quarantined(world.disk.root) == []
+
+
+def test_a_batch_of_a_newer_mk_behind_damage_is_proof_of_what_was_acknowledged(world: World) -> None:
+    log = world.open()
+    world.append(log)
+    before = (world.partition / "state").read_bytes()
+    damaged = (world.partition / segment_name(0)).stat().st_size
+    world.append(log)
+    batch = encode_lines(b"a\n", count=1, timestamp_ms=1)
+    batch.attributes |= 0x8000
+    log.append([batch], DISK)
+    segment = world.partition / segment_name(0)
+    data = bytearray(segment.read_bytes())
+    data[damaged + 130] ^= 1
+    segment.write_bytes(data)
+    (world.partition / "state").write_bytes(before)
+    next_boot()
+    with pytest.raises(CorruptBatchError):
+        world.append(world.open())
+    assert segment.read_bytes() == data

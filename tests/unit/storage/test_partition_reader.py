@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mk.errors import CorruptBatchError, DataError, OffsetOutOfRangeError, SyncFailedError
+from mk.errors import CorruptBatchError, DataError, OffsetOutOfRangeError, SyncFailedError, UnsupportedBatchError
+from mk.records.record_batch import encode_lines
 from mk.storage.partition_log import DISK, PAGE_CACHE, PartitionLog
 from tests.crash.recorder import Killed
 from tests.crash.world import drain, next_boot
@@ -159,6 +160,43 @@ def test_damage_below_the_high_watermark_is_named_with_file_position_and_offset(
     assert caught.value.facts["position"] == size
     assert caught.value.facts["offset"] == 2
     assert str(caught.value.facts["path"]).endswith("topics/t/0/00000000000000000000.log")
+
+
+def append_newer(world: World, log: PartitionLog) -> int:
+    """Append a batch as a newer mk might, with a bit that this one does not know, and return its offset."""
+    batch = encode_lines(b"a\nb\n", count=2, timestamp_ms=1)
+    batch.attributes |= 0x1000
+    return log.append([batch], DISK).first_offset
+
+
+def test_a_batch_of_a_newer_mk_is_named_as_such_and_can_be_stepped_over(world: World) -> None:
+    log = world.open()
+    world.append(log, DISK)
+    offset = append_newer(world, log)
+    world.append(log, DISK)
+    for start in (0, offset, offset + 1):
+        reader = world.open_reader()
+        reader.seek(start)
+        with pytest.raises(UnsupportedBatchError) as caught:
+            drain(reader)
+        assert reader.next_offset == max(start, offset)
+        assert caught.value.exit_status == 78
+        assert caught.value.facts["attributes"] == 0x1000
+        assert caught.value.facts["readable_from"] == offset + 2
+    reader = world.open_reader()
+    reader.seek(offset + 2)
+    assert list(drain(reader)) == [offset + 2, offset + 3]
+
+
+def test_after_a_reboot_a_batch_of_a_newer_mk_is_not_taken_for_the_end(world: World) -> None:
+    log = world.open()
+    world.append(log, DISK)
+    before = (world.partition / "state").read_bytes()
+    append_newer(world, log)
+    (world.partition / "state").write_bytes(before)
+    next_boot()
+    with pytest.raises(UnsupportedBatchError):
+        world.open_reader()
 
 
 def test_hints_that_lead_nowhere_only_cost_a_longer_walk(world: World) -> None:

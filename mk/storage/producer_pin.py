@@ -1,0 +1,174 @@
+"""Pins: what a producer id stands for in a topic, for as long as the topic lives.
+
+A producer that resumes must send each record to the partition to which it sent it the first time, or it is stored twice.
+So partition count, partitioner and, if there is one, the partition named by hand are written down before the first
+record is, in `producers/<hash of the name>` of the topic, and never change. Decides what is pinned and who may use it;
+which partition follows from that is the producer's business.
+Format: man/mk-format.5, PRODUCERS.
+"""
+
+from __future__ import annotations
+
+import os
+from _signal import SIG_BLOCK, SIG_SETMASK, SIGTSTP, pthread_sigmask  # type: ignore[import-not-found]
+from hashlib import sha256
+
+from mk.errors import CorruptStateError, UsageError
+from mk.storage import files, flat_json
+from mk.storage.host import allow_open_files
+from mk.storage.locks import acquire
+from mk.storage.partition_files import PartitionFiles
+from mk.storage.topic import PRODUCERS_DIRECTORY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mk.storage.topic import Topic
+
+
+class ProducerPin:
+    """What is pinned. producer_id: 64 bits, never 0. partition: named by hand, or None."""
+
+    __slots__ = ("name", "partition", "partitioner", "partitions", "producer_id")
+
+    def __init__(self, name: str, partitions: int, partitioner: str, partition: int | None) -> None:
+        self.name = name
+        self.producer_id = producer_id_of(name)
+        self.partitions = partitions
+        self.partitioner = partitioner
+        self.partition = partition
+
+    def encode(self) -> bytes:
+        return flat_json.encode(
+            {
+                "name": self.name,
+                "partitions": self.partitions,
+                "partitioner": self.partitioner,
+                "partition": self.partition,
+            }
+        )
+
+
+def producer_id_of(name: str) -> int:
+    """Return the number that stands for a name in batch headers: the first 8 bytes of its SHA-256; 0 is taken, so 1."""
+    return int.from_bytes(sha256(name.encode()).digest()[:8], "big") or 1
+
+
+def pin_producer(topic: Topic, name: str, *, partition: int | None, lock_wait_ms: int) -> ProducerPin:
+    """Return the pin of a producer id, made now if this is its first use; on disk in any case.
+
+    partition: the one named by hand, which has to be the same each time.
+
+    Raises:
+        UsageError: it is pinned to something else, or another name has the same hash.
+    """
+    file_name = f"{producer_id_of(name):016x}"
+    pin = _read(topic, file_name)
+    if pin is None:
+        _make(topic, file_name, ProducerPin(name, topic.partitions, topic.partitioner, partition), lock_wait_ms)
+        # Another run of the same command may have been faster; what it pinned counts.
+        pin = _read(topic, file_name)
+        assert pin is not None
+    _check(pin, topic, name, partition)
+    return pin
+
+
+def _read(topic: Topic, file_name: str) -> ProducerPin | None:
+    """Return the pin, on disk by then whoever made it; None if there is none."""
+    try:
+        fd = files.open_directory(PRODUCERS_DIRECTORY, dir_fd=topic.fd)
+    except FileNotFoundError:
+        return None
+    try:
+        data = files.read_file(file_name, dir_fd=fd)
+        # A process that made it may have been killed before its name was on disk.
+        files.fsync(fd)
+        files.fsync(topic.fd)
+    except FileNotFoundError:
+        return None
+    finally:
+        files.close(fd)
+    path = f"{topic.path}/{PRODUCERS_DIRECTORY}/{file_name}"
+    fields = flat_json.decode(data, path)
+    name, partitions, partitioner = fields.get("name"), fields.get("partitions"), fields.get("partitioner")
+    partition = fields.get("partition")
+    if (
+        type(name) is not str
+        or type(partitions) is not int
+        or not 1 <= partitions <= topic.partitions
+        or type(partitioner) is not str
+        or (partition is not None and (type(partition) is not int or not 0 <= partition < topic.partitions))
+    ):
+        raise CorruptStateError(path=path, found="a field is missing, or does not fit the topic")
+    return ProducerPin(name, partitions, partitioner, partition)
+
+
+def _check(pin: ProducerPin, topic: Topic, name: str, partition: int | None) -> None:
+    if pin.name != name:
+        raise UsageError(
+            f"producer id {name} cannot be used in topic {topic.name}",
+            why=f"it has the same hash as {pin.name}, which is used there already",
+            fix="choose another name; nothing was written",
+            producer_id=name,
+            pinned=pin.name,
+        )
+    for what, now, then in (
+        ("partition", "none named" if partition is None else partition, pin.partition),
+        ("partitioner", topic.partitioner, pin.partitioner),
+    ):
+        then = "none named" if then is None else then
+        if now != then:
+            raise UsageError(
+                f"producer id {name} cannot go on in topic {topic.name} with another {what}",
+                why=f"{what} was {then} when it was first used, and is {now} now; records stored then would be stored again",
+                fix="run the command as it was, or choose another producer id; nothing was written",
+                producer_id=name,
+                pinned=then,
+                found=now,
+            )
+
+
+def _make(topic: Topic, file_name: str, pin: ProducerPin, lock_wait_ms: int) -> None:
+    """Write a pin under the append lock of partition 0, of all partitions if it is the topic's first.
+
+    So the topic is not deleted meanwhile, and nobody rolls or removes segments between the first snapshots and the
+    directory that says that there have to be some.
+    """
+    first = not topic.has_producers()
+    if first:
+        allow_open_files(topic.partitions)
+    lock_fds: list[int] = []
+    # Stopped by ^Z we would have everybody wait; ^C only lets go of the locks.
+    mask = pthread_sigmask(SIG_BLOCK, (SIGTSTP,))
+    try:
+        for number in range(topic.partitions if first else 1):
+            lock_fds.append(topic.open_lock(number))
+            acquire(lock_fds[-1], what=f"partition {number} of {topic.name}", wait_ms=lock_wait_ms)
+        topic.check_identity()
+        if not topic.has_producers():
+            from mk.storage.producer_state import begin_producers
+
+            for number in range(len(lock_fds)):
+                opened = PartitionFiles(topic, number, os.O_RDWR)
+                try:
+                    begin_producers(opened)
+                finally:
+                    opened.close()
+            files.mkdir(PRODUCERS_DIRECTORY, dir_fd=topic.fd)
+        fd = files.open_directory(PRODUCERS_DIRECTORY, dir_fd=topic.fd)
+        try:
+            for entry in os.listdir(fd):
+                if entry.startswith(".tmp-"):
+                    files.unlink(entry, dir_fd=fd)
+            temporary = f".tmp-{os.urandom(8).hex()}"
+            files.write_new_file(temporary, pin.encode(), dir_fd=fd)
+            try:
+                files.link(temporary, file_name, src_dir_fd=fd, dst_dir_fd=fd)
+            except FileExistsError:
+                pass  # Made once: the first one counts.
+            files.unlink(temporary, dir_fd=fd)
+        finally:
+            files.close(fd)
+    finally:
+        for lock_fd in lock_fds:
+            files.close(lock_fd)
+        pthread_sigmask(SIG_SETMASK, mask)
