@@ -256,7 +256,7 @@ class DirectoryCluster:
 
     def sweep(self, *, wait_ms: int = 10_000) -> int:
         with files.about(self.location):
-            return self._directory.sweep(wait_ms=wait_ms)
+            return self._directory.remove_leftovers(wait_ms=wait_ms)
 
     def producer(
         self,

@@ -165,7 +165,7 @@ class LogDirectory:
             files.fsync(self.topics_fd)
             self._remove(gone, topic_id)
 
-    def sweep(self, *, wait_ms: int) -> int:
+    def remove_leftovers(self, *, wait_ms: int) -> int:
         """Finish what killed creations and deletions left; returns how many there were."""
         from mk.storage.locks import directory_lock
 
@@ -173,7 +173,7 @@ class LogDirectory:
             return 0
         with directory_lock(self.locks_fd, wait_ms=wait_ms):
             count = len(self._left_behind())
-            self._sweep()
+            self.sweep()
         return count
 
     def open_lock(self, topic_id: str, partition: int) -> int:
