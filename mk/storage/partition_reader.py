@@ -158,7 +158,7 @@ class PartitionReader:
         if self.next_offset >= self.high_watermark and not self.refresh():
             return []
         if self.next_offset < self.log_start_offset:
-            self._skip_to(self.log_start_offset)
+            self._close_segment()
         for attempt in range(3):
             if self.segment_fd < 0 and not self._open_at(self.next_offset):
                 return []
@@ -385,6 +385,10 @@ class PartitionReader:
 
     def _open_at(self, offset: int) -> bool:
         """Open the segment that holds `offset`, at the batch that does. False if nothing is there to read any more."""
+        self.refresh()
+        if offset < self.log_start_offset:
+            self._skip_to(self.log_start_offset)
+            return self._open_at(self.log_start_offset)
         tried = -1
         while True:
             base = self._floor(offset)
@@ -401,8 +405,8 @@ class PartitionReader:
                 self.refresh()
         if base > offset or self.log_start_offset > offset:
             # Removed before we got here: say which, go on behind.
-            self._skip_to(max(base, self.log_start_offset))
             files.close(fd)
+            self._skip_to(max(base, self.log_start_offset))
             return self._open_at(self.next_offset)
         self._segment, self.segment_fd = base, fd
         self._find_segment_end()

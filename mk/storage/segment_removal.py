@@ -125,7 +125,7 @@ def remove_dead_segments(
     for name in sorted(os.listdir(partition.fd)):
         digits, suffix = name[:20], name[20:]
         if suffix in _SUFFIXES and len(digits) == 20 and digits.isdecimal() and int(digits) < first:
-            if time.monotonic() > stop:
+            if count and time.monotonic() > stop:
                 files.fsync(partition.fd)
                 return count, size_bytes, True
             size_bytes += os.stat(name, dir_fd=partition.fd, follow_symlinks=False).st_size
