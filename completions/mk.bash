@@ -12,8 +12,7 @@ _mk_topics() {
 _mk() {
     local cur=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local directory=${MK_DIR:-${XDG_DATA_HOME:-$HOME/.local/share}/mk}
-    local value_flags=" -d --dir -k --key -K --key-delimiter -p --partition -z --compression --acks --producer-id --lock-wait --partitions -o --offset -n --count -f --format -c --config --shared-group --shared-readers -r --regex --to "
-    local path="" position=0 plain="" word value letters commands="" flags="" arguments="" offer="" kind="" i
+    local path="" value_flags="" position=0 plain="" word value letters commands="" flags="" arguments="" offer="" kind="" i
     COMPREPLY=()
 
     # Where are we: the command so far, the number of arguments so far, the log directory.
@@ -87,19 +86,27 @@ _mk() {
 
 _mk_level() {
     case $1 in
-        "") commands="produce consume topics completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --help --version" arguments="" ;;
-        "topics") commands="list create describe delete offsets clean trim" flags="-d --dir --json --no-color --help" arguments="" ;;
-        "produce") commands="" flags="-k --key -K --key-delimiter -p --partition -z --compression --acks --producer-id --lock-wait --partitions --no-create -d --dir --allow-network-fs -q -v --json --help" arguments="topic none..." ;;
-        "consume") commands="" flags="-o --offset -p --partition -n --count -F --follow -f --format -J --json -0 --null --raw -q -d --dir --help" arguments="topic..." ;;
-        "topics list") commands="" flags="-d --dir --json --no-color --help" arguments="" ;;
-        "topics create") commands="" flags="-p --partitions -c --config --if-not-exists --shared-group --shared-readers -d --dir --allow-network-fs --json -q --help" arguments="none" ;;
-        "topics describe") commands="" flags="-d --dir --json --no-color --help" arguments="topic..." ;;
-        "topics delete") commands="" flags="--dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic..." ;;
-        "topics offsets") commands="" flags="-p --partition -d --dir --json --no-color --help" arguments="topic" ;;
-        "topics clean") commands="" flags="-r --regex --dry-run --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topic..." ;;
-        "topics trim") commands="" flags="--to -p --partition --dry-run --yes --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topic" ;;
-        "completion") commands="" flags="--help" arguments="none" ;;
-        "help") commands="" flags="--help" arguments="help..." ;;
+        "") commands="produce consume tail topics completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --timeout --help --version" arguments="" value_flags=" -d --dir --timeout " ;;
+        "topics") commands="list create describe alter rename seal delete offsets which get verify dump clean trim" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
+        "produce") commands="" flags="--file -D --delimiter -0 --null --whole -n --count --skip-bad -k --key -K --key-delimiter -H --header --timestamp -Z -p --partition -z --compression --acks --producer-id --lock-wait --partitions --no-create -d --dir --allow-network-fs -T --tee -q -v --json --help" arguments="topic none..." value_flags=" --file -D --delimiter -n --count -k --key -K --key-delimiter -H --header --timestamp -p --partition -z --compression --acks --producer-id --lock-wait --partitions -d --dir " ;;
+        "consume") commands="" flags="-r --regex -o --offset --from --to --since --until -p --partition -n --count --tail -F --follow --idle --max-time --timeout -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topic..." value_flags=" -r --regex -o --offset --from --to --since --until -p --partition -n --count --tail --idle --max-time --timeout -f --format -D --delimiter -d --dir " ;;
+        "tail") commands="" flags="-r --regex -p --partition --tail --idle --max-time --timeout -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topic..." value_flags=" -r --regex -p --partition --tail --idle --max-time --timeout -f --format -D --delimiter -d --dir " ;;
+        "topics list") commands="" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
+        "topics create") commands="" flags="-p --partitions -c --config --if-not-exists --shared-group --shared-readers --dry-run --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="none" value_flags=" -p --partitions -c --config --shared-group --shared-readers --lock-wait -d --dir " ;;
+        "topics describe") commands="" flags="-r --regex -s --summary -c --configs -p --partitions -a --all -d --dir --json --no-color --help" arguments="topic..." value_flags=" -r --regex -d --dir " ;;
+        "topics alter") commands="" flags="-c --config --unset -p --partitions --dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic" value_flags=" -c --config --unset -p --partitions --lock-wait -d --dir " ;;
+        "topics rename") commands="" flags="--dry-run --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic none" value_flags=" --lock-wait -d --dir " ;;
+        "topics seal") commands="" flags="--undo --dry-run --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic" value_flags=" --lock-wait -d --dir " ;;
+        "topics delete") commands="" flags="-r --regex --dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic..." value_flags=" -r --regex --lock-wait -d --dir " ;;
+        "topics offsets") commands="" flags="-p --partition -d --dir --json --no-color --help" arguments="topic" value_flags=" -p --partition -d --dir " ;;
+        "topics which") commands="" flags="-q -d --dir --json --no-color --help" arguments="topic none..." value_flags=" -d --dir " ;;
+        "topics get") commands="" flags="-p --partition --all-partitions -f --format -J --json -0 --null --raw -d --dir --help" arguments="topic none" value_flags=" -p --partition -f --format -d --dir " ;;
+        "topics verify") commands="" flags="-r --regex -p --partition -d --dir --json --no-color -q --help" arguments="topic..." value_flags=" -r --regex -p --partition -d --dir " ;;
+        "topics dump") commands="" flags="-p --partition -o --offset --records -d --dir --json --help" arguments="topic" value_flags=" -p --partition -o --offset -d --dir " ;;
+        "topics clean") commands="" flags="-r --regex --dry-run --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topic..." value_flags=" -r --regex --lock-wait -d --dir " ;;
+        "topics trim") commands="" flags="--to -p --partition --dry-run --yes --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topic" value_flags=" --to -p --partition --lock-wait -d --dir " ;;
+        "completion") commands="" flags="--help" arguments="none" value_flags="  " ;;
+        "help") commands="" flags="--help" arguments="help..." value_flags="  " ;;
     esac
 }
 
@@ -108,11 +115,15 @@ _mk_values() {
         "produce:-z" | "produce:--compression") offer="none gzip lz4 zstd" ;;
         "produce:--acks") offer="0 1" ;;
         "consume:-o" | "consume:--offset") offer="start end" ;;
+        "consume:--from") offer="start end" ;;
+        "consume:--to") offer="start end" ;;
         "consume:-f" | "consume:--format") offer="value kv json raw" ;;
+        "tail:-f" | "tail:--format") offer="value kv json raw" ;;
         "topics create:--shared-readers") offer="all group" ;;
+        "topics get:-f" | "topics get:--format") offer="value kv json raw" ;;
         "topics trim:--to") offer="start end" ;;
         "completion:none") offer="bash zsh fish" ;;
-        "help:help") offer="offsets formats exit-codes produce consume topics completion help" ;;
+        "help:help") offer="offsets formats exit-codes produce consume tail topics completion help" ;;
     esac
 }
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, Protocol
 
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
+    from mk.errors import MkError
+    from mk.maintenance.dump import Item
+    from mk.maintenance.findings import Report
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
     from mk.storage.partition_log import AppendResult
@@ -67,6 +70,12 @@ class Cluster(Protocol):
     def unseal_topic(self, name: str, *, wait_ms: int = 10_000) -> bool:
         """Open a sealed topic again. False if it was not sealed."""
 
+    def summaries(self, names: Sequence[str] | None = None) -> Iterator[dict[str, object] | MkError]:
+        """Yield of each of these topics, or of all, by name, what a list shows: `topic`, `partitions`, `records`, `size_bytes`, `last_write_ms`.
+
+        Of one that cannot be read, the error. Quick enough for many thousands.
+        """
+
     def describe_topic(self, name: str) -> dict[str, object]:
         """Return what is known of a topic, ready for JSON: id, settings, and of each partition offsets and size."""
 
@@ -75,6 +84,9 @@ class Cluster(Protocol):
 
     def offsets(self, name: str) -> list[dict[str, int]]:
         """Return of each partition `partition`, `log_start_offset`, `high_watermark` and `leader_epoch`."""
+
+    def topic_settings(self, name: str) -> dict[str, object]:
+        """Return what describe_topic does, but for all that needs a look at the partitions."""
 
     def topic_rates(self, name: str) -> list[dict[str, float]]:
         """Return of each partition records and bytes a second, in the last minute (`_1m`) and hour (`_1h`)."""
@@ -120,15 +132,34 @@ class Cluster(Protocol):
 
     def consumer(
         self,
-        topics: Sequence[str],
+        topics: Sequence[str] = (),
         *,
+        regex: str | None = None,
         partitions: Sequence[int] | None = None,
-        offset: OffsetSpec | None = None,
+        offset: OffsetSpec | dict[int, OffsetSpec] | None = None,
+        stop: OffsetSpec | None = None,
+        tail: int | None = None,
         follow: bool = False,
+        idle_ms: int | None = None,
+        max_time_ms: int | None = None,
         output_fd: int | None = None,
         on_skip: Callable[[str, int, int, int], None] | None = None,
+        on_note: Callable[[str], None] | None = None,
     ) -> Consumer:
-        """Open a consumer of some topics. See Consumer."""
+        """Open a consumer of some topics, or of those in whose names `regex` is found. See Consumer."""
+
+    def verify_topic(
+        self, name: str, *, partitions: Sequence[int] = (), progress: Callable[[int, int], None] | None = None
+    ) -> Report:
+        """Prove every byte of a topic, or of some partitions, and report what is not right. Changes nothing.
+
+        progress: told of bytes done and of bytes in all. Damage is reported, not raised.
+        """
+
+    def dump_partition(
+        self, name: str, partition: int, *, records: bool = False, from_offset: int = 0
+    ) -> Iterator[Item]:
+        """Yield what stands in a partition, batch by batch, damage included. See mk.maintenance.dump."""
 
     def topic_config(self, name: str) -> dict[str, int | str]:
         """Return a topic's settings, defaults included."""

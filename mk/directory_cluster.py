@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from mk.errors import CorruptStateError, NoSuchDirectoryError, NoSuchTopicError
+import errno
+
+from mk.errors import (
+    ConfigurationError,
+    CorruptStateError,
+    DataError,
+    NoSuchDirectoryError,
+    NoSuchTopicError,
+    PermissionDeniedError,
+    StorageError,
+    UsageError,
+)
 from mk.storage import files
 from mk.storage.log_directory import LogDirectory, create_directory
+from mk.topic_partition import check_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
+    from mk.errors import MkError
+    from mk.maintenance.dump import Item
+    from mk.maintenance.findings import Report
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
     from mk.storage.partition_log import AppendResult
@@ -137,6 +152,28 @@ class DirectoryCluster:
         with files.about(self.location):
             return unseal_topic(self._directory, name, wait_ms=wait_ms)
 
+    def summaries(self, names: Sequence[str] | None = None) -> Iterator[dict[str, object] | MkError]:
+        from mk.storage.description import summarize
+        from mk.storage.topic import Topic
+
+        for name in self.topic_names() if names is None else names:
+            try:
+                topic = Topic(self._directory, name)
+                try:
+                    yield summarize(topic)
+                finally:
+                    topic.close()
+            except NoSuchTopicError:
+                continue  # Deleted while we looked, or a directory that is no topic.
+            except (DataError, ConfigurationError) as error:
+                yield error
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    raise  # This process's limits say nothing of the topic.
+                path = error.filename or f"{self.location}/topics/{name}"
+                kind = PermissionDeniedError if isinstance(error, PermissionError) else StorageError
+                yield kind(f"cannot read topic {name}", why=f"{path}: {error.strerror}", fix="look at that path")
+
     def describe_topic(self, name: str) -> dict[str, object]:
         from mk.storage.description import describe
 
@@ -163,6 +200,15 @@ class DirectoryCluster:
                 return offsets(topic)
             finally:
                 topic.close()
+
+    def topic_settings(self, name: str) -> dict[str, object]:
+        from mk.storage.description import settings
+
+        topic = self._open(name)
+        try:
+            return settings(topic)
+        finally:
+            topic.close()
 
     def topic_rates(self, name: str) -> list[dict[str, float]]:
         from mk.storage.description import rates
@@ -214,6 +260,26 @@ class DirectoryCluster:
                 reader.close()
         finally:
             topic.close()
+
+    def verify_topic(
+        self, name: str, *, partitions: Sequence[int] = (), progress: Callable[[int, int], None] | None = None
+    ) -> Report:
+        from mk.maintenance.verify import verify_topic
+
+        with files.about(f"{self.location}/topics/{name}"):
+            return verify_topic(self._directory, check_name(name), partitions=partitions, progress=progress)
+
+    def dump_partition(
+        self, name: str, partition: int, *, records: bool = False, from_offset: int = 0
+    ) -> Iterator[Item]:
+        from mk.maintenance.dump import dump_partition
+
+        with files.about(f"{self.location}/topics/{name}"):
+            topic = self._open(name)
+            try:
+                yield from dump_partition(topic, partition, records=records, from_offset=from_offset)
+            finally:
+                topic.close()
 
     def topic_config(self, name: str) -> dict[str, int | str]:
         from mk.config import TOPIC_CONFIG
@@ -288,24 +354,50 @@ class DirectoryCluster:
 
     def consumer(
         self,
-        topics: Sequence[str],
+        topics: Sequence[str] = (),
         *,
+        regex: str | None = None,
         partitions: Sequence[int] | None = None,
-        offset: OffsetSpec | None = None,
+        offset: OffsetSpec | dict[int, OffsetSpec] | None = None,
+        stop: OffsetSpec | None = None,
+        tail: int | None = None,
         follow: bool = False,
+        idle_ms: int | None = None,
+        max_time_ms: int | None = None,
         output_fd: int | None = None,
         on_skip: Callable[[str, int, int, int], None] | None = None,
+        on_note: Callable[[str], None] | None = None,
     ) -> Consumer:
         from mk.consumer.consumer import Consumer
 
+        if topics and regex is not None:
+            raise UsageError("topics by name and by a regular expression exclude each other", fix="leave one out")
         opened: list[Topic] = []
+        pattern = None
         try:
-            for name in dict.fromkeys(topics):
-                opened.append(self._open(name))
+            if regex is not None:
+                from mk.storage.topic_pattern import TopicPattern
+
+                pattern = TopicPattern(self._directory, regex)
+                opened = pattern.open_new([])
+            else:
+                for name in dict.fromkeys(topics):
+                    opened.append(self._open(name))
         except BaseException:
             for topic in opened:
                 topic.close()
             raise
         return Consumer(
-            opened, partitions=partitions, offset=offset, follow=follow, output_fd=output_fd, on_skip=on_skip
+            opened,
+            pattern=pattern,
+            partitions=partitions,
+            offset=offset,
+            stop=stop,
+            tail=tail,
+            follow=follow,
+            idle_ms=idle_ms,
+            max_time_ms=max_time_ms,
+            output_fd=output_fd,
+            on_skip=on_skip,
+            on_note=on_note,
         )

@@ -9,11 +9,12 @@
         CorruptBatchError              a batch below the high watermark that does not prove itself
         CorruptStateError              a state, epochs or JSON file that contradicts itself or the segments
         RecordTooLargeError            an input record over max.message.bytes
-      NotFoundError                66  no such directory, topic, partition or offset
+      NotFoundError                66  no such directory, topic, partition, offset or input file
         NoSuchDirectoryError
         NoSuchTopicError               also: deleted, renamed or made anew while we worked
         NoSuchPartitionError
         OffsetOutOfRangeError
+        UnreadableInputError           an input file that cannot be opened
       CannotCreateError            73  something is there already, or cannot be made
         TopicExistsError
       StorageError                 74  the disk, a file system or an output refused
@@ -30,6 +31,7 @@
         UnsupportedFormatError         a directory or topic written by a newer mk
         UnsupportedBatchError          a batch written by a newer mk
         NetworkFileSystemError         locks are not proven there
+      TimedOutError               124  a --timeout ran out
 
 A class for each thing that a caller may do differently, not for each place where it happens. Constructors take facts by
 keyword and build the sentence from them; the facts stay readable as `facts`, which is what `--json` prints.
@@ -195,6 +197,18 @@ class OffsetOutOfRangeError(NotFoundError):
             offset=offset,
             log_start_offset=log_start_offset,
             log_end_offset=log_end_offset,
+        )
+
+
+class UnreadableInputError(NotFoundError):
+    """An input file cannot be opened; the ones before it are stored, the ones behind it were not read."""
+
+    def __init__(self, *, path: str, why: str) -> None:
+        super().__init__(
+            f"cannot read {path or 'a file without a name'}",
+            why=why,
+            fix="the files before it are stored; name this one as it is called, and those behind it, to go on",
+            path=path,
         )
 
 
@@ -368,4 +382,20 @@ class NetworkFileSystemError(ConfigurationError):
             fix="use a local disk, or pass --allow-network-fs if you know that the locks hold; nothing was written",
             path=path,
             file_system=file_system,
+        )
+
+
+class TimedOutError(MkError):
+    """What was asked for was not done within --timeout."""
+
+    exit_status = 124
+    retriable = True
+
+    def __init__(self, *, timeout_ms: int, records: int) -> None:
+        super().__init__(
+            f"not done after {timeout_ms / 1000:g} s",
+            why=f"{records} records were printed by then, and more are asked for",
+            fix="what was printed is whole records; raise --timeout, or say --max-time if that is no failure",
+            timeout_ms=timeout_ms,
+            records=records,
         )

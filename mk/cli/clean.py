@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import sys
-
-from mk.cli.console import print_json, print_table
+from mk.cli.confirmation import confirm
+from mk.cli.console import print_json, size_text
 from mk.cli.notes import note
+from mk.cli.selection import raise_first, selected
+from mk.cli.topics import print_rows
 from mk.cluster import connect
 from mk.errors import MkError, NoSuchPartitionError, NoSuchTopicError, OffsetOutOfRangeError, UsageError
 
@@ -45,7 +45,7 @@ def clean(options: Options) -> int:
             documents.append(document)
             if not options.quiet and not options.dry_run:
                 _tell(document)
-    if not options.dry_run and not options.topics and options.regex is None:
+    if not options.dry_run and _means_all(options):
         try:
             swept = cluster.sweep(wait_ms=options.lock_wait_ms)
         except MkError as error:
@@ -67,7 +67,7 @@ def trim(options: Options) -> int:
     if options.json and options.dry_run:
         print_json(plan)
     elif options.dry_run:
-        print_table(list(plan[0]), plan, no_color=options.no_color)
+        print_rows(plan, options)
     elif not options.quiet:
         for row in plan:
             if row["records"]:
@@ -78,7 +78,7 @@ def trim(options: Options) -> int:
     if options.dry_run:
         return 0
     if any(row["records"] for row in plan):
-        _confirm(f"remove {sum(row['records'] for row in plan)} records?", options)
+        confirm(f"remove {sum(row['records'] for row in plan)} records?", options, what="trimming")
     done = [
         cluster.delete_records(options.topic, row["partition"], row["to"], wait_ms=options.lock_wait_ms)
         for row in plan
@@ -91,19 +91,12 @@ def trim(options: Options) -> int:
     return 0
 
 
+def _means_all(options: Options) -> bool:
+    return not options.topics and options.regex is None
+
+
 def _topics(cluster: Cluster, options: Options) -> list[str]:
-    if options.topics and options.regex is not None:
-        raise UsageError("topics and --regex exclude each other", fix="leave one of them out; nothing was removed")
-    if options.topics:
-        return list(dict.fromkeys(options.topics))
-    names = cluster.topic_names()
-    if options.regex is None:
-        return names
-    try:
-        pattern = re.compile(options.regex)
-    except re.error as error:
-        raise UsageError(f"--regex cannot be {options.regex!a}", why=str(error), fix="nothing was removed") from None
-    return [name for name in names if pattern.search(name)]
+    return cluster.topic_names() if _means_all(options) else selected(cluster, options)
 
 
 def _tell(document: dict[str, Any]) -> None:
@@ -116,10 +109,10 @@ def _tell(document: dict[str, Any]) -> None:
         reasons = ", ".join(dict.fromkeys(segment["reason"] for segment in removed))
         note(
             f"mk: {place}: removed {len(removed)} {'segment' if len(removed) == 1 else 'segments'}, offsets "
-            f"{removed[0]['segment']} to {removed[-1]['last_offset']}, {document['bytes']} bytes ({reasons})"
+            f"{removed[0]['segment']} to {removed[-1]['last_offset']}, {size_text(document['bytes'])} ({reasons})"
         )
     elif document["files"]:
-        note(f"mk: {place}: removed {document['files']} files that were left behind, {document['bytes']} bytes")
+        note(f"mk: {place}: removed {document['files']} files that were left behind, {size_text(document['bytes'])}")
 
 
 def _print_plan(documents: list[dict[str, Any]], options: Options) -> None:
@@ -129,15 +122,14 @@ def _print_plan(documents: list[dict[str, Any]], options: Options) -> None:
             "partition": document["partition"],
             "segment": segment["segment"],
             "last_offset": segment["last_offset"],
-            "bytes": segment["size_bytes"],
+            "size_bytes": segment["size_bytes"],
             "goes": segment["reason"] is not None,
             "why": segment["why"],
         }
         for document in documents
         for segment in [*document["removed"], *document["kept"]]
     ]
-    if rows:
-        print_table(list(rows[0]), rows, no_color=options.no_color)
+    print_rows(rows, options)
 
 
 def _finish(errors: list[MkError]) -> int:
@@ -145,9 +137,7 @@ def _finish(errors: list[MkError]) -> int:
     if not errors:
         return 0
     if len({error.exit_status for error in errors}) == 1:
-        for error in errors[1:]:
-            note(f"mk: {error.what}")
-        raise errors[0]
+        raise_first(errors)
     for error in errors:
         note(f"mk: {error.what}" + (f" ({error.why})" if error.why else ""))
     return _ITEMS_FAILED
@@ -155,15 +145,28 @@ def _finish(errors: list[MkError]) -> int:
 
 def _plan_trim(cluster: Cluster, options: Options) -> list[dict[str, Any]]:
     rows = cluster.offsets(options.topic)
-    for partition in options.partitions:
+    if options.to.stop is not None:
+        raise UsageError(
+            f"--to cannot be {options.to}",
+            why="what goes always begins at the start of the log",
+            fix="name the first offset that stays, and no range; nothing was removed",
+        )
+    positions = options.to.by_partition or dict.fromkeys(options.partitions or range(len(rows)), options.to.first)
+    if options.to.by_partition and options.partitions:
+        raise UsageError(
+            "-p and a --to that names partitions exclude each other", fix="leave -p out; nothing was removed"
+        )
+    plan = []
+    for partition, position in sorted(positions.items()):
         if partition >= len(rows):
             raise NoSuchPartitionError(topic=options.topic, partition=partition, partitions=len(rows))
-    plan = []
-    for row in rows:
-        if options.partitions and row["partition"] not in options.partitions:
-            continue
+        row = rows[partition]
         start, end = row["log_start_offset"], row["high_watermark"]
-        to = options.to.resolve(start, end)
+
+        def offset_for_time(timestamp_ms: int, partition: int = partition) -> int:
+            return cluster.offset_for_time(options.topic, partition, timestamp_ms)
+
+        to = position.resolve(start, end, offset_for_time)
         if to > end:
             raise OffsetOutOfRangeError(
                 topic=options.topic,
@@ -183,14 +186,3 @@ def _plan_trim(cluster: Cluster, options: Options) -> list[dict[str, Any]]:
             }
         )
     return plan
-
-
-def _confirm(question: str, options: Options) -> None:
-    """Ask on a terminal; elsewhere insist on --yes."""
-    if options.yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError("trimming needs --yes when nobody can be asked", fix="add --yes, or --dry-run to look only")
-    print(f"mk: {question} [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise UsageError("not confirmed", fix="nothing was removed")

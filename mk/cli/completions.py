@@ -41,16 +41,9 @@ def _arguments(level: Command) -> "list[Parameter]":
     return [parameter for parameter in level.parameters if not parameter.flags]
 
 
-def value_flags() -> "list[str]":
-    """Return the flags that take a value, over all commands; a flag takes one everywhere or nowhere (tested)."""
-    flags = [
-        flag
-        for level in _levels()
-        for parameter in level.parameters
-        if parameter.kind != definition.FLAG
-        for flag in parameter.flags
-    ]
-    return list(dict.fromkeys(flags))
+def value_flags(level: Command) -> "list[str]":
+    """Return the flags that take a value in one command. Those that may stand before it are the same in all (tested)."""
+    return [flag for parameter in level.parameters if parameter.kind != definition.FLAG for flag in parameter.flags]
 
 
 def _words(parameter: Parameter) -> "list[str]":
@@ -79,7 +72,8 @@ def _bash() -> str:
         )
         if level is definition.ROOT:
             flags += " --version"
-        levels.append(f'        "{path}") commands="{commands}" flags="{flags}" arguments="{arguments}" ;;')
+        with_value = f' value_flags=" {" ".join(value_flags(level))} "'
+        levels.append(f'        "{path}") commands="{commands}" flags="{flags}" arguments="{arguments}"{with_value} ;;')
         for parameter in level.parameters:
             words = " ".join(_words(parameter))
             patterns = [f'"{path}:{flag}"' for flag in parameter.flags] or [f'"{path}:{parameter.complete}"']
@@ -87,9 +81,7 @@ def _bash() -> str:
                 patterns = [f'"{path}:none"']
             if words:
                 values.append(f'        {" | ".join(patterns)}) offer="{words}" ;;')
-    return _BASH.format(
-        note=_NOTE, levels="\n".join(levels), values="\n".join(values), value_flags=" ".join(value_flags())
-    )
+    return _BASH.format(note=_NOTE, levels="\n".join(levels), values="\n".join(values))
 
 
 _BASH = r"""# bash completion for mk; {note}
@@ -106,8 +98,7 @@ _mk_topics() {{
 _mk() {{
     local cur=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD - 1]}}
     local directory=${{MK_DIR:-${{XDG_DATA_HOME:-$HOME/.local/share}}/mk}}
-    local value_flags=" {value_flags} "
-    local path="" position=0 plain="" word value letters commands="" flags="" arguments="" offer="" kind="" i
+    local path="" value_flags="" position=0 plain="" word value letters commands="" flags="" arguments="" offer="" kind="" i
     COMPREPLY=()
 
     # Where are we: the command so far, the number of arguments so far, the log directory.
@@ -322,7 +313,13 @@ def _fish() -> str:
     lines.append("complete -c mk -l help -d 'show the help'")
     lines.append("complete -c mk -n __mk_at -l version -d 'show the version'")
     commands = " ".join(_fish_quoted(" ".join(level.path)) for level in _levels()[1:])
-    return _FISH.format(note=_NOTE, value_flags=" ".join(value_flags()), commands=commands, lines="\n".join(lines))
+    with_value = "\n".join(
+        f"        case {_fish_quoted(' '.join(level.path))}\n"
+        f"            string split ' ' -- {_fish_quoted(' '.join(value_flags(level)))}"
+        for level in _levels()
+        if value_flags(level)
+    )
+    return _FISH.format(note=_NOTE, with_value=with_value, commands=commands, lines="\n".join(lines))
 
 
 def _fish_values(parameter: Parameter) -> str:
@@ -340,9 +337,16 @@ def _fish_quoted(text: str) -> str:
 
 _FISH = r"""# fish completion for mk; {note}
 
+# Prints the flags of a command that take a value, a line each.
+function __mk_value_flags
+    switch (string join ' ' '' $argv | string trim)
+{with_value}
+    end
+end
+
 # Prints three lines: the command so far, the number of arguments after it, the log directory.
 function __mk_parse
-    set -l value_flags {value_flags}
+    set -l value_flags (__mk_value_flags)
     set -l commands {commands}
     set -l path
     set -l count 0
@@ -384,6 +388,7 @@ function __mk_parse
             end
         else if test $plain = no; and contains -- (string join ' ' $path $word) $commands
             set -a path $word
+            set value_flags (__mk_value_flags $path)
         else
             set count (math $count + 1)
         end

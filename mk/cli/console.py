@@ -5,17 +5,32 @@ The only importer of rich, and only on a terminal. Records do not come through h
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from mk.cli.notes import visible
 
 _GAP = "  "
 _ANY_WIDTH = 10_000
+_BAR_AFTER_SECONDS = 1.0
+"""Shorter work needs none."""
+_MANY_ROWS = 500
+"""From here on a table is for a pager: rich would take a second for each few thousand rows."""
+
+_PLAIN_TYPES = (str, int, float, bool, type(None))
 
 
 def print_json(document: object) -> None:
-    """Print `document` as JSON."""
-    print(json.dumps(document, indent=2))
+    """Print `document` as JSON. A list of flat documents has one on each line, which is quick for many thousands too."""
+    if isinstance(document, list) and document and all(map(_is_flat, document)):
+        print("[\n" + ",\n".join(map(json.dumps, document)) + "\n]")
+    else:
+        print(json.dumps(document, indent=2))
+
+
+def _is_flat(document: object) -> bool:
+    return isinstance(document, dict) and all(isinstance(value, _PLAIN_TYPES) for value in document.values())
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Mapping[str, object]], *, no_color: bool = False) -> None:
@@ -27,7 +42,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Mapping[str, object]], *,
     headings = [column.upper().replace(" ", "_") for column in columns]
     cells = [[_cell(row.get(column)) for column in columns] for row in rows]
     numeric = [bool(rows) and all(_is_number(row.get(column)) for row in rows) for column in columns]
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and len(rows) < _MANY_ROWS:
         _print_rich_table(headings, cells, numeric, no_color=no_color)
     else:
         _print_aligned([headings, *cells], numeric)
@@ -38,13 +53,56 @@ def print_fields(document: Mapping[str, object]) -> None:
     _print_aligned([[name, _cell(value)] for name, value in document.items()], [False, False])
 
 
+@contextmanager
+def progress_bar(label: str, *, quiet: bool, no_color: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Give a function to tell (bytes done, bytes in all); a bar on stderr shows it, on a terminal and after a second."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    began = time.monotonic()
+    bar = task = None
+
+    def tell(done: int, total: int) -> None:
+        nonlocal bar, task
+        if bar is None:
+            if time.monotonic() - began < _BAR_AFTER_SECONDS:
+                return
+            from rich.console import Console
+            from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+            columns = (
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                DownloadColumn(),
+                TransferSpeedColumn(),
+            )
+            bar = Progress(*columns, console=Console(stderr=True, no_color=no_color or None), transient=True)
+            task = bar.add_task(visible(label), total=total)
+            bar.start()
+        bar.update(task, completed=done)
+
+    try:
+        yield tell
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
+def size_text(size_bytes: float) -> str:
+    """Return a number of bytes as people read it."""
+    if size_bytes < 1024:
+        return f"{size_bytes} B"
+    for unit in ("KiB", "MiB", "GiB"):
+        size_bytes /= 1024
+        if size_bytes < 1024:
+            return f"{size_bytes:.4g} {unit}"
+    return f"{size_bytes / 1024:.4g} TiB"
+
+
 def _print_aligned(lines: Sequence[Sequence[str]], right: Sequence[bool]) -> None:
     widths = [max(map(len, column)) for column in zip(*lines)]
-    for line in lines:
-        cells = [
-            cell.rjust(width) if is_right else cell.ljust(width) for cell, width, is_right in zip(line, widths, right)
-        ]
-        print(_GAP.join(cells).rstrip())
+    form = _GAP.join(f"%{width}s" if is_right else f"%-{width}s" for width, is_right in zip(widths, right))
+    print("\n".join([(form % tuple(line)).rstrip() for line in lines]))
 
 
 def _print_rich_table(
@@ -66,6 +124,8 @@ def _print_rich_table(
 
 
 def _cell(value: object) -> str:
+    if type(value) is int:
+        return str(value)
     if value is None or value == "":
         return "-"
     if isinstance(value, bool):

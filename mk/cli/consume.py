@@ -4,6 +4,7 @@ import os
 
 from mk.cli.notes import note
 from mk.cluster import connect
+from mk.errors import TimedOutError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,9 +12,10 @@ if TYPE_CHECKING:
 
     from mk.cli.options import Options
     from mk.consumer.consumer import FetchedBatch
+    from mk.consumer.offset_spec import OffsetSpec
     from mk.records.record import ConsumerRecord
 
-_STDOUT = 1
+STDOUT = 1
 _SPLICE_BYTES = 32 << 10
 """Payloads from this size on go from the page cache into the pipe without a copy; below it, the call costs more."""
 
@@ -28,59 +30,113 @@ _S_IFMT, _S_IFIFO = 0o170000, 0o010000
 
 def run(options: "Options") -> int:
     """Print the records that are asked for, and return 0 at their end."""
+    if options.idle_ms is not None and not options.follow:
+        raise UsageError("--idle means nothing without -F", fix="add -F; without it, reading ends at the end anyway")
+    times = [time for time in (options.max_time_ms, options.timeout_ms) if time is not None]
+    output = _output(options, min(times, default=None))
+    offset, stop = _range(options)
     cluster = connect(options.directory)
 
     def report_skip(topic: str, partition: int, first: int, last: int) -> None:
         if not options.quiet:
             note(f"mk: {topic} {partition}: offsets {first} to {last} are gone; reading on at {last + 1}")
 
+    def report_note(sentence: str) -> None:
+        if not options.quiet:
+            note(f"mk: {sentence}")
+
     consumer = cluster.consumer(
         options.topics,
+        regex=options.regex,
         partitions=options.partitions or None,
-        offset=options.offset,
+        offset=offset,
+        stop=stop,
+        tail=options.tail,
         follow=options.follow,
-        output_fd=_STDOUT,
+        idle_ms=options.idle_ms,
+        max_time_ms=min(times, default=None),
+        output_fd=STDOUT,
         on_skip=report_skip,
+        on_note=report_note,
     )
-    output = _Output(options)
     left = options.count
     if left == 0:
         return 0
     for fetch in consumer.fetches():
         if left is not None:
-            fetch = _first_records(fetch, left)
-            left -= sum(map(len, fetch))
+            fetch, left = _first_records(fetch, left)
         output.write(fetch)
         if left == 0:
+            return 0
+        if output.has_timed_out:
             break
+    is_late = consumer.has_timed_out or output.has_timed_out
+    if is_late and (options.max_time_ms is None or options.max_time_ms > min(times)):
+        raise TimedOutError(timeout_ms=options.timeout_ms, records=output.records_written)
     return 0
 
 
-def _first_records(fetch: "list[FetchedBatch]", count: int) -> "list[FetchedBatch]":
-    """Return the batches cut to their first `count` records."""
+def _range(options: "Options") -> "tuple[OffsetSpec | dict[int, OffsetSpec] | None, OffsetSpec | None]":
+    """Return where to begin and where to end; (None, None) is all."""
+    if not (options.offset or options.first or options.stop or options.since or options.until):
+        return None, None
+    from mk.cli.which_records import range_of
+
+    return range_of(options)
+
+
+def _output(options: "Options", time_ms: "int | None") -> "Output":
+    if options.delimiter is not None and options.null:
+        raise UsageError("-D and -0 exclude each other", why="each says how a record ends", fix="leave one of them out")
+    if options.format == "raw" and (options.delimiter is not None or options.null):
+        raise UsageError(
+            f"-f raw and {'-0' if options.null else '-D'} exclude each other",
+            why="raw puts nothing between one value and the next",
+            fix="leave one of them out, or use -f value",
+        )
+    if options.show_null and options.format not in ("value", "kv"):
+        raise UsageError(
+            f"-Z means nothing to -f {options.format}",
+            why="JSON has its own null" if options.format == "json" else "raw prints values and nothing else",
+            fix="leave one of them out",
+        )
+    if time_ms is None:
+        return Output(options)
+    from mk.cli.timed_output import TimedOutput
+
+    return TimedOutput(options, time_ms)
+
+
+def _first_records(fetch: "list[FetchedBatch]", count: int) -> "tuple[list[FetchedBatch], int]":
+    """Return the batches cut to their first `count` records, and how many are missing then."""
     kept = []
     for batch in fetch:
         if count == 0:
             break
         batch.limit(count)
-        count -= len(batch)
+        count -= batch.record_count
         kept.append(batch)
-    return kept
+    return kept, count
 
 
-class _Output:
+class Output:
     """Writes batches to standard output: plain values as they are stored, everything else through a format."""
 
+    has_timed_out = False
+    records_written = 0
+    """Counted by TimedOutput only."""
+
     def __init__(self, options: "Options") -> None:
-        is_terminal = os.isatty(_STDOUT)
-        is_pipe = os.fstat(_STDOUT).st_mode & _S_IFMT == _S_IFIFO
-        self._delimiter = b"\0" if options.null else b"\n"
+        is_terminal = os.isatty(STDOUT)
+        is_pipe = os.fstat(STDOUT).st_mode & _S_IFMT == _S_IFIFO
+        self._delimiter = options.delimiter or (b"\0" if options.null else b"\n")
+        self._null = b"NULL" if options.show_null else b""
         self._escape: Callable[[bytes], bytes] | None = None
         if is_terminal and not options.raw:
             from mk.formats.terminal import escape
 
             self._escape = escape
-        self._takes_lines = options.format == "value" and not options.null and self._escape is None
+        self._takes_lines = options.format == "value" and self._delimiter == b"\n" and self._escape is None
         self._format = options.format
         self._writer: Callable[[Iterable[ConsumerRecord]], bytes] | None = None
         self._may_splice = is_pipe and hasattr(os, "splice")
@@ -96,21 +152,21 @@ class _Output:
                     data = self._formatted(records)
                     buffers.append(data)
                     if len(data) >= _WRITE_BYTES:
-                        _write_all(buffers)
+                        write_all(buffers)
                         buffers = []
             elif self._may_splice and len(block) >= _SPLICE_BYTES and fetched.is_whole and fetched.batch.is_plain_lines:
-                _write_all(buffers)
+                write_all(buffers)
                 buffers = []
                 self._splice(fetched, block)
             else:
                 buffers.append(block)
-        _write_all(buffers)
+        write_all(buffers)
 
     def _formatted(self, records: "list[ConsumerRecord]") -> bytes:
         if self._writer is None:
             from mk.formats.writers import writer
 
-            self._writer = writer(self._format, delimiter=self._delimiter)
+            self._writer = writer(self._format, delimiter=self._delimiter, null=self._null)
         data: bytes = self._writer(records)
         return data if self._escape is None else self._escape(data)
 
@@ -123,14 +179,14 @@ class _Output:
         done = 0
         while done < len(block):
             try:
-                count = os.splice(fetched.segment_fd, _STDOUT, len(block) - done, offset_src=position + done)
+                count = os.splice(fetched.segment_fd, STDOUT, len(block) - done, offset_src=position + done)
             except BrokenPipeError:
                 raise
             except OSError:
                 count = 0  # Not for this file system or this pipe: copy.
             if count == 0:
                 self._may_splice = False
-                _write_all([memoryview(block)[done:]])
+                write_all([memoryview(block)[done:]])
                 return
             done += count
 
@@ -140,7 +196,7 @@ class _Output:
 
         self._pipe_is_narrow = False
         try:
-            fcntl(_STDOUT, _F_SETPIPE_SZ, _PIPE_BYTES)
+            fcntl(STDOUT, _F_SETPIPE_SZ, _PIPE_BYTES)
         except OSError:
             pass  # Over what the user may have: it works as it is.
 
@@ -149,14 +205,15 @@ def _wait_for_room() -> None:
     import select
 
     poll = select.poll()
-    poll.register(_STDOUT, select.POLLOUT)
+    poll.register(STDOUT, select.POLLOUT)
     poll.poll()
 
 
-def _write_all(buffers: "list[bytes | memoryview]") -> None:
+def write_all(buffers: "list[bytes | memoryview]") -> None:
+    """Write all of the buffers to standard output, however long its reader takes."""
     while buffers:
         try:
-            taken = os.writev(_STDOUT, buffers[:_MAX_BUFFERS])
+            taken = os.writev(STDOUT, buffers[:_MAX_BUFFERS])
         except BlockingIOError:
             # Somebody who shares the pipe or terminal made it non-blocking, and it is full.
             _wait_for_room()

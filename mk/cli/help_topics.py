@@ -5,19 +5,8 @@ import difflib
 from mk.cli import definition, help_pages
 from mk.cli.exit_statuses import exit_statuses
 from mk.cli.options import Options
+from mk.consumer import offset_spellings
 from mk.errors import UsageError
-
-OFFSETS = """\
-Offsets, as in `mk consume -o SPEC`; each partition counts its own, from 0.
-
-  start    the first record that is still there (default)
-  end      behind the last record: only what comes from now on (with -F)
-  N        the record with offset N, in every partition that is read
-  -N       the last N records of each partition, or all if there are fewer
-
-beginning, earliest and oldest mean start; latest and newest mean end.
-`mk topics offsets TOPIC` shows where each partition starts and ends.
-"""
 
 FORMATS = """\
 Formats, as in `mk consume -f FORMAT`.
@@ -28,7 +17,8 @@ Formats, as in `mk consume -f FORMAT`.
            bytes that are not UTF-8 are in key_b64 and payload_b64 instead; null is null
   raw      the value, and nothing between one and the next
 
--0 ends each record with a NUL byte instead of a newline. On a terminal, control characters in values are
+-0 ends each record with a NUL byte instead of a newline, -D DELIM with any other bytes. -Z prints a null
+value as NULL, and with kv a null key too. On a terminal, control characters in values are
 shown, not executed, unless --raw is given; a pipe gets the bytes.
 """
 
@@ -36,7 +26,7 @@ shown, not executed, unless --raw is given; a pipe gets the bytes.
 def subjects() -> "dict[str, str]":
     """Return the texts of `mk help SUBJECT`."""
     statuses = "".join(f"  {status:>3}  {meaning}\n" for status, meaning in exit_statuses())
-    return {"offsets": OFFSETS, "formats": FORMATS, "exit-codes": f"Exit statuses.\n\n{statuses}"}
+    return {"offsets": offset_spellings.help_text(), "formats": FORMATS, "exit-codes": f"Exit statuses.\n\n{statuses}"}
 
 
 def run(options: Options) -> int:

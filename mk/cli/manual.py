@@ -10,6 +10,7 @@ from pathlib import Path
 from mk.cli import definition, help_pages, help_topics
 from mk.cli.definition import Command, Parameter
 from mk.cli.exit_statuses import exit_statuses
+from mk.consumer import offset_spellings
 
 # The date of the pages, for the header that mdoc wants; by hand, so that they come out the same on every day.
 _DATE = "November 23, 2026"
@@ -57,9 +58,11 @@ def _page(level: Command) -> str:
         for child in children:
             lines += [f".Ss mk {' '.join(child.path)}", *_paragraphs(child), *_options(child)]
     if level is definition.CONSUME:
-        lines += [".Ss Offsets", *_literal(help_topics.OFFSETS), ".Ss Formats", *_literal(help_topics.FORMATS)]
+        lines += [".Ss Formats", *_literal(help_topics.FORMATS)]
     if level is definition.ROOT or not children:
         lines += [".Sh OPTIONS", *_options(level)]
+    if level is definition.CONSUME:
+        lines += _offsets()
     lines += [".Sh ENVIRONMENT", *_environment([level, *children])]
     lines += [".Sh EXIT STATUS", *_exit_status(level)]
     lines += [".Sh EXAMPLES", *_examples([level, *children] if level is not definition.ROOT else [level])]
@@ -110,6 +113,27 @@ def _commands(children: "list[Command]") -> "list[str]":
         "The options below may stand before or after the command,",
         "as far as the command has them.",
     ]
+    return lines
+
+
+def _offsets() -> "list[str]":
+    """Return the sections on offsets and times: each spelling with an example and what it reads."""
+    lines = [".Sh OFFSETS", *_lines(offset_spellings.EXAMPLE_TOPIC)]
+    for title, rows in offset_spellings.sections():
+        if rows is offset_spellings.TIMES:
+            lines += [".Pp", *_lines(" ".join(offset_spellings.CLOSING)), ".Sh TIMES OF RECORDS"]
+        else:
+            lines.append(f".Ss {title}")
+        lines.append(".Bl -tag -width Ds")
+        for row in rows:
+            reads = ["reads", f".Ql {_argument(row.reads)} ."] if row.reads else ["depends on the clock."]
+            lines += [
+                f".It {_argument(row.spelling)}",
+                *_sentence(row.meaning),
+                f".Ql {_argument(row.example)}",
+                *reads,
+            ]
+        lines.append(".El")
     return lines
 
 
@@ -186,8 +210,10 @@ def _text(text: str) -> str:
 
 
 def _argument(text: str) -> str:
-    """Return `text` as the argument of a macro: quoted, so that no word in it is taken for a macro."""
-    return '"' + _text(text).replace('"', '""') + '"'
+    """Return `text` as the argument of a macro: quoted, so that no word in it is taken for a macro, nor a colon that
+    ends it for punctuation."""
+    end = "\\&" if text.endswith(":") else ""
+    return '"' + _text(text).replace('"', '""') + end + '"'
 
 
 def _flag(flag: str) -> str:

@@ -14,6 +14,11 @@ def note(text: str) -> None:
         pass
 
 
+def counted(number: int, noun: str) -> str:
+    """Return "1 record" or "2 records"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def visible(text: str) -> str:
     """Return `text` with what a terminal would act on (control, format and undecodable characters) spelled out."""
     if text.isprintable():

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from mk.consumer.offset_spec import OffsetSpec
+    from mk.consumer.offset_spec import OffsetRange, OffsetSpec
 
 _UNITS_MS = {"": 1000, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _ESCAPES = {"n": b"\n", "t": b"\t", "r": b"\r", "0": b"\0"}
@@ -54,11 +54,12 @@ def resolve(command: Command, given: "Mapping[str, list[str]]", environ: "Mappin
     for parameter in command.parameters:
         words = given.get(parameter.name)
         source = parameter.flags[-1] if parameter.flags else parameter.metavar
-        if words is None and parameter.environment and environ.get(parameter.environment):
+        is_replaced = parameter.unless in given
+        if words is None and parameter.environment and environ.get(parameter.environment) and not is_replaced:
             source = parameter.environment
             words = [environ[source]]
         if words is None:
-            if parameter.required:
+            if parameter.required and not is_replaced:
                 raise UsageError(f"{parameter.metavar} is missing", fix=_see(command), parameter=parameter.name)
             values[parameter.name] = {} if parameter.kind == definition.SETTING else parameter.default
         elif parameter.kind == definition.FLAG:
@@ -161,6 +162,33 @@ def _offset(word: str) -> "OffsetSpec":
     return parse_offset_spec(word)
 
 
+def _offsets(word: str) -> "OffsetRange":
+    from mk.consumer.offset_spec import parse_offset_range
+
+    return parse_offset_range(word)
+
+
+def _time(word: str) -> "OffsetSpec":
+    from mk.clock import now_ms
+    from mk.consumer.offset_spec import OffsetSpec
+    from mk.timestamp import SPELLINGS, parse_time
+
+    try:
+        return OffsetSpec("time", parse_time(word.removeprefix("@"), now_ms()))
+    except UsageError:
+        raise ValueError(f"a time, one of: {'; '.join(SPELLINGS)}") from None
+
+
+def _regex(word: str) -> str:
+    import re
+
+    try:
+        re.compile(word)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"a Python regular expression: {error}") from None
+    return word
+
+
 def _delimiter(word: str) -> bytes:
     pieces = word.split("\\")
     result = os.fsencode(pieces[0])
@@ -186,6 +214,24 @@ def _setting(word: str) -> "tuple[str, str]":
     return key, value
 
 
+def _header(word: str) -> "tuple[bytes, bytes | None]":
+    places = [place for place in (word.find("="), word.find(":")) if place >= 0]
+    at = min(places, default=len(word))
+    if at == 0:
+        raise ValueError("NAME=VALUE or NAME:VALUE; NAME alone has a null for its value, NAME= an empty one")
+    return os.fsencode(word[:at]), os.fsencode(word[at + 1 :]) if places else None
+
+
+def _timestamp_ms(word: str) -> int:
+    from mk.clock import now_ms
+    from mk.timestamp import SPELLINGS, parse_time
+
+    try:
+        return parse_time(word, now_ms())
+    except UsageError:
+        raise ValueError(f"a time, one of: {'; '.join(SPELLINGS)}") from None
+
+
 _CONVERTERS: "dict[str, Callable[[str], Any]]" = {
     definition.TEXT: str,
     definition.BYTES: os.fsencode,
@@ -194,5 +240,10 @@ _CONVERTERS: "dict[str, Callable[[str], Any]]" = {
     definition.PARTITIONS: _partitions,
     definition.DURATION: _duration_ms,
     definition.OFFSET: _offset,
+    definition.OFFSETS: _offsets,
+    definition.TIME: _time,
+    definition.REGEX: _regex,
     definition.SETTING: _setting,
+    definition.HEADER: _header,
+    definition.TIMESTAMP: _timestamp_ms,
 }

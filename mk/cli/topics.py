@@ -1,19 +1,18 @@
-"""`mk topics`: what topics there are, and making and deleting them."""
+"""`mk topics` list, create, delete and offsets: what topics there are, and making and deleting them."""
 
 from __future__ import annotations
 
-import sys
-
-from mk.cli.console import print_fields, print_json, print_table
-from mk.cli.notes import note
+from mk.cli.confirmation import confirm
+from mk.cli.console import print_json, print_table, size_text
+from mk.cli.notes import counted, note
+from mk.cli.selection import matching, raise_first, selected
 from mk.cluster import connect
 from mk.config import PARTITIONERS, check_partitioner, parse_topic_config
 from mk.errors import (
-    ConfigurationError,
     DataError,
     MkError,
+    NoSuchDirectoryError,
     NoSuchTopicError,
-    PermissionDeniedError,
     TopicExistsError,
     UsageError,
 )
@@ -26,38 +25,33 @@ if TYPE_CHECKING:
     from mk.cli.options import Options
     from mk.cluster import Cluster
 
+_UNITS = ("_bytes", "_ms")
+
 
 def list_topics(options: Options) -> int:
     """Print the topics with partitions, records and size. One that cannot be read fails the command, after all the others."""
     cluster = connect(options.directory)
-    rows = []
+    names = cluster.topic_names()
+    if options.regex is not None:
+        names = matching(names, options.regex)
+    if options.quiet:
+        if options.json:
+            print_json(names)
+        else:
+            print("".join(f"{name}\n" for name in names), end="")
+        return 0
+    rows: list[dict[str, Any]] = []
     damage: list[MkError] = []
-    for name in cluster.topic_names():
-        try:
-            topic: dict[str, Any] = cluster.describe_topic(name)
-        except NoSuchTopicError:
-            continue  # Deleted while we looked.
-        except (DataError, ConfigurationError, PermissionDeniedError) as error:
-            damage.append(error)
-            continue
-        last_writes = [partition["last_write_ms"] or 0 for partition in topic["partitions"]]
-        rows.append(
-            {
-                "topic": name,
-                "partitions": len(topic["partitions"]),
-                "records": topic["records"],
-                "size_bytes": topic["size_bytes"],
-                "last_write_ms": max(last_writes) or None,
-            }
-        )
+    for summary in cluster.summaries(names):
+        if isinstance(summary, MkError):
+            damage.append(summary)
+        else:
+            rows.append(summary)
     if options.json:
         print_json(rows)
     else:
-        _print_rows(rows, options)
-    for other in damage[1:]:
-        note(f"mk: {other.what}")
-    if damage:
-        raise damage[0]
+        print_rows(rows, options)
+    raise_first(damage)
     return 0
 
 
@@ -66,60 +60,90 @@ def create(options: Options) -> int:
     settings = dict(options.config)
     partitioner = check_partitioner(settings.pop("partitioner", PARTITIONERS[0]))
     config = parse_topic_config(settings)
+    partitions = 1 if options.partitions is None else options.partitions
     # Before a directory is made for it.
     check_name(options.topic)
-    check_partition_count(options.partitions)
+    check_partition_count(partitions)
     if options.shared_readers is not None and options.shared_group is None:
         raise UsageError(
             "--shared-readers needs --shared-group", fix="say which group shares the directory; nothing was made"
         )
-    cluster = connect(
-        options.directory,
-        create=True,
-        allow_network_fs=options.allow_network_fs,
-        shared_group=options.shared_group,
-        shared_readers=options.shared_readers or "all",
-    )
-    created = True
+    differences: list[dict[str, object]] = []
+    is_new = True
     try:
-        cluster.create_topic(options.topic, partitions=options.partitions, partitioner=partitioner, config=config)
+        if options.dry_run:
+            _check_name_is_free(options)
+        else:
+            cluster = connect(
+                options.directory,
+                create=True,
+                allow_network_fs=options.allow_network_fs,
+                shared_group=options.shared_group,
+                shared_readers=options.shared_readers or "all",
+            )
+            cluster.create_topic(
+                options.topic,
+                partitions=partitions,
+                partitioner=partitioner,
+                config=config,
+                wait_ms=options.lock_wait_ms,
+            )
     except TopicExistsError as error:
         if not options.if_not_exists or error.facts["existing"] != options.topic:
             raise
-        created = False
+        is_new = False
+        differences = _differences(options, partitioner, config)
     if options.json:
-        print_json({"topic": options.topic, "created": created})
+        document: dict[str, object] = {"topic": options.topic, "created": is_new and not options.dry_run}
+        if options.dry_run:
+            document["plan"] = {"partitions": partitions, "partitioner": partitioner, "config": config}
+        print_json({**document, "differences": differences})
     elif not options.quiet:
-        note(f"mk: {'created' if created else 'there is already a'} topic {options.topic}")
+        if not is_new:
+            note(f"mk: there is already a topic {options.topic}")
+        elif options.dry_run:
+            said = [counted(partitions, "partition"), f"partitioner={partitioner}"]
+            said += [f"{setting}={config[setting]}" for setting in sorted(config)]
+            note(f"mk: creates {options.topic}: {', '.join(said)}")
+        else:
+            note(f"mk: created topic {options.topic}")
+        for difference in differences:
+            note("mk: its {setting} is {there}, not {wanted}".format(**difference))
     return 0
 
 
-def describe(options: Options) -> int:
-    """Print all that is known of each topic."""
-    cluster = connect(options.directory)
-    topics: list[dict[str, Any]] = [cluster.describe_topic(name) for name in options.topics]
-    if options.json:
-        print_json(topics)
-        return 0
-    for number, topic in enumerate(topics):
-        if number:
-            print()
-        shown = {key: value for key, value in topic.items() if key not in ("partitions", "config", "overrides")}
-        print_fields({**_readable(shown), "partitions": len(topic["partitions"])})
-        print()
-        print_fields(
-            {
-                key: value if key in topic["overrides"] else f"{value}  (default)"
-                for key, value in topic["config"].items()
-            }
+def _check_name_is_free(options: Options) -> None:
+    """Raise TopicExistsError as creating the topic would."""
+    try:
+        cluster = connect(
+            options.directory, shared_group=options.shared_group, shared_readers=options.shared_readers or "all"
         )
-        print()
-        _print_rows(topic["partitions"], options)
-    return 0
+        names = cluster.topic_names()
+    except NoSuchDirectoryError:
+        return
+    for existing in names:
+        if existing.casefold() == options.topic.casefold():
+            raise TopicExistsError(topic=options.topic, existing=existing)
+
+
+def _differences(options: Options, partitioner: str, config: dict[str, int | str]) -> list[dict[str, object]]:
+    """Return what was asked for and is otherwise in the topic that is there."""
+    there: dict[str, Any] = connect(options.directory).describe_topic(options.topic)
+    wanted: dict[str, object] = {}
+    if options.partitions is not None:
+        wanted["partitions"] = options.partitions
+    if "partitioner" in options.config:
+        wanted["partitioner"] = partitioner
+    found = {"partitions": len(there["partitions"]), "partitioner": there["partitioner"], **there["config"]}
+    return [
+        {"setting": setting, "wanted": value, "there": found[setting]}
+        for setting, value in {**wanted, **config}.items()
+        if found[setting] != value
+    ]
 
 
 def delete(options: Options) -> int:
-    """Delete topics, after saying what goes."""
+    """Delete topics, after saying what goes. One that cannot be deleted fails the command, after all the others."""
     cluster = connect(options.directory, allow_network_fs=options.allow_network_fs)
     plan = _plan_deletion(cluster, options)
     if options.json and options.dry_run:
@@ -129,16 +153,30 @@ def delete(options: Options) -> int:
             if topic["records"] is None:
                 note(f"mk: deletes {topic['topic']}, which is damaged")
             else:
-                note(f"mk: deletes {topic['topic']}: {topic['records']} records, {topic['size_bytes']} bytes")
+                records = counted(topic["records"], "record")
+                note(f"mk: deletes {topic['topic']}: {records}, {counted(topic['size_bytes'], 'byte')}")
+        if not plan and options.regex is not None:
+            note(f"mk: -r {options.regex} finds no topic; nothing to delete")
     if options.dry_run or not plan:
         if options.json and not options.dry_run:
             print_json(plan)
         return 0
-    _confirm(f"delete {len(plan)} {'topic' if len(plan) == 1 else 'topics'}?", options)
+    confirm(f"delete {counted(len(plan), 'topic')}?", options, what="deleting")
+    deleted = []
+    failures: list[MkError] = []
     for topic in plan:
-        cluster.delete_topic(str(topic["topic"]), wait_ms=options.lock_wait_ms)
+        try:
+            cluster.delete_topic(topic["topic"], wait_ms=options.lock_wait_ms)
+            deleted.append(topic)
+        except NoSuchTopicError as error:
+            # Somebody else was faster. Who found it with -r wanted it gone, whoever does it.
+            if not options.if_exists and topic["topic"] in options.topics:
+                failures.append(error)
+        except MkError as error:
+            failures.append(error)
     if options.json:
-        print_json(plan)
+        print_json(deleted)
+    raise_first(failures)
     return 0
 
 
@@ -156,49 +194,38 @@ def offsets(options: Options) -> int:
     if options.json:
         print_json(rows)
     else:
-        _print_rows(rows, options)
+        print_rows(rows, options)
     return 0
 
 
-def _plan_deletion(cluster: Cluster, options: Options) -> list[dict[str, object]]:
+def _plan_deletion(cluster: Cluster, options: Options) -> list[dict[str, Any]]:
     plan = []
-    for name in dict.fromkeys(options.topics):
+    for name in selected(cluster, options):
         try:
-            topic = cluster.describe_topic(name)
-        except NoSuchTopicError:
-            if not options.if_exists:
-                raise
-            continue
-        except DataError:
-            # How much is in it cannot be said; it can be deleted all the same, as long as its topic.json can be read.
+            topic: dict[str, Any] = cluster.describe_topic(name)
+        except (NoSuchTopicError, DataError) as error:
+            if isinstance(error, NoSuchTopicError) and name not in cluster.topic_names():
+                if not options.if_exists and name in options.topics:
+                    raise
+                continue
+            # How much is in it cannot be said; it can be deleted all the same, as long as its locks can be told.
             topic = {"records": None, "size_bytes": None}
         plan.append({"topic": name, "records": topic["records"], "size_bytes": topic["size_bytes"]})
     return plan
 
 
-def _confirm(question: str, options: Options) -> None:
-    """Ask on a terminal; elsewhere insist on --yes."""
-    if options.yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError("deleting needs --yes when nobody can be asked", fix="add --yes, or --dry-run to look only")
-    print(f"mk: {question} [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise UsageError("not confirmed", fix="nothing was deleted")
-
-
-def _print_rows(rows: list[dict[str, Any]], options: Options) -> None:
+def print_rows(rows: list[dict[str, Any]], options: Options) -> None:
     if rows:
-        print_table(
-            [name.removesuffix("_bytes").removesuffix("_ms") for name in rows[0]],
-            [_readable(row) for row in rows],
-            no_color=options.no_color,
-        )
+        for_people = [readable(row) for row in rows]
+        print_table(list(for_people[0]), for_people, no_color=options.no_color)
 
 
-def _readable(row: dict[str, Any]) -> dict[str, Any]:
+def readable(row: dict[str, Any]) -> dict[str, Any]:
     """Turn a document's sizes and times into what people read; the names lose their units with them."""
-    return {name.removesuffix("_bytes").removesuffix("_ms"): _for_people(name, value) for name, value in row.items()}
+    return {
+        name.removesuffix("_bytes").removesuffix("_ms"): _for_people(name, value) if name.endswith(_UNITS) else value
+        for name, value in row.items()
+    }
 
 
 def _for_people(name: str, value: Any) -> Any:
@@ -207,9 +234,5 @@ def _for_people(name: str, value: Any) -> Any:
 
         return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(value / 1000))
     if name.endswith("_bytes"):
-        for unit in ("B", "KiB", "MiB", "GiB"):
-            if value < 1024:
-                return f"{value:.4g} {unit}" if unit != "B" else f"{value} B"
-            value /= 1024
-        return f"{value:.4g} TiB"
+        return size_text(value)
     return value

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mk.errors import CorruptBatchError
+from time import monotonic
+
+from mk.errors import CorruptBatchError, NoSuchTopicError, OffsetOutOfRangeError
 from mk.records.codecs import CodecError
 from mk.records.record_batch import HEADER_SIZE
 from mk.storage import files
@@ -17,11 +19,20 @@ if TYPE_CHECKING:
     from mk.records.record import ConsumerRecord
     from mk.records.record_batch import RecordBatch
     from mk.storage.topic import Topic
+    from mk.storage.topic_pattern import TopicPattern
     from mk.storage.watch import Watch
 
 _FILES_A_PARTITION = 3
 _MANY_PARTITIONS = 48
 """Up to so many, the lowest usual limit of 256 open files (macOS's) is enough."""
+
+_LOOK_SECONDS = 0.5
+"""How often a following consumer looks for topics and partitions that came or went, where it is not told of them."""
+
+_TRIES = 3
+
+_LATE_MS = 1000
+"""Records are stamped before they are visible: flush.ms is how long a stream may gather them."""
 
 
 class FetchedBatch:
@@ -62,9 +73,23 @@ class FetchedBatch:
         """Byte in the segment where the values of plain lines stand, behind header and key."""
         return self.batch.position + HEADER_SIZE + max(self.batch.key_length, 0)
 
+    @property
+    def record_count(self) -> int:
+        """Return how many records it holds. Of a compacted batch that is cut, they have to be looked at."""
+        covers = self.batch.last_offset_delta + 1
+        if self.batch.record_count == covers:
+            return len(self)
+        return self.batch.record_count if self.is_whole else sum(1 for _ in self.records())
+
     def limit(self, count: int) -> None:
-        """Keep the first `count` records."""
-        self.next_offset = min(self.next_offset, self.first_offset + count)
+        """Keep the first `count` records, if there are so many; at least one."""
+        if self.batch.record_count == self.batch.last_offset_delta + 1:
+            self.next_offset = min(self.next_offset, self.first_offset + count)
+        elif self.record_count > count:
+            for number, record in enumerate(self.records(), 1):
+                if number == count:
+                    self.next_offset = record.offset + 1
+                    return
 
     def records(self) -> Iterator[ConsumerRecord]:
         """Yield the records. Raises CorruptBatchError where the payload is not what its header says."""
@@ -108,58 +133,227 @@ class FetchedBatch:
         )
 
 
+class _Source:
+    """One partition that is being read, and how far.
+
+    first_offset: records before it are not asked for. stop_offset: where reading ends, that one excluded; None is never.
+    stop_time_ms: reading ends at the first record of that time or later, which was not seen yet.
+    """
+
+    __slots__ = ("first_offset", "reader", "stop_offset", "stop_time_ms", "topic")
+
+    def __init__(self, topic: Topic, reader: PartitionReader) -> None:
+        self.topic = topic
+        self.reader = reader
+        self.first_offset = 0
+        self.stop_offset: int | None = None
+        self.stop_time_ms: int | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        return self.stop_offset is not None and self.reader.next_offset >= self.stop_offset
+
+    def stop_at_time(self, batch: RecordBatch) -> None:
+        """Find the stop in `batch`, which holds a record of the time to stop at."""
+        for record in batch.records(self.topic.name, self.reader.partition):
+            if record.timestamp_ms >= (self.stop_time_ms or 0):
+                self.stop_offset = record.offset
+                self.stop_time_ms = None
+                return
+
+
 class Consumer:
     """Reads partitions in turn, batch by batch, without a group and without writing anything.
 
     on_skip: called with topic, partition, first and last offset of records that were removed before they were read.
+    on_note: called with a sentence on what else a reader of the output should know.
+    has_timed_out: whether `fetches` ended because max_time_ms had passed.
     """
 
     def __init__(
         self,
         topics: Sequence[Topic],
         *,
+        pattern: TopicPattern | None = None,
         partitions: Sequence[int] | None = None,
-        offset: OffsetSpec | None = None,
+        offset: OffsetSpec | dict[int, OffsetSpec] | None = None,
+        stop: OffsetSpec | None = None,
+        tail: int | None = None,
         follow: bool = False,
+        idle_ms: int | None = None,
+        max_time_ms: int | None = None,
         output_fd: int | None = None,
         on_skip: Callable[[str, int, int, int], None] | None = None,
+        on_note: Callable[[str], None] | None = None,
     ) -> None:
         """Open all partitions, or those numbered `partitions` in each topic, at `offset` (default: the start).
 
         The topics are closed with the consumer.
 
-        Without `follow`, reading ends where the partitions end now. With it, a wait for more ends with BrokenPipeError
-        when nobody reads the pipe `output_fd` any more.
+        offset: a dict gives a position to each partition that is to be read, instead of `partitions`. A number behind
+            the end of a partition is an error if no partition reaches it; otherwise nothing is read there before it.
+        stop: where reading ends in each partition, that offset excluded; default the end as of now, or, with `follow`,
+            never. A stop that was not written yet ends reading at the end as of now, or is waited for with `follow`.
+        tail: of the records that are there, only the last so many over all partitions; see tail.py.
+        pattern: where the topics came from, to find more while following; a partition lacking in one of them is passed over.
+        follow: go on when the end is reached. Partitions and topics that appear are read as if they had been there,
+            empty, from the beginning. A wait ends with BrokenPipeError when nobody reads the pipe `output_fd` any more.
+        idle_ms: stop following when nothing came for so long, counted from when the last batch was taken.
+        max_time_ms: end after so long in any case. Both are measured by a clock that nobody sets.
         """
+        self._deadline = None if max_time_ms is None else monotonic() + max_time_ms / 1000
+        self._idle_seconds = None if idle_ms is None else idle_ms / 1000
         self._follow = follow
         self._output_fd = output_fd
         self._on_skip = on_skip
+        self._on_note = on_note
         self._watch: Watch | None = None
-        self._topics = topics
+        self._topics = list(topics)
+        self._pattern = pattern
+        self._positions = offset if isinstance(offset, dict) else None
+        self._first = None if isinstance(offset, dict) else offset
+        self._stop = stop
+        self._partitions = tuple(dict.fromkeys(partitions)) if partitions is not None else None
+        if self._positions is not None:
+            self._partitions = tuple(self._positions)
         self._buffer = ReadBuffer()
-        self._readers: list[tuple[Topic, PartitionReader]] = []
-        self._ends: dict[PartitionReader, int] = {}
-        if sum(topic.partitions for topic in topics) > _MANY_PARTITIONS:
-            allow_open_files(_FILES_A_PARTITION * sum(topic.partitions for topic in topics))
+        self._sources: list[_Source] = []
+        self.has_timed_out = False
+        if pattern is not None and not topics:
+            self._note(f"no topic matches {pattern.text!a}{', waiting for one' if follow else ''}")
         try:
-            for topic in topics:
-                for partition in range(topic.partitions) if partitions is None else dict.fromkeys(partitions):
-                    self._open(topic, partition, offset)
+            self._open_all(self._open)
+            self._check_range()
+            if tail is not None:
+                self._seek_tail(tail)
         except BaseException:
             self.close()
             raise
+        self._last_taken = self._next_look = monotonic()
 
-    def _open(self, topic: Topic, partition: int, offset: OffsetSpec | None) -> None:
+    # Opening.
+
+    def _open_all(self, open_one: Callable[[Topic, int], None]) -> None:
+        """Open the partitions that are wanted and not open yet."""
+        count = sum(topic.partitions for topic in self._topics)
+        if count > _MANY_PARTITIONS:
+            allow_open_files(_FILES_A_PARTITION * count)
+        opened = {(id(source.topic), source.reader.partition) for source in self._sources}
+        for topic in list(self._topics):
+            try:
+                for partition in self._wanted(topic):
+                    if (id(topic), partition) not in opened:
+                        open_one(topic, partition)
+            except NoSuchTopicError:
+                if self._pattern is None:
+                    raise
+                self._drop(topic)  # It went between being found and being opened.
+
+    def _wanted(self, topic: Topic) -> Sequence[int]:
+        """Return the partitions of a topic that are to be read."""
+        if self._partitions is None:
+            return range(topic.partitions)
+        if self._pattern is None:
+            return self._partitions
+        return [partition for partition in self._partitions if partition < topic.partitions]
+
+    def _open_reader(self, topic: Topic, partition: int) -> _Source:
         with files.about(f"{topic.path}/{partition}"):
-            reader = PartitionReader(topic, partition, self._buffer)
-        self._readers.append((topic, reader))
-        self._ends[reader] = reader.high_watermark
-        if offset is not None:
-            start = offset.resolve(reader.log_start_offset, reader.high_watermark)
-            if start < reader.log_start_offset:
-                self._report(topic, reader, [(start, reader.log_start_offset - 1)])
-                start = reader.log_start_offset
-            reader.seek(start)
+            source = _Source(topic, PartitionReader(topic, partition, self._buffer))
+        self._sources.append(source)
+        if not self._follow:
+            source.stop_offset = source.reader.high_watermark
+        return source
+
+    def _open(self, topic: Topic, partition: int) -> None:
+        source = self._open_reader(topic, partition)
+        if self._stop is not None:
+            self._set_stop(source, self._stop)
+        position = self._first if self._positions is None else self._positions[partition]
+        if position is None:
+            return
+        reader = source.reader
+        start, end = reader.log_start_offset, reader.high_watermark
+        first = position.resolve(start, end, reader.offset_for_time)
+        source.first_offset = first
+        if first > end:
+            return  # _check_range judges that, knowing the other partitions.
+        if first < start:
+            last = start - 1 if source.stop_offset is None else min(start, source.stop_offset) - 1
+            if first <= last:
+                self._report(source, [(first, last)])
+            first = start
+        reader.seek(first)
+
+    def _set_stop(self, source: _Source, stop: OffsetSpec) -> None:
+        reader = source.reader
+        end = reader.high_watermark
+        if stop.kind == "after-start":
+            offset = reader.log_start_offset + stop.value  # Not at the end, where it is resolved to, if that is nearer.
+        else:
+            offset = stop.resolve(reader.log_start_offset, end, reader.offset_for_time)
+        if not self._follow:
+            source.stop_offset = min(offset, end)
+        elif stop.kind == "time" and offset == end:
+            source.stop_time_ms = stop.value
+        else:
+            source.stop_offset = offset
+
+    def _open_new(self, topic: Topic, partition: int) -> None:
+        """Open a partition that appeared while following: all that it holds came since."""
+        source = self._open_reader(topic, partition)
+        position = self._first if self._positions is None else self._positions[partition]
+        if position is not None and position.kind == "at":
+            source.first_offset = position.value
+        if self._stop is not None:
+            if self._stop.kind == "time":
+                self._set_stop(source, self._stop)
+            else:
+                source.stop_offset = self._stop.value if self._stop.kind in ("at", "after-start") else 0
+        if self._watch is not None:
+            self._watch.add(source.reader.watch_path)
+
+    def _check_range(self) -> None:
+        """Go to the end in partitions that end before the first offset asked for; refuse it if none reaches it."""
+        short = [source for source in self._sources if source.first_offset > source.reader.high_watermark]
+        for source in short:
+            reader = source.reader
+            if len(short) == len(self._sources) or self._positions is not None:
+                raise OffsetOutOfRangeError(
+                    topic=source.topic.name,
+                    partition=reader.partition,
+                    offset=source.first_offset,
+                    log_start_offset=reader.log_start_offset,
+                    log_end_offset=reader.high_watermark,
+                )
+            self._note(
+                f"{source.topic.name} {reader.partition}: ends at offset {reader.high_watermark},"
+                f" before {source.first_offset}"
+            )
+            reader.seek(reader.high_watermark)
+
+    def _seek_tail(self, count: int) -> None:
+        from mk.consumer.tail import tail_offsets
+
+        ranges = []
+        for source in self._sources:
+            end = source.reader.high_watermark
+            stop = end if source.stop_offset is None else min(source.stop_offset, end)
+            ranges.append((source.reader, source.reader.next_offset, stop))
+        for attempt in range(_TRIES):
+            try:
+                offsets = tail_offsets(ranges, count)
+                break
+            except CorruptBatchError:
+                # Compaction or a recovery may have replaced what was being looked at: look again with new eyes.
+                if attempt == _TRIES - 1:
+                    raise
+                for reader, _, _ in ranges:
+                    reader.refresh()
+        for (reader, _, _), offset in zip(ranges, offsets):
+            reader.seek(offset)
+
+    # Reading.
 
     def __enter__(self) -> Consumer:
         return self
@@ -183,52 +377,143 @@ class Consumer:
         """
         while True:
             progress = False
-            for topic, reader in self._readers:
-                end = self._ends[reader]
-                if not self._follow and reader.next_offset >= end:
+            for source in self._sources:
+                if source.stop_offset is not None and source.reader.next_offset >= source.stop_offset:
                     continue
-                wanted = reader.next_offset
-                with files.about(f"{topic.path}/{reader.partition}"):
-                    fetched = reader.fetch()
-                if reader.skipped:
-                    wanted = reader.skipped[-1][1] + 1
-                    self._report(topic, reader, reader.skipped)
-                    reader.skipped = []
-                if fetched:
-                    progress = True
-                    limit = fetched[-1].next_offset if self._follow else end
-                    yield [
-                        FetchedBatch(topic.name, reader.partition, batch, wanted, limit, reader)
-                        for batch in fetched
-                        if batch.next_offset > wanted and batch.base_offset < limit
-                    ]
-            if not progress:
-                if not self._follow:
+                if self._deadline is not None and self._is_late():
                     return
-                self._wait()
+                fetch = self._fetch(source)
+                if fetch:
+                    progress = True
+                    yield fetch
+                    if self._idle_seconds is not None:
+                        self._last_taken = monotonic()
+            if not (self._go_on(progress) if self._follow else progress):
+                return
+
+    def _fetch(self, source: _Source) -> list[FetchedBatch]:
+        """Return the next batches of a partition that hold something asked for."""
+        topic, reader = source.topic, source.reader
+        wanted = reader.next_offset
+        try:
+            with files.about(f"{topic.path}/{reader.partition}"):
+                fetched = reader.fetch()
+        except NoSuchTopicError:
+            if self._pattern is None or not self._follow:
+                raise
+            return []  # The next look drops the topic.
+        if reader.skipped:
+            wanted = reader.skipped[-1][1] + 1
+            self._report(source, reader.skipped)
+            reader.skipped = []
+        if not fetched:
+            return []
+        if source.stop_time_ms is not None:
+            for batch in fetched:
+                if batch.max_timestamp >= source.stop_time_ms:
+                    source.stop_at_time(batch)
+                    break
+        limit = fetched[-1].next_offset if source.stop_offset is None else source.stop_offset
+        wanted = max(wanted, source.first_offset)
+        return [
+            FetchedBatch(topic.name, reader.partition, batch, wanted, limit, reader)
+            for batch in fetched
+            if batch.next_offset > wanted and batch.base_offset < limit
+        ]
 
     def close(self) -> None:
-        for _, reader in self._readers:
-            reader.close()
+        for source in self._sources:
+            source.reader.close()
         for topic in self._topics:
             topic.close()
-        self._readers = []
+        self._sources = []
+        self._topics = []
         if self._watch is not None:
             self._watch.close()
             self._watch = None
 
-    def _wait(self) -> None:
+    # Following.
+
+    def _go_on(self, progress: bool) -> bool:
+        """Between two rounds of following: wait if the last one brought nothing. False when it is over."""
+        now = monotonic()
+        if now >= self._next_look:
+            self._look_around()
+            self._next_look = now + _LOOK_SECONDS
+        if self._sources and all(source.is_complete for source in self._sources):
+            return False
+        if progress:
+            return True
+        if self._idle_seconds is not None and now - self._last_taken >= self._idle_seconds:
+            return False
+        if self._deadline is not None and self._is_late():
+            return False
+        self._wait(now)
+        return True
+
+    def _is_late(self) -> bool:
+        self.has_timed_out = self._deadline is not None and monotonic() >= self._deadline
+        return self.has_timed_out
+
+    def _wait(self, now: float) -> None:
         """Sleep until there may be more. The watch is set up before the last look, so that nothing falls between."""
         if self._watch is None:
             from mk.storage.watch import Watch
 
-            self._watch = Watch([reader.watch_path for _, reader in self._readers], output_fd=self._output_fd)
-        elif not any(reader.refresh() for _, reader in self._readers):
-            self._watch.wait()
+            self._watch = Watch([source.reader.watch_path for source in self._sources], output_fd=self._output_fd)
             for topic in self._topics:
-                topic.check_not_deleted()
+                self._watch.add_directory(topic.watch_path)
+            if self._pattern is not None:
+                self._watch.add_directory(self._pattern.watch_path)
+            self._next_look = now
+        elif not any(source.reader.refresh() for source in self._sources if not source.is_complete):
+            ends = [self._next_look]
+            if self._deadline is not None:
+                ends.append(self._deadline)
+            if self._idle_seconds is not None:
+                ends.append(self._last_taken + self._idle_seconds)
+            if self._watch.wait(max(0, int((min(ends) - now) * 1000) + 1)):
+                self._next_look = now
 
-    def _report(self, topic: Topic, reader: PartitionReader, ranges: Sequence[tuple[int, int]]) -> None:
+    def _look_around(self) -> None:
+        """Take up what appeared, let go of what was deleted, and end partitions whose time to stop has passed.
+
+        Raises:
+            NoSuchTopicError: a topic that was named is gone.
+        """
+        for topic in list(self._topics):
+            topic.refresh()
+            if self._pattern is None:
+                topic.check_not_deleted()
+            elif topic.is_deleted():
+                self._drop(topic)
+        if self._pattern is not None:
+            for topic in self._pattern.open_new(self._topics):
+                self._topics.append(topic)
+                if self._watch is not None:
+                    self._watch.add_directory(topic.watch_path)
+        self._open_all(self._open_new)
+        if self._stop is not None and self._stop.kind == "time":
+            from mk.clock import now_ms
+
+            if now_ms() > self._stop.value + _LATE_MS:
+                for source in self._sources:
+                    if source.stop_time_ms is not None and not source.reader.refresh():
+                        source.stop_offset = source.reader.high_watermark
+
+    def _drop(self, topic: Topic) -> None:
+        for source in [source for source in self._sources if source.topic is topic]:
+            self._sources.remove(source)
+            source.reader.close()
+        self._topics.remove(topic)
+        topic.close()
+        self._note(f"topic {topic.name} was deleted; following the others")
+
+    def _note(self, sentence: str) -> None:
+        if self._on_note is not None:
+            self._on_note(sentence)
+
+    def _report(self, source: _Source, ranges: Sequence[tuple[int, int]]) -> None:
         if self._on_skip is not None:
             for first, last in ranges:
-                self._on_skip(topic.name, reader.partition, first, last)
+                self._on_skip(source.topic.name, source.reader.partition, first, last)

@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 PRESETS = ("value", "kv", "json", "raw")
 
 
-def writer(format_name: str, *, delimiter: bytes = b"\n") -> Writer:
+def writer(format_name: str, *, delimiter: bytes = b"\n", null: bytes = b"") -> Writer:
     """Return the function that turns records into the bytes of a preset format.
 
     value: value, delimiter. kv: key, tab, value, delimiter. raw: value. json: one JSON object, delimiter. Where the
-    format cannot tell null from empty (all but json), null prints as empty. No records give no bytes.
+    format cannot tell null from empty, null prints as `null` (value and kv) or as empty (raw). No records give no bytes.
 
     Raises:
         UsageError: there is no preset of that name.
     """
     if format_name == "value":
-        return _value_writer(delimiter)
+        return _value_writer(delimiter, null)
     if format_name == "kv":
-        return _kv_writer(delimiter)
+        return _kv_writer(delimiter, null)
     if format_name == "raw":
         return _raw
     if format_name == "json":
@@ -46,21 +46,22 @@ def value_block(payload: bytes | memoryview, delimiter: bytes) -> bytes | memory
     return bytes(payload).replace(b"\n", delimiter)
 
 
-def _value_writer(delimiter: bytes) -> Writer:
+def _value_writer(delimiter: bytes, null: bytes) -> Writer:
     def write(records: Iterable[ConsumerRecord]) -> bytes:
-        values = [record.value or b"" for record in records]
+        values = [null if record.value is None else record.value for record in records]
         values.append(b"")  # For the delimiter behind the last value.
         return delimiter.join(values)
 
     return write
 
 
-def _kv_writer(delimiter: bytes) -> Writer:
+def _kv_writer(delimiter: bytes, null: bytes) -> Writer:
     def write(records: Iterable[ConsumerRecord]) -> bytes:
         # Flat: putting each pair together first would take twice as long.
         parts: list[bytes] = []
         for record in records:
-            parts += (record.key or b"", b"\t", record.value or b"", delimiter)
+            key, value = record.key, record.value
+            parts += (null if key is None else key, b"\t", null if value is None else value, delimiter)
         return b"".join(parts)
 
     return write

@@ -65,7 +65,7 @@ class InputSequence:
         return start - first
 
     def take_routed(self, partition: int, sequences: list[int]) -> int:
-        """Do the same for records that were counted by the caller, who sent those between them to other partitions."""
+        """Do the same for records that the caller counts, since those between them go to other partitions."""
         stored = self.stored_sequences[partition]
         skip = 0 if sequences[0] > stored else bisect_right(sequences, stored)
         if skip < len(sequences):

@@ -220,11 +220,17 @@ def encode_columns(
     keys: Sequence[bytes | None] | None = None,
     timestamps: Sequence[int] | None = None,
     headers: Sequence[tuple[Header, ...]] | None = None,
+    shared_headers: tuple[Header, ...] = (),
     codec: int = NONE,
 ) -> EncodedBatch:
-    """Make a columns batch. Sequences are parallel; `timestamps` are absolute ms, None when all are base_timestamp."""
+    """Make a columns batch. Sequences are parallel; `timestamps` are absolute ms, None when all are base_timestamp.
+
+    shared_headers: those of every record, instead of `headers`.
+    """
     deltas = None if timestamps is None else [timestamp - base_timestamp for timestamp in timestamps]
     flat = None if headers is None else [[part for header in of_record for part in header] for of_record in headers]
+    if shared_headers:
+        flat = [[part for header in shared_headers for part in header]] * len(values)
     return batch_of_columns([values, keys, deltas, flat, None], base_timestamp=base_timestamp, codec=codec)
 
 
@@ -369,6 +375,11 @@ class RecordBatch:
         """Tell whether the payload, behind the key, is the values themselves, a newline after each."""
         return not self.attributes & (KIND_MASK | CODEC_MASK | CONTROL)
 
+    @property
+    def has_one_time(self) -> bool:
+        """Tell whether all records are of `max_timestamp`, at every offset one: lines are, of columns it is not known."""
+        return not self.attributes & (KIND_MASK | CONTROL) and self.record_count == self.last_offset_delta + 1
+
     def chain_after(self, previous: int) -> int:
         return chain_of(
             previous, self.payload_crc, self.record_count, self.producer_id, self.first_sequence, self.last_sequence
@@ -399,6 +410,19 @@ class RecordBatch:
         if not self.attributes & KIND_MASK:
             return self._slices_of_lines(topic, partition)
         return self._slices_of_columns(topic, partition)
+
+    def prove(self) -> None:
+        """Raise CodecError unless the payload holds what the header says, as `records` does, without making records."""
+        if self.attributes & CONTROL:
+            return
+        if self.attributes & KIND_MASK:
+            self._columns()
+            return
+        raw = self._raw()
+        start = max(self.key_length, 0)
+        block = bytes(raw[start:] if start else raw)
+        if block.count(b"\n") != self.record_count or (block and block[-1:] != b"\n"):
+            raise CodecError(f"the payload does not hold {self.record_count} lines")
 
     def _raw(self) -> bytes | memoryview:
         assert self.payload is not None

@@ -163,7 +163,7 @@ def read_file(name: str, *, dir_fd: int, max_bytes: int = 1 << 20) -> bytes:
     """Read a small file whole."""
     fd = open_file(name, os.O_RDONLY, dir_fd=dir_fd)
     try:
-        return pread(fd, max_bytes, 0)
+        return pread(fd, min(size(fd), max_bytes), 0)
     finally:
         os.close(fd)
 

@@ -12,6 +12,7 @@ from mk.records.codecs import crc32c
 
 FORMAT_VERSION = 1
 _CHECKSUM = b'"checksum": "'
+_CONSTANTS = {"true": True, "false": False, "null": None}
 
 
 def encode(fields: dict[str, str | int | bool | None]) -> bytes:
@@ -51,5 +52,4 @@ def _decode_value(text: str) -> str | int | bool | None:
         return value
     if text[0] == '"':
         return text[1:-1]
-    constants = {"true": True, "false": False, "null": None}
-    return constants[text] if text in constants else int(text)
+    return _CONSTANTS[text] if text in _CONSTANTS else int(text)

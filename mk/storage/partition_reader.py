@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mk.records.record_batch import RecordBatch
+    from mk.storage.backward_reader import BackwardBatch
     from mk.storage.leader_epochs import LeaderEpochs
     from mk.storage.partition_state import PartitionState
     from mk.storage.topic import Topic
@@ -282,6 +283,12 @@ class PartitionReader:
                 except FileNotFoundError:
                     continue  # Removed while we looked.
         return max(size_bytes, 0)
+
+    def batches_backward(self, end_offset: int) -> Iterator[BackwardBatch]:
+        """Yield the batches that begin below `end_offset`, at most the high watermark, the last one first."""
+        from mk.storage.backward_reader import batches_backward
+
+        return batches_backward(self._files, self.active_segment, end_offset)
 
     @property
     def leader_epoch(self) -> int:

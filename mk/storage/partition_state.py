@@ -107,8 +107,10 @@ def decode_slot(slot: bytes) -> PartitionState | None:
     try:
         if int(slot[at + 5 : at + 13], 16) != crc32c(slot[:at]):
             return None
-        fields = [field.partition("=")[2] for field in slot[:at].decode().split(" ")]
-        state = PartitionState(fields[2], fields[1])
+        fields = [field[field.index("=") + 1 :] for field in slot[:at].decode().split(" ")]
+        state = PartitionState.__new__(PartitionState)
+        state.topic_id = fields[2]
+        state.boot_id = fields[1]
         state.sequence = int(fields[0])
         state.segment = int(fields[3])
         state.written = _decode_end(fields[4])
@@ -121,7 +123,7 @@ def decode_slot(slot: bytes) -> PartitionState | None:
         state.syncing = int(fields[11])
         if len(fields) > 12:  # An early mk did not write it.
             state.began_ms = int(fields[12])
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, TypeError):  # the last for too few or too many numbers of an end
         return None
     return state
 
@@ -152,5 +154,4 @@ def initial_state(state: PartitionState) -> bytes:
 
 
 def _decode_end(text: str) -> LogEnd:
-    position, offset, chain, max_timestamp = text.split(":")
-    return LogEnd(int(position), int(offset), int(chain), int(max_timestamp))
+    return LogEnd(*map(int, text.split(":")))

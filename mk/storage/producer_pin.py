@@ -87,7 +87,11 @@ def _read(topic: Topic, file_name: str) -> ProducerPin | None:
         return None
     finally:
         files.close(fd)
-    path = f"{topic.path}/{PRODUCERS_DIRECTORY}/{file_name}"
+    return decode_pin(data, topic, f"{topic.path}/{PRODUCERS_DIRECTORY}/{file_name}")
+
+
+def decode_pin(data: bytes, topic: Topic, path: str) -> ProducerPin:
+    """Read the content of a pin. Raises CorruptStateError where it is damaged or does not fit the topic."""
     fields = flat_json.decode(data, path)
     name, partitions, partitioner = fields.get("name"), fields.get("partitions"), fields.get("partitioner")
     partition = fields.get("partition")

@@ -22,7 +22,14 @@ from mk.records.codecs import crc32c
 from mk.records.record_batch import COMPACTED, HEADER_SIZE, NO_SEQUENCE, parse_header
 from mk.records.sequences import scan
 from mk.storage import files
-from mk.storage.log_segment import PRODUCERS_SUFFIX, UNKNOWN_CHAIN, list_segments, open_segment, segment_name
+from mk.storage.log_segment import (
+    PRODUCERS_SUFFIX,
+    UNKNOWN_CHAIN,
+    list_segments,
+    open_segment,
+    refuse_newer,
+    segment_name,
+)
 from mk.storage.partition_state import LogEnd
 
 TYPE_CHECKING = False
@@ -165,6 +172,7 @@ class ProducerState:
             data = files.pread(fd, min(size, stop_position - start), start)
             reached, offset, chain, count = scan(data, 0, self.offset, stop_offset, self.last_sequences)
             if not count:
+                refuse_newer(fd, self.position, self.offset, partition.segment_path(self.segment))
                 raise self._damaged(partition)
             self._batches += count
             self._go_to(self.segment, LogEnd(start + reached, offset, chain, -1))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "topic.json"
 PRODUCERS_DIRECTORY = "producers"
+_MAX_BYTES = 1 << 20
 
 
 class Topic:
@@ -133,7 +134,7 @@ class Topic:
                 return False
             json_fd = files.open_file(FILE_NAME, os.O_RDONLY, dir_fd=self.fd)
         except FileNotFoundError:
-            raise self._gone("it was deleted") from None
+            return False  # It is being deleted, which is_deleted tells.
         self._take(json_fd)
         return True
 
@@ -162,6 +163,11 @@ class Topic:
                 found="it is missing, as in a copy made by somebody who may only read",
                 fix="such a copy can be read, not written to; nothing was changed",
             ) from None
+
+    @property
+    def watch_path(self) -> str:
+        """A path of the directory to watch for a new topic.json, true also after a rename."""
+        return f"/proc/self/fd/{self.fd}"
 
     def is_deleted(self) -> bool:
         """Tell whether this topic was deleted since it was opened, or is being deleted: what is missing then is no damage.
@@ -209,7 +215,7 @@ class Topic:
 
     def _read(self, json_fd: int) -> dict[str, str | int | bool | None]:
         path = f"{self.path}/{FILE_NAME}"
-        fields = flat_json.decode(files.pread(json_fd, 1 << 20, 0), path)
+        fields = flat_json.decode(files.pread(json_fd, min(files.size(json_fd), _MAX_BYTES), 0), path)
         topic_id, partitions, partitioner = fields.get("topic_id"), fields.get("partitions"), fields.get("partitioner")
         if (
             type(topic_id) is not str

@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
 POLL_MS = 500
 _IN_MODIFY = 0x2
+_IN_NAMES = 0x80 | 0x100 | 0x200 | 0x40  # moved in, created, deleted, moved out
+_IN_Q_OVERFLOW = 0x4000
 _EVENT_BYTES = 4096
+_EVENT_HEADER = 16  # wd, mask, cookie, length of the name that follows
 
 
 class Watch:
-    """Wakes when one of the watched files is written to, or when nobody reads the pipe `output_fd` any more."""
+    """Wakes when a watched file is written to, when names in a watched directory change, or when nobody reads the pipe
+    `output_fd` any more."""
 
     __slots__ = ("_add", "_fd", "_output_fd", "_poll")
 
@@ -47,19 +51,30 @@ class Watch:
         if self._fd >= 0:
             self._add(self._fd, os.fsencode(path), _IN_MODIFY)
 
-    def wait(self, timeout_ms: int = POLL_MS) -> None:
-        """Sleep until a watched file may have changed, at most `timeout_ms`.
+    def add_directory(self, path: str) -> None:
+        """Watch the names in one more directory, as far as `add` can."""
+        if self._fd >= 0:
+            self._add(self._fd, os.fsencode(path), _IN_NAMES)
+
+    def wait(self, timeout_ms: int = POLL_MS) -> bool:
+        """Sleep until a watched file may have changed, at most `timeout_ms`. Returns whether names in a directory did.
 
         Raises BrokenPipeError when the reader of `output_fd` has gone: `mk consume -F | head -1` ends with head, and
         not at the next record.
         """
+        names_changed = False
         for fd, _ in self._poll.poll(min(timeout_ms, POLL_MS)):
             if fd == self._output_fd:
                 raise BrokenPipeError
             try:
-                os.read(fd, _EVENT_BYTES)
+                events = os.read(fd, _EVENT_BYTES)
             except BlockingIOError:
-                pass
+                continue
+            while events:
+                mask = int.from_bytes(events[4:8], sys.byteorder)
+                names_changed = names_changed or bool(mask & (_IN_NAMES | _IN_Q_OVERFLOW))
+                events = events[_EVENT_HEADER + int.from_bytes(events[12:16], sys.byteorder) :]
+        return names_changed
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mk.cli import definition, fast_parser
 from mk.cli.options import Options
 from mk.cli.typer_app import Application
-from mk.consumer.offset_spec import OffsetSpec
+from mk.consumer.offset_spec import OffsetRange, OffsetSpec
 from mk.errors import UsageError
 
 APPLICATION = Application()
@@ -32,6 +32,10 @@ produce orders --no-create --lock-wait 500ms
 produce orders -- -k --key -- -
 produce orders - --
 produce orders ''
+produce orders -D '\\n\\n' -n 10 -T
+produce files -0 --skip-bad -n0
+produce docs --whole --file a.json --file=b.json --file -
+produce orders -H trace=1 -Hretry -H a:b= --timestamp 2026-11-23T10:00Z -Zk u1 ''
 produce orders -k '' ''
 produce orders -k=u
 produce orders -k --
@@ -53,6 +57,16 @@ consume orders --json
 consume orders -f kv -0
 consume orders -eq
 consume orders --raw -f raw
+consume -r '^or' -F --idle 5s --max-time=1m --timeout 2m
+consume orders -o 5:10 -D '\\0\\n' -Z
+consume orders -o s@1 -o e@2
+consume orders -o 0:5,1:-3
+consume orders --from start+5 --to end-5 --tail 3
+consume orders --since 2026-11-23T10:00 --until 1795428480
+--timeout 5s consume orders
+tail orders
+tail orders --tail 3 -J -p 0,1 -q
+tail -r . -0 --idle 1s
 topics
 topics list
 topics --json
@@ -100,8 +114,23 @@ VALUES = {
     definition.INTEGER: ["0", "1", "3", "=1", "-1", "x"],
     definition.PARTITIONS: ["0", "0,3", "1,1", ",", "-p"],
     definition.DURATION: ["10s", "500ms", "1.5m", "s", "--"],
-    definition.OFFSET: ["start", "end", "7", "-7", "-0", "=7", "--", "+7"],
+    definition.OFFSET: ["start", "end", "7", "-7", "-0", "=7", "--", "+7", "@5", "@x"],
+    definition.OFFSETS: ["start", "end", "7", "-7", "=7", "--", "+7", "1:2", ":", "@5:6", "0:5,1:-3", "@x"],
+    definition.TIME: ["5", "@5", "2026-11-23", "soon", "", "--"],
+    definition.REGEX: ["t", "^t|u$", "", "(", "-F", "--"],
     definition.SETTING: ["a=b", "a=", "=b", "a=b=c", "--", "-c"],
+    definition.HEADER: ["k=v", "k:v", "k", "k=", "k:=v", "=v", ":", "", "--", "-H", "\udcff=\udcfe"],
+    # Not what depends on when it is asked.
+    definition.TIMESTAMP: [
+        "0",
+        "1700000000",
+        "1700000000000",
+        "2026-11-23",
+        "2026-11-23T10:00:00+02:00",
+        "soon",
+        "",
+        "--",
+    ],
 }
 
 
@@ -216,13 +245,26 @@ def options_of(line, **environ):
 
 
 def test_produce_has_these_values():
-    options = options_of("produce orders -k u1 -K '\\x1f' -p 2 -z zstd --acks 0 --lock-wait 1.5s -v -d there paid ''")
+    options = options_of(
+        "produce orders -k u1 -K '\\x1f' -p 2 -z zstd --acks 0 --lock-wait 1.5s -v -d there -Z -H a=b -H c:=d -H e -H f= "
+        "--timestamp 1700000000 --skip-bad -D '\\n\\0' --file x --file - -n 3 -T paid ''"
+    )
     assert vars(options) == {
         "command": definition.PRODUCE,
         "topic": "orders",
         "values": (b"paid", b""),
         "key": b"u1",
         "key_delimiter": b"\x1f",
+        "headers": ((b"a", b"b"), (b"c", b"=d"), (b"e", None), (b"f", b"")),
+        "timestamp_ms": 1_700_000_000_000,
+        "null_value": True,
+        "files": ("x", "-"),
+        "delimiter": b"\n\0",
+        "null": False,
+        "whole": False,
+        "count": 3,
+        "skip_bad": True,
+        "tee": True,
         "partition": 2,
         "compression": "zstd",
         "acks": 0,
@@ -247,15 +289,26 @@ def test_consume_has_these_values():
     assert vars(options_of("consume a b -o -5 -p 0,3 -p 1 -n 7 -F --json")) == {
         "command": definition.CONSUME,
         "topics": ("a", "b"),
-        "offset": OffsetSpec("before-end", 5),
+        "regex": None,
+        "offset": (OffsetRange(OffsetSpec("before-end", 5)),),
+        "first": None,
+        "stop": None,
+        "since": None,
+        "until": None,
         "partitions": (0, 3, 1),
         "count": 7,
+        "tail": None,
         "follow": True,
+        "idle_ms": None,
+        "max_time_ms": None,
+        "timeout_ms": None,
         "exit_at_end": False,
         "format": "json",
         "json_lines": False,
         "json": True,
+        "delimiter": None,
         "null": False,
+        "show_null": False,
         "raw": False,
         "quiet": False,
         "directory": None,
@@ -280,7 +333,16 @@ def test_a_flag_beats_the_environment_which_beats_the_default():
     ],
 )
 def test_offsets(spec, offset):
-    assert options_of(f"consume t -o {spec}").offset == offset
+    assert options_of(f"consume t -o {spec}").offset == (OffsetRange(offset),)
+    assert options_of(f"consume t --from {spec}").first == offset
+    assert options_of(f"consume t --to={spec}").stop == offset
+
+
+def test_a_regex_needs_no_topic_and_ignores_the_one_of_the_environment():
+    options = options_of("consume -r ^t", MK_TOPIC="other")
+    assert (options.topics, options.regex) == ((), "^t")
+    assert options_of("tail -r ^t", MK_TOPIC="other").topics == ()
+    assert options_of("tail", MK_TOPIC="other").topics == ("other",)
 
 
 @pytest.mark.parametrize(
@@ -318,6 +380,9 @@ def test_key_delimiters(text, delimiter):
         ("produce t --lock-wait 1x", "--lock-wait cannot be 1x", "mk produce --help"),
         ("produce t -K ''", "--key-delimiter cannot be empty", "mk produce --help"),
         ("produce t --partitions 0", "--partitions cannot be 0", "mk produce --help"),
+        ("consume t --since soon", "--since cannot be soon", "mk consume --help"),
+        ("consume -r (", "--regex cannot be (", "mk consume --help"),
+        ("--timeout 5s topics list", "--timeout means nothing to `mk topics list`", "mk topics list --help"),
         ("--yes consume t", "--yes means nothing to `mk consume`", "mk consume --help"),
         ("topics create t -c x", "--config cannot be x", "mk topics create --help"),
         ("topics offsets a b", "too many arguments: b", "mk topics offsets --help"),

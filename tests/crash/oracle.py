@@ -240,6 +240,7 @@ def verify(partition: Path, *, settled: bool = True, cleaned: bool = True) -> Lo
     if log.epochs[-1][1] > offset:
         raise OracleError(f"epochs {log.epochs} begin behind the end {offset}")
     _verify_indexes(partition, log)
+    _verify_producers(partition, log, settled=settled)
     return log
 
 
@@ -271,6 +272,53 @@ def _verify_indexes(partition: Path, log: Log) -> None:
             before = [b["max_timestamp"] for b in batches if b["position"] < position]
             if max_timestamp != max(before, default=-1):
                 raise OracleError(f"index of {base}: entry {relative}, {position} has time {max_timestamp}")
+
+
+def read_producers_file(data: bytes) -> tuple[dict[str, int], dict[int, int]]:
+    """Return the place of a snapshot, offset, position and chain, and the last sequence of each producer id."""
+    text, separator, crc = data.rpartition(b"crc=")
+    if not separator or crc != b"%08x\n" % crc32c(text):
+        raise OracleError(f"a snapshot's checksum is wrong: {data!r}")
+    head, *lines = text.decode().splitlines()
+    place = {name: int(value) for name, value in (field.split("=") for field in head.split(" "))}
+    return place, {int(number, 16): int(last) for number, last in (line.split(" ") for line in lines)}
+
+
+def _verify_producers(partition: Path, log: Log, *, settled: bool) -> None:
+    """Every snapshot is true: its place is one between batches, and what it says is what the headers before it say.
+
+    Sequences ascend, per producer id. In a topic with producers, the active segment has a snapshot if it is not the first.
+    """
+    last: dict[int, int] = {}
+    before: dict[int, dict[int, int]] = {log.segments[0]: {}}
+    chains = {log.segments[0]: 0}
+    for batch in log.batches:
+        if batch["producer_id"]:
+            if last.get(batch["producer_id"], -1) >= batch["first_sequence"]:
+                raise OracleError(f"offset {batch['base_offset']} is of input that was stored before")
+            last = {**last, batch["producer_id"]: batch["last_sequence"]}
+        end = batch["base_offset"] + batch["last_offset_delta"] + 1
+        before[end], chains[end] = last, batch["chain"]
+    places = {(base, 0, base) for base in log.segments} | {
+        (
+            max(base for base in log.segments if base <= batch["base_offset"]),
+            batch["position"] + 128 + batch["payload_length"],
+            batch["base_offset"] + batch["last_offset_delta"] + 1,
+        )
+        for batch in log.batches
+    }
+    found = sorted(int(path.stem) for path in partition.glob("*.producers"))
+    if settled and not set(found) <= set(log.segments):
+        raise OracleError(f"snapshots {found} of segments {log.segments}")
+    for base in found:
+        place, sequences = read_producers_file((partition / f"{base:020d}.producers").read_bytes())
+        offset = place["offset"]
+        if (base, place["position"], offset) not in places or place["chain"] != chains[offset]:
+            raise OracleError(f"the snapshot of {base} is of no place in the log: {place}")
+        if log.segments[0] == 0 and sequences != before[offset]:
+            raise OracleError(f"the snapshot of {base} says {sequences}, the log {before[offset]}")
+    if settled and last and log.segments[-1] and log.segments[-1] not in found:
+        raise OracleError(f"segment {log.segments[-1]} has no snapshot")
 
 
 def quarantined(directory: Path) -> list[bytes]:

@@ -56,7 +56,7 @@ def run(command, directory, **extra):
 
 TOPICS = ["Pay_ments-2", "orders", "other"]
 CASES = [
-    ("mk ", ["completion", "consume", "help", "produce", "topics"]),
+    ("mk ", ["completion", "consume", "help", "produce", "tail", "topics"]),
     ("mk pr", ["produce"]),
     ("mk topics d", ["delete", "describe"]),
     ("mk produce ", TOPICS),

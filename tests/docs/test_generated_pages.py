@@ -56,16 +56,13 @@ def test_options_take_a_value_and_name_it_or_neither(level):
         assert bool(parameter.metavar) == (parameter.kind != definition.FLAG)
 
 
-def test_a_flag_takes_a_value_in_all_commands_or_in_none():
-    """The bash and fish completions, and everybody's fingers, count on it."""
-    plain = {
-        flag
-        for level in LEVELS
-        for parameter in level.parameters
-        if parameter.kind == definition.FLAG
-        for flag in parameter.flags
-    }
-    assert not plain & set(completions.value_flags())
+def test_a_flag_that_may_stand_before_the_command_takes_a_value_in_all_commands_or_in_none():
+    """The completions count on it, and who reads a command line from the left."""
+    kinds = {flag: one.kind == definition.FLAG for one in definition.GLOBAL_OPTIONS for flag in one.flags}
+    for level in LEVELS:
+        for parameter in level.parameters:
+            for flag in parameter.flags:
+                assert kinds.get(flag, parameter.kind == definition.FLAG) == (parameter.kind == definition.FLAG), flag
 
 
 def test_every_error_has_a_documented_exit_status():

@@ -1,0 +1,68 @@
+"""Output that ends at a time, between two records, also when its reader is slow or does not read at all.
+
+A pipe that says it has room takes one piece of PIPE_BUF bytes without making us wait. So records go out in pieces of that
+size, and nothing is begun that might wait beyond the time: only a single record larger than that has to be waited for.
+"""
+
+import select
+from time import monotonic
+
+from mk.cli.consume import STDOUT, Output, write_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mk.cli.options import Options
+    from mk.consumer.consumer import FetchedBatch
+
+_PIECE_BYTES = select.PIPE_BUF
+
+
+class TimedOutput(Output):
+    """An Output that takes nothing more after `time_ms`, and says so in has_timed_out."""
+
+    def __init__(self, options: "Options", time_ms: int) -> None:
+        super().__init__(options)
+        self._deadline = monotonic() + time_ms / 1000
+        self._poll = select.poll()
+        self._poll.register(STDOUT, select.POLLOUT)
+
+    def write(self, fetch: "list[FetchedBatch]") -> None:
+        """Write the records of a fetch, as far as there is time; only whole ones."""
+        for fetched in fetch:
+            block = fetched.lines() if self._takes_lines else None
+            for piece, count in self._formatted_pieces(fetched) if block is None else _pieces_of_lines(block):
+                if not self._has_room():
+                    self.has_timed_out = True
+                    return
+                write_all([piece])
+                self.records_written += count
+
+    def _has_room(self) -> bool:
+        """Wait until standard output takes a piece. False when the time is over first."""
+        left = self._deadline - monotonic()
+        return left > 0 and bool(self._poll.poll(left * 1000))
+
+    def _formatted_pieces(self, fetched: "FetchedBatch") -> "Iterator[tuple[bytes, int]]":
+        piece, count = b"", 0
+        for records in fetched.record_slices():
+            for record in records:
+                data = self._formatted([record])
+                if count and len(piece) + len(data) > _PIECE_BYTES:
+                    yield piece, count
+                    piece, count = b"", 0
+                piece += data
+                count += 1
+        if count:
+            yield piece, count
+
+
+def _pieces_of_lines(block: bytes | memoryview) -> "Iterator[tuple[bytes, int]]":
+    """Cut whole lines into pieces that hold as many of them as fit, and the number of each."""
+    data = bytes(block)
+    start = 0
+    while start < len(data):
+        end = data.rfind(b"\n", start, start + _PIECE_BYTES) + 1 or data.index(b"\n", start) + 1
+        yield data[start:end], data.count(b"\n", start, end)
+        start = end
