@@ -44,13 +44,17 @@ function __mk_value_flags
             string split ' ' -- '-r --regex -p --partition -d --dir'
         case 'topics dump'
             string split ' ' -- '-p --partition -o --offset -d --dir'
+        case 'topics clean'
+            string split ' ' -- '-r --regex --lock-wait -d --dir'
+        case 'topics trim'
+            string split ' ' -- '--to -p --partition --lock-wait -d --dir'
     end
 end
 
 # Prints three lines: the command so far, the number of arguments after it, the log directory.
 function __mk_parse
     set -l value_flags (__mk_value_flags)
-    set -l commands 'topics' 'produce' 'consume' 'tail' 'topics list' 'topics create' 'topics describe' 'topics alter' 'topics rename' 'topics seal' 'topics delete' 'topics offsets' 'topics which' 'topics get' 'topics verify' 'topics dump' 'completion' 'help'
+    set -l commands 'topics' 'produce' 'consume' 'tail' 'topics list' 'topics create' 'topics describe' 'topics alter' 'topics rename' 'topics seal' 'topics delete' 'topics offsets' 'topics which' 'topics get' 'topics verify' 'topics dump' 'topics clean' 'topics trim' 'completion' 'help'
     set -l path
     set -l count 0
     set -l plain no
@@ -160,6 +164,8 @@ complete -c mk -n '__mk_at topics' -a which -d 'tell which partition a key belon
 complete -c mk -n '__mk_at topics' -a get -d 'print the last record with a key'
 complete -c mk -n '__mk_at topics' -a verify -d 'prove every byte of topics, and name damage'
 complete -c mk -n '__mk_at topics' -a dump -d 'show what stands in the files of a log'
+complete -c mk -n '__mk_at topics' -a clean -d 'remove the records that the topics\' limits let go'
+complete -c mk -n '__mk_at topics' -a trim -d 'remove the records of a topic below an offset or time'
 complete -c mk -n '__mk_within topics' -s r -l regex -r -f -d 'all topics in whose name the regular expression is found somewhere; ^ and $ tie it to the ends'
 complete -c mk -n '__mk_within topics' -s q -d 'names only, one a line'
 complete -c mk -n '__mk_within topics' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
@@ -235,7 +241,7 @@ complete -c mk -n '__mk_within topics list' -s d -l dir -r -f -a '(__fish_comple
 complete -c mk -n '__mk_within topics list' -l json -d 'JSON instead of text, errors too'
 complete -c mk -n '__mk_within topics list' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
 complete -c mk -n '__mk_within topics create' -s p -l partitions -r -f -d 'the number of partitions; default 1'
-complete -c mk -n '__mk_within topics create' -s c -l config -r -f -a 'compression.type= flush.ms= max.message.bytes= partitioner= segment.bytes= segment.ms=' -d 'a setting under Kafka\'s name, such as segment.bytes=1048576; may be repeated'
+complete -c mk -n '__mk_within topics create' -s c -l config -r -f -a 'compression.type= flush.ms= max.message.bytes= min.free= partitioner= retention.bytes= retention.ms= segment.bytes= segment.ms=' -d 'a setting under Kafka\'s name, such as segment.bytes=1048576; may be repeated'
 complete -c mk -n '__mk_within topics create' -l if-not-exists -d 'succeed if the topic is there already, and say what is different about it'
 complete -c mk -n '__mk_within topics create' -l shared-group -r -f -a '(__fish_complete_groups)' -d 'make the log directory one that all members of GROUP, a name or number, write to, whatever their umask'
 complete -c mk -n '__mk_within topics create' -l shared-readers -r -f -a 'all group' -d 'who reads a directory made with --shared-group: all, or group for its members only; default all'
@@ -254,7 +260,7 @@ complete -c mk -n '__mk_within topics describe' -s d -l dir -r -f -a '(__fish_co
 complete -c mk -n '__mk_within topics describe' -l json -d 'JSON instead of text, errors too'
 complete -c mk -n '__mk_within topics describe' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
 complete -c mk -n '__mk_argument_from 0 topics describe' -f -a '(__mk_topics)'
-complete -c mk -n '__mk_within topics alter' -s c -l config -r -f -a 'compression.type= flush.ms= max.message.bytes= partitioner= segment.bytes= segment.ms=' -d 'a setting under Kafka\'s name, such as segment.bytes=1048576; may be repeated'
+complete -c mk -n '__mk_within topics alter' -s c -l config -r -f -a 'compression.type= flush.ms= max.message.bytes= min.free= partitioner= retention.bytes= retention.ms= segment.bytes= segment.ms=' -d 'a setting under Kafka\'s name, such as segment.bytes=1048576; may be repeated'
 complete -c mk -n '__mk_within topics alter' -l unset -r -f -d 'back to the default; may be repeated'
 complete -c mk -n '__mk_within topics alter' -s p -l partitions -r -f -d 'the number of partitions that the topic shall have'
 complete -c mk -n '__mk_within topics alter' -l dry-run -d 'only show what would be done'
@@ -326,6 +332,26 @@ complete -c mk -n '__mk_within topics dump' -l records -d 'show the records too,
 complete -c mk -n '__mk_within topics dump' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
 complete -c mk -n '__mk_within topics dump' -l json -d 'a JSON object a line, its type in `type`; errors too'
 complete -c mk -n '__mk_argument 0 topics dump' -f -a '(__mk_topics)'
+complete -c mk -n '__mk_within topics clean' -s r -l regex -r -f -d 'all topics in whose name the regular expression is found somewhere; ^ and $ tie it to the ends'
+complete -c mk -n '__mk_within topics clean' -l dry-run -d 'only show which segments would go, and why the others stay'
+complete -c mk -n '__mk_within topics clean' -l lock-wait -r -f -d 'how long to wait for another writer\'s lock, such as 10s or 500ms; default 10s'
+complete -c mk -n '__mk_within topics clean' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
+complete -c mk -n '__mk_within topics clean' -l allow-network-fs -d 'write to a network file system, trusting that its locks reach every writer'
+complete -c mk -n '__mk_within topics clean' -l json -d 'JSON instead of text, errors too'
+complete -c mk -n '__mk_within topics clean' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
+complete -c mk -n '__mk_within topics clean' -s q -d 'no notes on stderr, only errors'
+complete -c mk -n '__mk_argument_from 0 topics clean' -f -a '(__mk_topics)'
+complete -c mk -n '__mk_within topics trim' -l to -r -f -a 'start end' -d 'the first record that stays: N, -N for the last N, @TIME, end for none, 0:5,1:end by partition; see `mk help offsets`'
+complete -c mk -n '__mk_within topics trim' -s p -l partition -r -f -d 'only these partitions, such as 0,3'
+complete -c mk -n '__mk_within topics trim' -l dry-run -d 'only show what would be removed'
+complete -c mk -n '__mk_within topics trim' -l yes -d 'do not ask; needed when stdin is no terminal'
+complete -c mk -n '__mk_within topics trim' -l lock-wait -r -f -d 'how long to wait for another writer\'s lock, such as 10s or 500ms; default 10s'
+complete -c mk -n '__mk_within topics trim' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
+complete -c mk -n '__mk_within topics trim' -l allow-network-fs -d 'write to a network file system, trusting that its locks reach every writer'
+complete -c mk -n '__mk_within topics trim' -l json -d 'JSON instead of text, errors too'
+complete -c mk -n '__mk_within topics trim' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
+complete -c mk -n '__mk_within topics trim' -s q -d 'no notes on stderr, only errors'
+complete -c mk -n '__mk_argument 0 topics trim' -f -a '(__mk_topics)'
 complete -c mk -n '__mk_argument 0 completion' -f -a 'bash zsh fish'
 complete -c mk -n '__mk_argument_from 0 help' -f -a 'offsets formats exit-codes produce consume tail topics completion help'
 complete -c mk -l help -d 'show the help'

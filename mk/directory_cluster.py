@@ -188,6 +188,13 @@ class DirectoryCluster:
             finally:
                 topic.close()
 
+    def partitions(self, name: str) -> int:
+        topic = self._open(name)
+        try:
+            return topic.partitions
+        finally:
+            topic.close()
+
     def offsets(self, name: str) -> list[dict[str, int]]:
         from mk.storage.description import offsets
 
@@ -286,6 +293,40 @@ class DirectoryCluster:
             return {key: topic.config(key) for key in sorted(TOPIC_CONFIG)}
         finally:
             topic.close()
+
+    def clean(self, name: str, partition: int, *, dry_run: bool = False, wait_ms: int = 10_000) -> dict[str, Any]:
+        from mk.storage.partition_cleaner import PartitionCleaner, plan_clean
+
+        with files.about(f"{self.location}/topics/{name}/{partition}"):
+            topic = self._open(name)
+            try:
+                if dry_run:
+                    return plan_clean(topic, topic.check_partition(partition)).document(name)
+                cleaner = PartitionCleaner(topic, partition, lock_wait_ms=wait_ms)
+                try:
+                    return cleaner.clean().document(name)
+                finally:
+                    cleaner.close()
+            finally:
+                topic.close()
+
+    def delete_records(self, name: str, partition: int, before_offset: int, *, wait_ms: int = 10_000) -> dict[str, Any]:
+        from mk.storage.partition_cleaner import PartitionCleaner
+
+        with files.about(f"{self.location}/topics/{name}/{partition}"):
+            topic = self._open(name)
+            try:
+                cleaner = PartitionCleaner(topic, partition, lock_wait_ms=wait_ms)
+                try:
+                    return cleaner.delete_records(before_offset).document(name)
+                finally:
+                    cleaner.close()
+            finally:
+                topic.close()
+
+    def sweep(self, *, wait_ms: int = 10_000) -> int:
+        with files.about(self.location):
+            return self._directory.remove_leftovers(wait_ms=wait_ms)
 
     def producer(
         self,

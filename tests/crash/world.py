@@ -61,11 +61,13 @@ class World:
     def partition(self) -> Path:
         return self.path / "topics" / TOPIC / "0"
 
-    def create(self, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def create(self, segment_bytes: int = SEGMENT_BYTES, config: dict[str, int | str] | None = None) -> None:
         create_directory(str(self.path))
         directory = LogDirectory(str(self.path))
         try:
-            overrides: dict[str, int | str] = {"segment.bytes": segment_bytes}
+            # The records' times are of 1970. The guard is off, since a full disk here is one that refuses.
+            overrides: dict[str, int | str] = {"segment.bytes": segment_bytes, "retention.ms": -1, "min.free": 0}
+            overrides.update(config or {})
             directory.create_topic(TOPIC, partitions=1, partitioner="crc32", overrides=overrides, wait_ms=0)
         finally:
             directory.close()
