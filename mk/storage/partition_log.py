@@ -16,6 +16,7 @@ from mk import clock
 from mk.errors import (
     CorruptStateError,
     DiskFullError,
+    DiskReserveError,
     MkError,
     NotLeaderError,
     PartitionFailedError,
@@ -45,9 +46,10 @@ PAGE_CACHE = 0
 DISK = 1
 """Also a power cut: the segment was synced before the acknowledgement."""
 
-_DEFERRED_SIGNALS = (SIGINT, SIGTERM, SIGHUP, SIGTSTP)
+DEFERRED_SIGNALS = (SIGINT, SIGTERM, SIGHUP, SIGTSTP)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _STATE_SYNC_SECONDS = 1.0
+_LARGEST_RESERVE = 1 << 30
 _CLOCK_TOLERANCE_MS = 3_600_000
 """A clock may be put back by so much, as when it is corrected, without anything happening."""
 
@@ -141,9 +143,11 @@ class PartitionLog:
         mask = pthread_sigmask(SIG_BLOCK, ())
         try:
             # In here, since a handler that runs as this returns may raise.
-            pthread_sigmask(SIG_BLOCK, _DEFERRED_SIGNALS)
+            pthread_sigmask(SIG_BLOCK, DEFERRED_SIGNALS)
             try:
                 self._acquire(mask)
+                # Which has looked at topic.json; whoever sets a seal holds our lock, so there is none until we let go.
+                self._files.topic.check_not_sealed()
                 state = self._refresh()
                 first_offset = state.written.offset
                 producer_id = batches[0].producer_id
@@ -154,10 +158,12 @@ class PartitionLog:
                         state = self._make_durable(state)
                 else:
                     self._producers = None  # Not brought up to date, so it must not go on with what is appended now.
+                if batches:
+                    self._check_room(batches)
                 at = 0
                 while at < len(batches):
                     if self._is_full(state.written.position, batches[at]) or self._is_aged(state):
-                        state = self._roll(state)
+                        state = self._retain(self._roll(state), state.began_ms)
                     stop = self._run_end(batches, at, state.written.position)
                     state = self._append_run(batches[at:stop], state, durability)
                     at = stop
@@ -244,10 +250,8 @@ class PartitionLog:
                     self._reopen_lock()
                     raise
                 finally:
-                    pthread_sigmask(SIG_BLOCK, _DEFERRED_SIGNALS)
+                    pthread_sigmask(SIG_BLOCK, DEFERRED_SIGNALS)
             topic.check_identity()
-            # After it, which reads the seal; whoever seals holds our lock, so it stays as it is until we let go.
-            topic.check_not_sealed()
             if topic.directory.lock_is_current(self._lock_fd, topic.topic_id, files_.partition):
                 return
             # Somebody replaced the lock file: two inodes are two locks, so take the one at the path.
@@ -362,6 +366,27 @@ class PartitionLog:
         if self._segment_fd >= 0:
             files.close(self._segment_fd)
         self._segment = self._segment_fd = -1
+
+    def _check_room(self, batches: Sequence[EncodedBatch]) -> None:
+        """Refuse an append that would leave less than min.free on the file system.
+
+        A disk that is full to the last byte takes no new segment, no evidence of a recovery, nothing of any other program.
+        Here, before the first byte, since what was written cannot be taken back without being lost to readers.
+        """
+        reserve_bytes = int(self._files.topic.config("min.free"))
+        if reserve_bytes == 0:
+            return
+        status = os.fstatvfs(self._files.fd)
+        if status.f_blocks == 0:
+            return  # A file system that does not tell.
+        if reserve_bytes < 0:
+            reserve_bytes = min(status.f_blocks * status.f_frsize // 100, _LARGEST_RESERVE)
+        free_bytes = status.f_bavail * status.f_frsize
+        wanted_bytes = sum(batch.size_bytes for batch in batches)
+        if free_bytes - wanted_bytes < reserve_bytes:
+            raise DiskReserveError(
+                path=self._files.path, free_bytes=free_bytes, wanted_bytes=wanted_bytes, reserve_bytes=reserve_bytes
+            )
 
     def _is_full(self, position: int, batch: EncodedBatch) -> bool:
         """Tell whether `batch` goes into the next segment. A batch larger than a segment has one for itself."""
@@ -509,6 +534,17 @@ class PartitionLog:
         new = begin_segment(self._files, new, end, self._producers)
         self._open_segment(new.segment)
         return new
+
+    def _retain(self, state: PartitionState, began_ms: int) -> PartitionState:
+        """Remove the oldest segments as the topic's limits ask, now that there is a new one. No append fails for it."""
+        from mk.storage.segment_removal import remove_dead_segments, retain
+
+        try:
+            state = retain(self._files, state, began_ms)
+            remove_dead_segments(self._files, state, state.log_start_offset)
+        except (OSError, MkError):
+            pass  # The next roll or `mk topics clean` does it, and says why it cannot.
+        return state
 
     def _write_index(self, segment: int, entries: bytes) -> None:
         try:
