@@ -204,8 +204,9 @@ class Producer:
             sequences_of = {} if self._input is None else self._sequences_of(self._input, keys)
             for target in range(partitions):
                 if self._input is not None and target in sequences_of:
-                    if stored := self._input.take_routed(target, sequences_of[target]):
-                        del keys_of[target][:stored], values_of[target][:stored]
+                    stored = self._input.take_routed(target, sequences_of[target])
+                    del keys_of[target][:stored], values_of[target][:stored]
+                    if stored:
                         sizes[target] = size_of_columns(keys_of[target], values_of[target], headers)
                 if values_of[target]:
                     self._append_columns(target, keys_of[target], values_of[target], sizes[target], extras)
