@@ -190,6 +190,12 @@ class Producer:
                 if keys is None:
                     self._next_sticky()
                 return
+            if self._input is not None:
+                self._check_input(self._input)
+                for target in range(partitions):
+                    self._learn(self._input, target)
+                if self._input.take_if_stored(len(keys)):
+                    return
             partition_of = self._partitioner()
             sticky = self._sticky
             keys_of: list[list[bytes | None]] = [[] for _ in range(partitions)]
@@ -201,13 +207,15 @@ class Producer:
             sizes = [size_of_columns(*columns, headers) for columns in zip(keys_of, values_of, strict=True)]
             if sum(sizes) > self.max_message_bytes:
                 _check_lengths(keys, values, size_of(headers), self.max_message_bytes)
-            sequences_of = {} if self._input is None else self._sequences_of(self._input, keys)
+            sequences_of = [] if self._input is None else self._sequences_of(self._input, keys, partition_of)
             for target in range(partitions):
-                if self._input is not None and target in sequences_of:
-                    stored = self._input.take_routed(target, sequences_of[target])
+                if (
+                    self._input is not None
+                    and sequences_of[target]
+                    and (stored := self._input.take_routed(target, sequences_of[target]))
+                ):
                     del keys_of[target][:stored], values_of[target][:stored]
-                    if stored:
-                        sizes[target] = size_of_columns(keys_of[target], values_of[target], headers)
+                    sizes[target] = size_of_columns(keys_of[target], values_of[target], headers)
                 if values_of[target]:
                     self._append_columns(target, keys_of[target], values_of[target], sizes[target], extras)
             if self._input is not None:
@@ -361,14 +369,14 @@ class Producer:
         self._learn(input, partition)
         return input.take(partition, count)
 
-    def _sequences_of(self, input: InputSequence, keys: Sequence[bytes | None]) -> dict[int, list[int]]:
+    def _sequences_of(
+        self, input: InputSequence, keys: Sequence[bytes | None], partition_of: Callable[[bytes, int], int]
+    ) -> list[list[int]]:
         """Return per partition the sequences of the records that go there, of those that come next in the input."""
-        self._check_input(input)
-        sequences_of: dict[int, list[int]] = {}
+        partitions, null_key_partition = input.pin.partitions, self._sticky
+        sequences_of: list[list[int]] = [[] for _ in range(partitions)]
         for sequence, key in enumerate(keys, input.next_sequence):
-            sequences_of.setdefault(self._partition(key), []).append(sequence)
-        for partition in sequences_of:
-            self._learn(input, partition)
+            sequences_of[null_key_partition if key is None else partition_of(key, partitions)].append(sequence)
         return sequences_of
 
     def _learn(self, input: InputSequence, partition: int) -> None:
