@@ -61,7 +61,7 @@ TOPICS = ["Pay_ments-2", "orders", "other"]
 CASES = [
     ("mk ", ["completion", "consume", "help", "produce", "tail", "topics"]),
     ("mk pr", ["produce"]),
-    ("mk topics d", ["delete", "describe"]),
+    ("mk topics de", ["delete", "describe"]),
     ("mk produce ", TOPICS),
     ("mk produce or", ["orders"]),
     ("mk produce orders ", []),
