@@ -83,6 +83,8 @@ _mk() {
             _mk_unquote "$value"
             [[ -n $unquoted ]] && directory=$unquoted
         fi
+        # Bash breaks a value such as key=value into three words.
+        [[ ${COMP_WORDS[i + 1]} == = && $((i + 2)) -lt $COMP_CWORD ]] && ((i += 2))
     done
     IFS=: read -r path position plain <<< "$here"
     _mk_level "$path"
@@ -130,7 +132,7 @@ _mk_level() {
     commands="" flags="" arguments="" value_flags=""
     case $1 in
         "") commands="produce consume tail topics completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --timeout --help --version" arguments="" value_flags=" -d --dir --timeout " ;;
-        "topics") commands="list create describe alter rename seal delete offsets which get verify dump" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
+        "topics") commands="list create describe alter rename seal delete offsets which get verify dump clean trim" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
         "produce") commands="" flags="--file -D --delimiter -0 --null --whole -n --count --skip-bad -k --key -K --key-delimiter -H --header --timestamp -Z -p --partition -z --compression --acks --producer-id --lock-wait --partitions --no-create -d --dir --allow-network-fs -T --tee -q -v --json --help" arguments="topic values..." value_flags=" --file -D --delimiter -n --count -k --key -K --key-delimiter -H --header --timestamp -p --partition -z --compression --acks --producer-id --lock-wait --partitions -d --dir " ;;
         "consume") commands="" flags="-r --regex -o --offset --from --to --since --until -p --partition -n --count --tail -F --follow --idle --max-time --timeout -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -o --offset --from --to --since --until -p --partition -n --count --tail --idle --max-time --timeout -f --format -D --delimiter -d --dir " ;;
         "tail") commands="" flags="-r --regex -p --partition --tail --idle --max-time --timeout -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -p --partition --tail --idle --max-time --timeout -f --format -D --delimiter -d --dir " ;;
@@ -143,9 +145,11 @@ _mk_level() {
         "topics delete") commands="" flags="-r --regex --dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topics..." value_flags=" -r --regex --lock-wait -d --dir " ;;
         "topics offsets") commands="" flags="-p --partition -d --dir --json --no-color --help" arguments="topic" value_flags=" -p --partition -d --dir " ;;
         "topics which") commands="" flags="-q -d --dir --json --no-color --help" arguments="topic keys..." value_flags=" -d --dir " ;;
-        "topics get") commands="" flags="-p --partition --all-partitions -f --format -J --json -0 --null --raw -d --dir --help" arguments="topic key" value_flags=" -p --partition -f --format -d --dir " ;;
+        "topics get") commands="" flags="-p --partition --all-partitions -f --format -J --json -D --delimiter -0 --null --raw -d --dir --help" arguments="topic key" value_flags=" -p --partition -f --format -D --delimiter -d --dir " ;;
         "topics verify") commands="" flags="-r --regex -p --partition -d --dir --json --no-color -q --help" arguments="topics..." value_flags=" -r --regex -p --partition -d --dir " ;;
         "topics dump") commands="" flags="-p --partition -o --offset --records -d --dir --json --help" arguments="source" value_flags=" -p --partition -o --offset -d --dir " ;;
+        "topics clean") commands="" flags="-r --regex --dry-run --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topics..." value_flags=" -r --regex --lock-wait -d --dir " ;;
+        "topics trim") commands="" flags="--to -p --partition --dry-run --yes --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topic" value_flags=" --to -p --partition --lock-wait -d --dir " ;;
         "completion") commands="" flags="--help" arguments="shell" value_flags="  " ;;
         "help") commands="" flags="--help" arguments="subject..." value_flags="  " ;;
     esac
@@ -170,14 +174,14 @@ _mk_values() {
         "tail:-f" | "tail:--format") offer="value kv json raw" ;;
         "tail:-d" | "tail:--dir") list=directory ;;
         "topics list:-d" | "topics list:--dir") list=directory ;;
-        "topics create:-c" | "topics create:--config") offer="compression.type= flush.ms= max.message.bytes= partitioner= segment.bytes= segment.ms=" ;;
+        "topics create:-c" | "topics create:--config") offer="compression.type= flush.ms= max.message.bytes= min.free= partitioner= retention.bytes= retention.ms= segment.bytes= segment.ms=" ;;
         "topics create:--shared-group") list=group ;;
         "topics create:--shared-readers") offer="all group" ;;
         "topics create:-d" | "topics create:--dir") list=directory ;;
         "topics describe:topics") list=topic ;;
         "topics describe:-d" | "topics describe:--dir") list=directory ;;
         "topics alter:topic") list=topic ;;
-        "topics alter:-c" | "topics alter:--config") offer="compression.type= flush.ms= max.message.bytes= partitioner= segment.bytes= segment.ms=" ;;
+        "topics alter:-c" | "topics alter:--config") offer="compression.type= flush.ms= max.message.bytes= min.free= partitioner= retention.bytes= retention.ms= segment.bytes= segment.ms=" ;;
         "topics alter:-d" | "topics alter:--dir") list=directory ;;
         "topics rename:topic") list=topic ;;
         "topics rename:-d" | "topics rename:--dir") list=directory ;;
@@ -196,6 +200,11 @@ _mk_values() {
         "topics verify:-d" | "topics verify:--dir") list=directory ;;
         "topics dump:source") list=topic ;;
         "topics dump:-d" | "topics dump:--dir") list=directory ;;
+        "topics clean:topics") list=topic ;;
+        "topics clean:-d" | "topics clean:--dir") list=directory ;;
+        "topics trim:topic") list=topic ;;
+        "topics trim:--to") offer="start end" ;;
+        "topics trim:-d" | "topics trim:--dir") list=directory ;;
         "completion:shell") offer="bash zsh fish" ;;
         "help:subject") offer="offsets formats exit-codes produce consume tail topics completion help" ;;
     esac

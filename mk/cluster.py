@@ -9,7 +9,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import Protocol
+    from typing import Any, Protocol
 
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
@@ -31,6 +31,9 @@ class Cluster(Protocol):
 
     def topic_names(self) -> list[str]:
         """Return the names of all topics, sorted."""
+
+    def check_name_is_free(self, name: str, *, but: str = "") -> None:
+        """Raise CannotCreateError if no topic can have that name. `but` is a topic that would give up its own for it."""
 
     def create_topic(
         self,
@@ -79,6 +82,9 @@ class Cluster(Protocol):
     def describe_topic(self, name: str) -> dict[str, object]:
         """Return what is known of a topic, ready for JSON: id, settings, and of each partition offsets and size."""
 
+    def partitions(self, name: str) -> int:
+        """Return how many partitions a topic has, whatever state they are in."""
+
     def offsets(self, name: str) -> list[dict[str, int]]:
         """Return of each partition `partition`, `log_start_offset`, `high_watermark` and `leader_epoch`."""
 
@@ -99,6 +105,20 @@ class Cluster(Protocol):
 
     def offset_for_time(self, name: str, partition: int, timestamp_ms: int) -> int:
         """Return the first offset whose record is of that time or later; the end if there is none."""
+
+    def clean(self, name: str, partition: int, *, dry_run: bool = False, wait_ms: int = 10_000) -> dict[str, Any]:
+        """Remove the segments of a partition that the topic's limits let go, and what killed processes left.
+
+        Returns, ready for JSON: `topic`, `partition`, `log_start_offset`, `rolled`, of each segment under `removed` and
+        `kept` its offsets, size and `why`, the number of `files` that went and their `bytes`, and `error`: None or
+        what kept it from being finished.
+        """
+
+    def delete_records(self, name: str, partition: int, before_offset: int, *, wait_ms: int = 10_000) -> dict[str, Any]:
+        """Remove the records of a partition below an offset. Raises OffsetOutOfRangeError beyond the high watermark."""
+
+    def sweep(self, *, wait_ms: int = 10_000) -> int:
+        """Finish what killed creations and deletions of topics left, and return how many there were."""
 
     def producer(
         self,

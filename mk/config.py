@@ -65,6 +65,27 @@ TOPIC_CONFIG = {
             maximum=63 * MIB,
         ),
         TopicConfigKey(
+            "min.free",
+            -1,
+            "free space that appends leave on the disk, bytes; -1 is 1 % of it, at most 1 GiB",
+            minimum=-1,
+            maximum=1 << 60,
+        ),
+        TopicConfigKey(
+            "retention.bytes",
+            -1,
+            "size of a partition from which on its oldest segments are removed, bytes; -1 is no limit",
+            minimum=-1,
+            maximum=1 << 60,
+        ),
+        TopicConfigKey(
+            "retention.ms",
+            7 * DAY_MS,
+            "age at which a segment's records are removed, ms; -1 is never",
+            minimum=-1,
+            maximum=FOREVER_MS,
+        ),
+        TopicConfigKey(
             "segment.bytes",
             128 * MIB,
             "size at which a segment is sealed and the next one begins, bytes",
@@ -132,7 +153,9 @@ def _parse_value(key: TopicConfigKey, text: str) -> int | str:
             f"{key.name} cannot be {text!a}", fix="it is one of " + ", ".join(key.choices), name=key.name
         )
     number, factor = _split_suffix(text, _TIME_SUFFIXES if key.name.endswith(".ms") else _SIZE_SUFFIXES)
-    value = -1 if number is None else int(number * factor)
+    value = key.minimum - 1 if number is None else int(number * factor)
+    if text == "-1":
+        value = -1
     if not key.minimum <= value <= key.maximum:
         raise ConfigurationError(
             f"{key.name} cannot be {text!a}",

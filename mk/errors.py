@@ -19,6 +19,7 @@
         TopicExistsError
       StorageError                 74  the disk, a file system or an output refused
         DiskFullError                  nothing of the append is stored
+          DiskReserveError             there is less free space than min.free
         SyncFailedError                indeterminate: the append may or may not be stored
         PartitionFailedError           FAILED is set: the disk refused a sync and a new segment too
       TryAgainError                75  not now: a lock was not got in time, or another directory leads
@@ -244,6 +245,24 @@ class DiskFullError(StorageError):
             why=why,
             fix="make room, then produce the rest again; this append was taken back whole",
             path=path,
+        )
+
+
+class DiskReserveError(DiskFullError):
+    """An append would have left less free space than min.free. Nothing of it was written."""
+
+    def __init__(self, *, path: str, free_bytes: int, wanted_bytes: int, reserve_bytes: int) -> None:
+        StorageError.__init__(
+            self,
+            f"no room to append to {path}",
+            why=f"{free_bytes} bytes are free on its disk, the append takes {wanted_bytes}, "
+            f"and {reserve_bytes} are kept free (min.free)",
+            fix="`mk topics clean` removes what may go, `mk topics trim` what you name; then produce the rest again; "
+            "nothing of this append is stored",
+            path=path,
+            free_bytes=free_bytes,
+            wanted_bytes=wanted_bytes,
+            reserve_bytes=reserve_bytes,
         )
 
 

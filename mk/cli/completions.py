@@ -179,6 +179,8 @@ _mk() {{
             _mk_unquote "$value"
             [[ -n $unquoted ]] && directory=$unquoted
         fi
+        # Bash breaks a value such as key=value into three words.
+        [[ ${{COMP_WORDS[i + 1]}} == = && $((i + 2)) -lt $COMP_CWORD ]] && ((i += 2))
     done
     IFS=: read -r path position plain <<< "$here"
     _mk_level "$path"

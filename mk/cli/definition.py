@@ -437,7 +437,7 @@ _ENDINGS = (
         kind=DURATION,
         metavar="TIME",
         panel=_WHICH,
-        help="with -F: stop, with status 0, when nothing new came for TIME",
+        help="with -F: stop, with status 0, when nothing came for TIME since the last record was taken, or since the start",
     ),
     Parameter(
         "max_time_ms",
@@ -528,7 +528,13 @@ CONSUME = Command(
         ),
         (
             "Where to begin is said once, by -o, --from or --since, and where to end once, by a range of -o, by --to or "
-            "--until. With -F a range goes on until it is complete in every partition, and the command then exits."
+            "--until. With -F a range goes on until it is complete in every partition, and the command then exits; up to a "
+            "time it is complete at the first record of that time, or a second after the clock has passed it."
+        ),
+        (
+            "With -F, partitions that are added are taken up within a second, and with -r so are topics that appear: as if "
+            "they had been there from the beginning, empty. A topic that is deleted ends the command with 66 if it was "
+            "named, and is dropped with a note if -r found it."
         ),
         "On a terminal, control characters in values are shown, not executed; a pipe gets the bytes.",
     ),
@@ -677,10 +683,11 @@ _IF_EXISTS_OPTION = Parameter(
 _CHANGE_OPTIONS = (LOCK_WAIT_OPTION, DIRECTORY_OPTION, NETWORK_OPTION, JSON_OPTION, QUIET_OPTION)
 _SETTINGS = (
     "Settings, with their defaults: compression.type=none (or gzip, lz4, zstd), flush.ms=1000, "
-    "max.message.bytes=16777216, segment.bytes=134217728, segment.ms=604800000, partitioner=crc32 "
-    "(librdkafka's; or murmur2, Java's). Sizes take k, M and G, times ms, s, m, h and d."
+    "max.message.bytes=16777216, min.free=-1 (1 % of the disk, at most 1 GiB; 0 switches it off), retention.bytes=-1 "
+    "(no limit, else per partition), retention.ms=604800000 (-1 keeps records for ever), segment.bytes=134217728, "
+    "segment.ms=604800000, partitioner=crc32 (librdkafka's; or murmur2, Java's). Sizes take k, M and G, times ms, s, m, "
+    "h and d."
 )
-_FROM_CONSUME = {parameter.name: parameter for parameter in CONSUME.parameters}
 
 TOPICS_LIST = Command(
     "topics",
@@ -957,6 +964,7 @@ TOPICS_GET = Command(
             "end; records may be elsewhere if they were produced with -p, or before partitions were added: see "
             "--all-partitions. Of several partitions, the record with the latest time is printed."
         ),
+        "The exit status is 3 if no record has the key, or if the last one is a tombstone.",
         "On a terminal, control characters in values are shown, not executed; a pipe gets the bytes.",
     ),
     parameters=(
@@ -981,15 +989,13 @@ TOPICS_GET = Command(
             panel="Which records",
             help="search all partitions",
         ),
-        *(_FROM_CONSUME[name] for name in ("format", "json_lines", "json", "null", "raw")),
-        DIRECTORY_OPTION,
+        *(parameter for parameter in _RECORD_OUTPUT if parameter.name not in ("show_null", "quiet")),
     ),
     examples=(
         ("mk topics get users user1", "the present value"),
         ("mk topics get users user1 -J | jq .offset", "where it stands"),
         ("mk topics get users user1 --all-partitions", "wherever it stands"),
     ),
-    exit_status="The status is 3 if no record has the key, or if the last one is a tombstone.",
 )
 
 TOPICS_OFFSETS = Command(
@@ -1109,6 +1115,102 @@ TOPICS_DUMP = Command(
     exit_status="The status is 65 if something that was shown is damaged.",
 )
 
+TOPICS_CLEAN = Command(
+    "topics",
+    "clean",
+    summary="remove the records that the topics' limits let go",
+    run="mk.cli.clean:clean",
+    description=(
+        (
+            "Removes from each TOPIC, all topics if none is named, the oldest segments that are older than retention.ms or make a "
+            "partition larger than retention.bytes. Whoever begins a new segment does the same for the partition that it "
+            "writes to; this does it also for topics to which nobody writes any more. A segment goes when its last record "
+            "is old enough, so a log may hold one segment more than its limits say."
+        ),
+        (
+            "It also seals segments that are older than segment.ms, and removes what killed processes left. It works when "
+            "the disk is full. A clock that has leapt removes nothing: it is believed again when it has run evenly for a "
+            "day."
+        ),
+    ),
+    parameters=(
+        *_TOPICS_OR_REGEX,
+        Parameter(
+            "dry_run",
+            "--dry-run",
+            kind=FLAG,
+            default=False,
+            panel="Safety",
+            help="only show which segments would go, and why the others stay",
+        ),
+        LOCK_WAIT_OPTION,
+        DIRECTORY_OPTION,
+        NETWORK_OPTION,
+        JSON_OPTION,
+        NO_COLOR_OPTION,
+        QUIET_OPTION,
+    ),
+    examples=(
+        ("mk topics clean --dry-run", "what would go, and why the rest stays"),
+        ("0 * * * * mk topics clean -q", "in a crontab: every hour, silent unless something is wrong"),
+    ),
+    exit_status="The status is 0 also when there was nothing to do. A partition that stays locked is left out, named, and "
+    "makes the status 75; the others are cleaned.",
+)
+
+TOPICS_TRIM = Command(
+    "topics",
+    "trim",
+    summary="remove the records of a topic below an offset or time",
+    run="mk.cli.clean:trim",
+    description=(
+        (
+            "Removes the records of TOPIC below the offset that --to gives in each partition, after showing what would "
+            "go. The log begins exactly there from then on; whole segments below it are removed, so space is freed a "
+            "segment at a time. Up to the end, all of it is freed. It asks on a terminal; elsewhere it needs --yes."
+        ),
+    ),
+    parameters=(
+        _TOPIC_ARGUMENT,
+        Parameter(
+            "to",
+            "--to",
+            kind=OFFSETS,
+            metavar="SPEC",
+            required=True,
+            complete=OFFSET,
+            help="the first record that stays: N, -N for the last N, @TIME, end for none, 0:5,1:end by partition; see "
+            "`mk help offsets`",
+        ),
+        Parameter(
+            "partitions",
+            "-p",
+            "--partition",
+            kind=PARTITIONS,
+            metavar="N,...",
+            default=(),
+            multiple=True,
+            help="only these partitions, such as 0,3",
+        ),
+        Parameter(
+            "dry_run", "--dry-run", kind=FLAG, default=False, panel="Safety", help="only show what would be removed"
+        ),
+        YES_OPTION,
+        LOCK_WAIT_OPTION,
+        DIRECTORY_OPTION,
+        NETWORK_OPTION,
+        JSON_OPTION,
+        NO_COLOR_OPTION,
+        QUIET_OPTION,
+    ),
+    examples=(
+        ("mk topics trim orders --to 1000 --dry-run", "what lies below offset 1000"),
+        ("mk topics trim orders --to -100 --yes", "all but the last 100 of each partition, in a script"),
+        ("mk topics trim orders --to end -p 0", "partition 0 becomes empty"),
+    ),
+    exit_status="The status is 66 if SPEC lies beyond the end of a partition; nothing is removed then.",
+)
+
 COMPLETION = Command(
     "completion",
     summary="print the completions for a shell",
@@ -1149,6 +1251,8 @@ COMMANDS = (
     TOPICS_GET,
     TOPICS_VERIFY,
     TOPICS_DUMP,
+    TOPICS_CLEAN,
+    TOPICS_TRIM,
     COMPLETION,
     HELP,
 )

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 _PASSES = 5
 """Passes over a log that moves all the time; what the last two of them find alike counts."""
 
-_SLOT_READS = 20
+_SLOT_READS = 5
 _SLOT_PAUSE_SECONDS = 0.005
 """A slot that is just being overwritten looks torn for microseconds: one that stays the same for so long is damaged."""
 

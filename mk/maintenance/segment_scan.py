@@ -240,49 +240,54 @@ class SegmentScan:
         """Return (position, offset) of the first batch from `position` on that surely is one of this log.
 
         A value may hold the bytes of batches, so a header that looks right is not enough: from it the batches must lead,
-        one continuing the other, to the segment's end or to a place that the index names. Where none does, because there
-        is more damage behind, the index is believed, and then the first batch that is whole.
+        one continuing the other, to the segment's end or to a place that the index names. One that does not, because
+        there is more damage behind, counts if it is whole and its offsets lie in front of those that do.
         """
-        refused_to = -1
-        first_whole = None
+        whole: tuple[int, int] | None = None
+        whole_to = refused_to = -1
         left = _CANDIDATES
         for at, batch in find_headers(self._fd, position, self._stop_position):
-            if first_whole is not None:
+            if whole is not None:
                 left -= 1
                 if not left:
                     break
             if at < refused_to or batch.base_offset < offset or not self._is_whole(at, batch):
                 continue
-            refused_to, leads = self._leads_to_known_place(at, batch)
+            refused_to, end_offset, leads = self._follow(at, batch)
             if leads:
-                return at, batch.base_offset
-            first_whole = first_whole or (at, batch.base_offset)
+                return whole if whole is not None and whole_to <= batch.base_offset else (at, batch.base_offset)
+            if whole is None:
+                whole, whole_to = (at, batch.base_offset), end_offset
         for hinted_offset, hinted_position in self._hints:
             if hinted_position >= position and hinted_offset >= offset:
                 hinted = parse_any_header(self._window.view(hinted_position, HEADER_SIZE))
                 if hinted is not None and hinted.base_offset == hinted_offset and self._fits(hinted):
-                    return hinted_position, hinted_offset
-        return first_whole
+                    return (
+                        whole if whole is not None and whole_to <= hinted_offset else (hinted_position, hinted_offset)
+                    )
+        return whole
 
     def _is_whole(self, position: int, batch: RecordBatch) -> bool:
         if not self._fits(batch) or position + batch.size_bytes > self._stop_position:
             return False
         return batch.check_payload(self._window.view(position, batch.size_bytes)[HEADER_SIZE:])
 
-    def _leads_to_known_place(self, position: int, batch: RecordBatch) -> tuple[int, bool]:
-        """Follow the headers from a batch on: return where they end, and whether that, or a place on the way, is known."""
+    def _follow(self, position: int, batch: RecordBatch) -> tuple[int, int, bool]:
+        """Follow the headers from a batch on: return the position and offset where they end, and whether that, or a place
+        on the way, is known to be one of this log."""
         while True:
             if (position, batch.base_offset) in self._known:
-                return position, True
+                return position, batch.base_offset, True
             position += batch.size_bytes
-            if batch.next_offset == self._stop_offset or position == self._stop_position:
-                return position, True
+            offset = batch.next_offset
+            if offset == self._stop_offset or position == self._stop_position:
+                return position, offset, True
             following = parse_any_header(self._window.view(position, HEADER_SIZE))
             if (
                 following is None
-                or following.base_offset != batch.next_offset
+                or following.base_offset != offset
                 or not self._fits(following)
                 or (not following.attributes & COMPACTED and following.chain != following.chain_after(batch.chain))
             ):
-                return position, False
+                return position, offset, False
             batch = following

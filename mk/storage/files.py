@@ -225,6 +225,11 @@ def unlink(name: str, *, dir_fd: int) -> None:
     os.unlink(name, dir_fd=dir_fd)
 
 
+def touch(name: str, *, dir_fd: int) -> None:
+    """Have a file last written now."""
+    os.utime(name, dir_fd=dir_fd, follow_symlinks=False)
+
+
 def mkdir(name: str, mode: int = 0o755, *, dir_fd: int | None = None) -> None:
     """Make a directory, or raise FileExistsError.
 

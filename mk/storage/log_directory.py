@@ -165,6 +165,17 @@ class LogDirectory:
             files.fsync(self.topics_fd)
             self._remove(gone, topic_id)
 
+    def remove_leftovers(self, *, wait_ms: int) -> int:
+        """Finish what killed creations and deletions left; returns how many there were."""
+        from mk.storage.locks import directory_lock
+
+        if not self._left_behind():
+            return 0
+        with directory_lock(self.locks_fd, wait_ms=wait_ms):
+            count = len(self._left_behind())
+            self.sweep()
+        return count
+
     def open_lock(self, topic_id: str, partition: int) -> int:
         """Open the lock file of a partition, which exists as long as the topic does."""
         locks_fd = files.open_directory(topic_id, dir_fd=self.locks_fd)
@@ -260,10 +271,16 @@ class LogDirectory:
         """Finish what a killed create or delete left: nobody else is at it, since we hold the directory's lock."""
         # A rename to .deleted- that is not on disk yet could be undone by a power cut, its content not.
         files.fsync(self.topics_fd)
-        for name in os.listdir(self.topics_fd):
-            for prefix in (".deleted-", ".tmp-"):
-                if name.startswith(prefix) and name[len(prefix) :].isalnum():
-                    self._remove(name, name[len(prefix) :])
+        for name in self._left_behind():
+            self._remove(name, name.partition("-")[2])
+
+    def _left_behind(self) -> list[str]:
+        """Return the names of topics that are being made or deleted, by somebody or by nobody any more."""
+        return [
+            name
+            for name in os.listdir(self.topics_fd)
+            if name.startswith((".deleted-", ".tmp-")) and name.partition("-")[2].isalnum()
+        ]
 
 
 def _refuse_network_file_system(fd: int, path: str) -> None:

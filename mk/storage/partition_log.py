@@ -16,6 +16,7 @@ from mk import clock
 from mk.errors import (
     CorruptStateError,
     DiskFullError,
+    DiskReserveError,
     MkError,
     NotLeaderError,
     PartitionFailedError,
@@ -45,9 +46,10 @@ PAGE_CACHE = 0
 DISK = 1
 """Also a power cut: the segment was synced before the acknowledgement."""
 
-_DEFERRED_SIGNALS = (SIGINT, SIGTERM, SIGHUP, SIGTSTP)
+DEFERRED_SIGNALS = (SIGINT, SIGTERM, SIGHUP, SIGTSTP)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _STATE_SYNC_SECONDS = 1.0
+_LARGEST_RESERVE = 1 << 30
 _CLOCK_TOLERANCE_MS = 3_600_000
 """A clock may be put back by so much, as when it is corrected, without anything happening."""
 
@@ -86,7 +88,7 @@ class PartitionLog:
         "_segment_inode",
         "_state_synced_at",
         "_state_unsynced",
-        "_told_sequence",
+        "_told_sequences",
     )
 
     def __init__(self, topic: Topic, partition: int, *, lock_wait_ms: int = 10_000) -> None:
@@ -111,7 +113,7 @@ class PartitionLog:
             raise
         self._segment = self._segment_fd = self._segment_inode = -1
         self._producers: ProducerState | None = None
-        self._told_sequence = -1
+        self._told_sequences: dict[int, int] = {}
         self._state_synced_at = time.monotonic()
         self._state_unsynced = False
 
@@ -123,7 +125,7 @@ class PartitionLog:
 
         Args:
             batches: at least one; their buffers stay untouched until this returns. Of one producer, with an id or not;
-                of one with an id, in the order of its input: what is stored under that id already is left out.
+                of one with an id in the order of its input: what is stored under that id already is left out.
             durability: PAGE_CACHE, or DISK: synced before this returns.
 
         Raises:
@@ -141,9 +143,11 @@ class PartitionLog:
         mask = pthread_sigmask(SIG_BLOCK, ())
         try:
             # In here, since a handler that runs as this returns may raise.
-            pthread_sigmask(SIG_BLOCK, _DEFERRED_SIGNALS)
+            pthread_sigmask(SIG_BLOCK, DEFERRED_SIGNALS)
             try:
                 self._acquire(mask)
+                # Which has looked at topic.json; whoever sets a seal holds our lock, so there is none until we let go.
+                self._files.topic.check_not_sealed()
                 state = self._refresh()
                 first_offset = state.written.offset
                 producer_id = batches[0].producer_id
@@ -152,15 +156,17 @@ class PartitionLog:
                     if not batches and durability == DISK and state.durable.offset < first_offset:
                         # Stored, but by somebody who did not wait for the disk.
                         state = self._make_durable(state)
+                if batches:
+                    self._check_room(batches)
                 at = 0
                 while at < len(batches):
                     if self._is_full(state.written.position, batches[at]) or self._is_aged(state):
-                        state = self._roll(state)
+                        state = self._retain(self._roll(state), state.began_ms)
                     stop = self._run_end(batches, at, state.written.position)
                     state = self._append_run(batches[at:stop], state, durability)
                     at = stop
-                if self._producers is not None:
-                    self._told_sequence = self._producers.last_sequence(producer_id)
+                if producer_id and self._producers is not None:
+                    self._told_sequences[producer_id] = self._producers.last_sequence(producer_id)
                     self._save_producers(self._producers, state)
             except (MkError, OSError) as failure:
                 self._producers = None
@@ -198,8 +204,8 @@ class PartitionLog:
         except (MkError, OSError):
             return -1
         self._producers.leader_epoch = state.leader_epoch
-        self._told_sequence = self._producers.last_sequence(producer_id)
-        return self._told_sequence
+        self._told_sequences[producer_id] = self._producers.last_sequence(producer_id)
+        return self._told_sequences[producer_id]
 
     def _refused(self, error: OSError) -> StorageError:
         """Give words to what the system refused outside of the append itself: a new segment, `state`, a recovery."""
@@ -242,10 +248,8 @@ class PartitionLog:
                     self._reopen_lock()
                     raise
                 finally:
-                    pthread_sigmask(SIG_BLOCK, _DEFERRED_SIGNALS)
+                    pthread_sigmask(SIG_BLOCK, DEFERRED_SIGNALS)
             topic.check_identity()
-            # After it, which reads the seal; whoever seals holds our lock, so it stays as it is until we let go.
-            topic.check_not_sealed()
             if topic.directory.lock_is_current(self._lock_fd, topic.topic_id, files_.partition):
                 return
             # Somebody replaced the lock file: two inodes are two locks, so take the one at the path.
@@ -300,8 +304,9 @@ class PartitionLog:
         from mk.storage.producer_state import refreshed
 
         self._producers = refreshed(self._producers, self._files, state)
-        last = self._producers.last_sequence(batches[0].producer_id)
-        if last < self._told_sequence:
+        producer_id = batches[0].producer_id
+        last = self._producers.last_sequence(producer_id)
+        if last < self._told_sequences.get(producer_id, last):
             # What we send now lies behind what was lost: stored, it would make the next run take that for stored too.
             raise StorageError(
                 f"partition {self._files.partition} of {self._files.topic.name} lost records stored without a sync",
@@ -359,6 +364,27 @@ class PartitionLog:
         if self._segment_fd >= 0:
             files.close(self._segment_fd)
         self._segment = self._segment_fd = -1
+
+    def _check_room(self, batches: Sequence[EncodedBatch]) -> None:
+        """Refuse an append that would leave less than min.free on the file system.
+
+        A disk that is full to the last byte takes no new segment, no evidence of a recovery, nothing of any other program.
+        Here, before the first byte, since what was written cannot be taken back without being lost to readers.
+        """
+        reserve_bytes = int(self._files.topic.config("min.free"))
+        if reserve_bytes == 0:
+            return
+        status = os.fstatvfs(self._files.fd)
+        if status.f_blocks == 0:
+            return  # A file system that does not tell.
+        if reserve_bytes < 0:
+            reserve_bytes = min(status.f_blocks * status.f_frsize // 100, _LARGEST_RESERVE)
+        free_bytes = status.f_bavail * status.f_frsize
+        wanted_bytes = sum(batch.size_bytes for batch in batches)
+        if free_bytes - wanted_bytes < reserve_bytes:
+            raise DiskReserveError(
+                path=self._files.path, free_bytes=free_bytes, wanted_bytes=wanted_bytes, reserve_bytes=reserve_bytes
+            )
 
     def _is_full(self, position: int, batch: EncodedBatch) -> bool:
         """Tell whether `batch` goes into the next segment. A batch larger than a segment has one for itself."""
@@ -506,6 +532,17 @@ class PartitionLog:
         new = begin_segment(self._files, new, end, self._producers)
         self._open_segment(new.segment)
         return new
+
+    def _retain(self, state: PartitionState, began_ms: int) -> PartitionState:
+        """Remove the oldest segments as the topic's limits ask, now that there is a new one. No append fails for it."""
+        from mk.storage.segment_removal import remove_dead_segments, retain
+
+        try:
+            state = retain(self._files, state, began_ms)
+            remove_dead_segments(self._files, state, state.log_start_offset)
+        except (OSError, MkError):
+            pass  # The next roll or `mk topics clean` does it, and says why it cannot.
+        return state
 
     def _write_index(self, segment: int, entries: bytes) -> None:
         try:

@@ -158,6 +158,8 @@ class PartitionReader:
         """
         if self.next_offset >= self.high_watermark and not self.refresh():
             return []
+        if self.next_offset < self.log_start_offset:
+            self._close_segment()
         for attempt in range(3):
             if self.segment_fd < 0 and not self._open_at(self.next_offset):
                 return []
@@ -171,6 +173,8 @@ class PartitionReader:
             self.refresh()
             if self.next_offset >= self.high_watermark:
                 return []
+            if self.next_offset < self.log_start_offset:
+                return self.fetch()  # Removed before our eyes: that is no damage.
             if attempt:
                 time.sleep(0.01 * attempt)
         base = self._floor(self.next_offset)
@@ -244,10 +248,13 @@ class PartitionReader:
     def offset_for_time(self, timestamp_ms: int) -> int:
         """Return the first offset whose record's time is `timestamp_ms` or later; the high watermark if there is none.
 
-        Reads an index entry or two of each segment, and the headers behind one of them; never the log.
+        Reads an index entry or two of each segment, and the headers behind one of them; never the log. What is below the
+        log start does not count, even where it is still there.
         """
         segments = [base for base in list_segments(self._files.fd) if base <= self.active_segment]
         for base, following in zip(segments, [*segments[1:], None], strict=True):
+            if following is not None and following <= self.log_start_offset:
+                continue
             start = (0, 0)
             index_fd = self._open_index(base)
             if index_fd >= 0:
@@ -385,22 +392,39 @@ class PartitionReader:
 
     def _open_at(self, offset: int) -> bool:
         """Open the segment that holds `offset`, at the batch that does. False if nothing is there to read any more."""
-        base = self._floor(offset)
-        try:
-            fd = open_segment(base, partition_fd=self._files.fd)
-        except FileNotFoundError:
-            self.check_topic()
-            raise CorruptStateError(
-                path=self._files.segment_path(base), found=f"it is missing, and should hold offset {offset}"
-            ) from None
-        if base > offset:
+        self.refresh()
+        if offset < self.log_start_offset:
+            self._skip_to(self.log_start_offset)
+            return self._open_at(self.log_start_offset)
+        tried = -1
+        while True:
+            base = self._floor(offset)
+            try:
+                fd = open_segment(base, partition_fd=self._files.fd)
+                break
+            except FileNotFoundError:
+                self.check_topic()
+                if base == tried:
+                    raise CorruptStateError(
+                        path=self._files.segment_path(base), found=f"it is missing, and should hold offset {offset}"
+                    ) from None
+                tried = base  # Removed between the listing and the opening, as may be the one behind it.
+                self.refresh()
+        if base > offset or self.log_start_offset > offset:
             # Removed before we got here: say which, go on behind.
-            self.skipped.append((offset, base - 1))
-            self.next_offset = offset = base
+            files.close(fd)
+            self._skip_to(max(base, self.log_start_offset))
+            return self._open_at(self.next_offset)
         self._segment, self.segment_fd = base, fd
         self._find_segment_end()
         self._position = self._position_of(offset)
         return self.next_offset < self.high_watermark
+
+    def _skip_to(self, offset: int) -> None:
+        """Go on at `offset`, the first that is still there, and note what was removed before it was read."""
+        self.skipped.append((self.next_offset, offset - 1))
+        self._close_segment()
+        self.next_offset = offset
 
     def check_topic(self) -> None:
         """Raise NoSuchTopicError if the topic was deleted while we read it."""
@@ -535,7 +559,11 @@ class PartitionReader:
     def _scan_for_time(self, base: int, start: tuple[int, int], end_offset: int | None, timestamp_ms: int) -> int:
         """Return the first offset of that time or later in one segment, from a hint on; -1 if there is none."""
         stop = self.high_watermark if end_offset is None else min(end_offset, self.high_watermark)
-        fd = open_segment(base, partition_fd=self._files.fd)
+        try:
+            fd = open_segment(base, partition_fd=self._files.fd)
+        except FileNotFoundError:
+            self.check_topic()
+            return -1  # Removed since we looked.
         try:
             for relative, position in (start, (0, 0)):
                 hinted = expected = base + relative
@@ -543,8 +571,10 @@ class PartitionReader:
                     batch = parse_header(files.pread(fd, HEADER_SIZE, position))
                     if batch is None or batch.base_offset != expected:
                         break
-                    if batch.max_timestamp >= timestamp_ms:
-                        return self._first_record_at(fd, position, batch, timestamp_ms)
+                    if batch.max_timestamp >= timestamp_ms and batch.next_offset > self.log_start_offset:
+                        found = self._first_record_at(fd, position, batch, timestamp_ms)
+                        if found < batch.next_offset:
+                            return found
                     position += batch.size_bytes
                     expected = batch.next_offset
                 if hinted < expected:
@@ -555,14 +585,16 @@ class PartitionReader:
         return expected if expected < stop else -1
 
     def _first_record_at(self, fd: int, position: int, batch: RecordBatch, timestamp_ms: int) -> int:
-        if batch.base_timestamp >= timestamp_ms:
+        """Return the offset of the first record of that time or later in a batch, the next batch's if it is below the log
+        start."""
+        if batch.base_timestamp >= timestamp_ms and batch.base_offset >= self.log_start_offset:
             return batch.base_offset
         path = self._files.segment_path(self._floor(batch.base_offset))
         fault = "the batch there has another checksum than its bytes"
         if batch.check_payload(files.pread(fd, batch.payload_length, position + HEADER_SIZE)):
             try:
                 for record in batch.records("", 0):
-                    if record.timestamp_ms >= timestamp_ms:
+                    if record.timestamp_ms >= timestamp_ms and record.offset >= self.log_start_offset:
                         return record.offset
                 return batch.next_offset
             except CodecError as error:

@@ -45,7 +45,7 @@ def many_segments(tmp_path_factory):
     """`t`: a segment for each two batches of one record, whose times are an hour apart."""
     path = str(tmp_path_factory.mktemp("many") / "log")
     with mk.connect(path, create=True) as cluster:
-        cluster.create_topic("t", config={"segment.bytes": 4096})
+        cluster.create_topic("t", config={"segment.bytes": 4096, "retention.ms": -1})
         with cluster.producer("t", acks=0) as producer:
             for number in range(2 * SEGMENTS):
                 producer.send(b"%d " % number + b"x" * 1700, timestamp_ms=number * HOUR_MS)

@@ -245,6 +245,7 @@ def small_disk(request, mounted, tmp_path):
 @pytest.mark.root
 def test_a_disk_that_fills_up(small_disk):
     mk = Mk(small_disk / "log")
+    mk.ok("topics", "create", "t", "-c", "min.free=0")
     lines = [b"%07d " % number + b"x" * 992 + b"\n" for number in range(40_000)]
     done = mk("produce", "t", "-q", stdin=b"".join(lines))
     assert done.status == 74
@@ -272,6 +273,7 @@ def test_a_disk_that_fills_up(small_disk):
 @pytest.mark.root
 def test_deleting_makes_room_on_a_disk_without_any(small_disk):
     mk = Mk(small_disk / "log")
+    mk.ok("topics", "create", "t", "-c", "min.free=0")
     mk.ok("produce", "t", stdin=b"x" * 1_000_000)
     fill(small_disk)
     mk.ok("topics", "delete", "t", "--yes")

@@ -65,6 +65,7 @@ class Log:
     records: list[StoredRecord] = field(default_factory=list)
     batches: list[dict[str, int]] = field(default_factory=list)
     segments: list[int] = field(default_factory=list)
+    start: int = 0
     durable_offset: int = 0
     epochs: list[tuple[int, int, str]] = field(default_factory=list)
 
@@ -156,10 +157,11 @@ def segment_bases(partition: Path) -> list[int]:
     return sorted(int(name[:20]) for name in os.listdir(partition) if len(name) == 24 and name.endswith(".log"))
 
 
-def verify(partition: Path, *, settled: bool = True) -> Log:
-    """Walk a partition and return what is in it. Raises OracleError for anything that does not fit.
+def verify(partition: Path, *, settled: bool = True, cleaned: bool = True) -> Log:
+    """Walk a partition and return what is in it, from the log start on. Raises OracleError for anything that does not fit.
 
     settled: the last append came back, so `state` is exact: its written end is the file's end and nothing is left over.
+    cleaned: whoever removed segments last came to the end of it; else some below the log start may still be there.
     """
     state = read_state_file((partition / "state").read_bytes())
     if state is None:
@@ -173,8 +175,11 @@ def verify(partition: Path, *, settled: bool = True) -> Log:
         raise OracleError(f"left over: {everything}, active is {active}")
     if not log.segments or log.segments[-1] != active:
         raise OracleError(f"the active segment {active} is not among {log.segments}")
-    if log.segments[0] != int(state["log_start"]):
-        raise OracleError("the first segment is not at log_start")
+    log.start = int(state["log_start"])
+    first = max((base for base in log.segments if base <= log.start), default=-1)
+    if first < 0 or (cleaned and first != log.segments[0]):
+        raise OracleError(f"the first of segments {log.segments} is not the one of log_start {log.start}")
+    log.segments = log.segments[log.segments.index(first) :]
     chain, epoch = (0, 0) if log.segments[0] == 0 else (None, 0)
     offset = log.segments[0]
     for base, following in zip(log.segments, [*log.segments[1:], None], strict=True):
@@ -209,7 +214,7 @@ def verify(partition: Path, *, settled: bool = True) -> Log:
             if _epoch_of(log.epochs, offset) != batch["leader_epoch"]:
                 raise OracleError(f"epochs {log.epochs} disagree with epoch {batch['leader_epoch']} at {where}")
             epoch, chain = batch["leader_epoch"], batch["chain"]
-            log.records += decode_records(batch)
+            log.records += [record for record in decode_records(batch) if record.offset >= log.start]
             log.batches.append(batch)
             max_timestamp = max(max_timestamp, batch["max_timestamp"])
             position += 128 + batch["payload_length"]

@@ -8,6 +8,8 @@ import random
 from typing import TYPE_CHECKING
 
 from mk.errors import MkError
+from mk.maintenance.findings import DAMAGE
+from mk.maintenance.verify import verify_topic
 from mk.records.record_batch import EncodedBatch, encode_lines
 from mk.storage.log_directory import LogDirectory, create_directory
 from mk.storage.partition_log import DISK, PartitionLog
@@ -59,11 +61,13 @@ class World:
     def partition(self) -> Path:
         return self.path / "topics" / TOPIC / "0"
 
-    def create(self, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def create(self, segment_bytes: int = SEGMENT_BYTES, config: dict[str, int | str] | None = None) -> None:
         create_directory(str(self.path))
         directory = LogDirectory(str(self.path))
         try:
-            overrides: dict[str, int | str] = {"segment.bytes": segment_bytes}
+            # The records' times are of 1970. The guard is off, since a full disk here is one that refuses.
+            overrides: dict[str, int | str] = {"segment.bytes": segment_bytes, "retention.ms": -1, "min.free": 0}
+            overrides.update(config or {})
             directory.create_topic(TOPIC, partitions=1, partitioner="crc32", overrides=overrides, wait_ms=0)
         finally:
             directory.close()
@@ -194,6 +198,7 @@ def check_directory(path: Path, expected: Records, possible: dict[int, set[bytes
     partition = path / "topics" / TOPIC / "0"
     tail = _tail(partition)
     directory = LogDirectory(str(path))
+    _check_undamaged(directory, "before any writer")
     topic = directory.open_topic(TOPIC)
     reader = PartitionReader(topic, 0)
     log = PartitionLog(topic, 0, lock_wait_ms=0)
@@ -218,12 +223,21 @@ def check_directory(path: Path, expected: Records, possible: dict[int, set[bytes
         leftovers = [name for name in os.listdir(partition) if name.startswith(".tmp")]
         assert not leftovers, leftovers
         log.append([make_batch(numbers, 1, 40)], DISK)
+        assert _check_undamaged(directory, "after recovery") == len(found) + 2
         return {record.offset: record.value for record in oracle.verify(partition).records}  # type: ignore[misc]
     finally:
         log.close()
         reader.close()
         topic.close()
         directory.close()
+
+
+def _check_undamaged(directory: LogDirectory, when: str) -> int:
+    """Have `verify` prove the topic, and return the number of records that it has found."""
+    report = verify_topic(directory, TOPIC)
+    damage = [finding for finding in report.findings if finding.severity == DAMAGE]
+    assert not damage, f"{when}: {damage}"
+    return report.records
 
 
 def _hold_against(found: Records, expected: Records, possible: dict[int, set[bytes]], who: str) -> None:

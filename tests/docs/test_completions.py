@@ -76,6 +76,11 @@ CASES = [
     ("mk -d second consume ", ["elsewhere"]),
     ("mk consume --dir second e", ["elsewhere"]),
     ("mk topics describe orders P", ["Pay_ments-2"]),
+    ("mk topics describe -c or", ["orders"]),
+    ("mk topics describe -sp or", ["orders"]),
+    ("mk topics alter -c or", []),
+    ("mk topics alter -c flush.ms=5 or", ["orders"]),
+    ("mk topics get orders -f j", ["json"]),
     ("mk topics create ", []),
     ("mk completion ", ["bash", "fish", "zsh"]),
 ]

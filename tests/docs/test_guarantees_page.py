@@ -12,7 +12,7 @@ from mdoc_page import Page, plain
 import mk
 from mk import errors
 from mk.storage import host, log_recovery, producer_state
-from mk.storage.partition_log import _DEFERRED_SIGNALS
+from mk.storage.partition_log import DEFERRED_SIGNALS
 
 PAGE = Page("mk-guarantees.7")
 FORMAT_PAGE = Page("mk-format.5")
@@ -79,7 +79,7 @@ def test_the_network_file_systems_are_the_ones_that_are_refused():
 
 
 def test_the_signals_that_are_held_off_are_the_ones_of_the_page():
-    names = {signal.Signals(number).name for number in _DEFERRED_SIGNALS}
+    names = {signal.Signals(number).name for number in DEFERRED_SIGNALS}
     for title in ("Being killed", "APPEND PROTOCOL"):
         assert set(re.findall(r"\bSIG[A-Z]+\b", PAGE.section(title))) == names
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import msgpack
 from crc32c import crc32c
 
+import mk
+
 HEADER = struct.Struct(">4sIIIHHiqIIqqQQqqqI24sI")
 CHAIN = struct.Struct(">IIQqq")
 NAMES = [
@@ -68,6 +70,16 @@ def segments_of(directory, topic, partition=0):
     active = int(read_state(directory, topic, partition)["segment"])
     folder = Path(directory) / "topics" / topic / str(partition)
     return [path for path in sorted(folder.glob("*.log")) if int(path.stem) <= active]
+
+
+def verify(directory, topic):
+    """Have `verify` prove a topic, also while others write; returns its report. Raises Anomaly if it finds damage."""
+    with mk.connect(str(directory)) as cluster:
+        report = cluster.verify_topic(topic)
+    damage = [finding for finding in report.findings if finding.severity == "damage"]
+    if damage:
+        raise Anomaly(f"verify finds damage: {damage}")
+    return report
 
 
 def read_log(directory, topic, partition=0, *, quiet=True):

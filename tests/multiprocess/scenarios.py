@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from history import Anomaly, parse_acks, read_log, read_state, topic_id_of
+from history import Anomaly, parse_acks, read_log, read_state, topic_id_of, verify
 from processes import create_topic, must, run
 
 BASE = [(None, b"base-0"), (None, b"base-1"), (None, b"base-2")]
@@ -162,6 +162,8 @@ def check_after(scenario, directory, result, context, *, indeterminate=True):
         raise Anomaly(f"after {context}\n{result}\n{anomaly}") from None
     acks = parse_acks(result.stderr)
     told = sum(last - first + 1 for _, first, last in acks)
+    if (Path(directory) / "topics" / "t").exists():
+        verify(directory, "t")
     after = run(directory, "produce", "t", AFTER, "-v", "-p", "0")
     if after.status != 0:
         raise Anomaly(f"after {context}\n{result}\nthe next command fails: {after}")
@@ -184,6 +186,10 @@ def check_after(scenario, directory, result, context, *, indeterminate=True):
         consumed = must(directory, "consume", "t", "-p", "0").stdout.encode().splitlines()
         if consumed != [value for _, value in [*log, (None, AFTER.encode())]]:
             raise Anomaly(f"mk consume prints something else than is there: {consumed[:6]}")
+        if verify(directory, "t").records != sum(
+            len(read_log(directory, "t", p)) for p in partitions_of(directory, "t")
+        ):
+            raise Anomaly("verify counts other records than are there")
         if "creat" in context or "deletion" in context:
             check_tidy(directory)
     except (Anomaly, OSError, ValueError) as anomaly:
@@ -218,6 +224,10 @@ def _check_changed(arguments, directory, result):
         there = sorted(path.name for path in (Path(directory) / "topics/t").iterdir())
         if there != ["0", "1", "2", "topic.json"]:
             raise Anomaly(f"left in the topic: {there}")
+
+
+def partitions_of(directory, topic):
+    return sorted(int(path.name) for path in (Path(directory) / "topics" / topic).iterdir() if path.name.isdecimal())
 
 
 def check_tidy(directory):

@@ -8,7 +8,7 @@ import signal
 import time
 
 import pytest
-from history import History, read_log
+from history import History, read_log, verify
 from processes import TIMEOUT, create_topic, kill_all, must, start
 
 PRODUCERS = 20
@@ -126,6 +126,7 @@ def check(storm, directory, partitions):
         assert log.pop() == (None, b"last")
         _check_consumed(directory, partition, log)
     storm.history.check(logs)
+    assert verify(directory, "storm").records == sum(map(len, logs)) + partitions
     print(
         f"{storm.kills} kills of {len(storm.started)} producers; {storm.history.acknowledged} records acknowledged,"
         f" {sum(map(len, logs))} stored"

@@ -7,36 +7,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mk import clock
 from mk.records.record_batch import encode_lines
 from mk.storage.partition_log import DISK, PAGE_CACHE
 from mk.storage.topic import encode_topic
 from tests.crash import oracle
 from tests.crash.world import TOPIC
+from tests.unit.storage.conftest import NOW
 
 if TYPE_CHECKING:
     from mk.storage.partition_log import PartitionLog
     from tests.crash.world import World
+    from tests.unit.storage.conftest import Hands
 
 DAY = 86_400_000
 YEAR = 365 * DAY
-NOW = 1_800_000_000_000
 
 numbers = itertools.count()
-
-
-class Hands:
-    """The hands of a clock that tests turn."""
-
-    def __init__(self) -> None:
-        self.now_ms = NOW
-
-
-@pytest.fixture
-def hands(monkeypatch: pytest.MonkeyPatch) -> Hands:
-    hands = Hands()
-    monkeypatch.setattr(clock, "now_ms", lambda: hands.now_ms)
-    return hands
 
 
 def append(log: PartitionLog, timestamp_ms: int = NOW, durability: int = DISK) -> None:
@@ -51,10 +37,10 @@ def segments(world: World) -> list[int]:
 def test_the_next_writer_seals_a_segment_that_is_old_enough(world: World, hands: Hands, durability: int) -> None:
     log = world.open()
     append(log, durability=durability)
-    hands.now_ms += 7 * DAY - 1
+    hands.pass_ms(7 * DAY - 1)
     append(log, durability=durability)
     assert segments(world) == [0]
-    hands.now_ms += 1
+    hands.pass_ms(1)
     append(world.open(), durability=durability)
     assert segments(world) == [0, 2]
     append(log, durability=durability)
@@ -62,14 +48,14 @@ def test_the_next_writer_seals_a_segment_that_is_old_enough(world: World, hands:
 
 
 def test_age_counts_from_the_first_batch_and_not_from_when_the_file_was_made(world: World, hands: Hands) -> None:
-    hands.now_ms += YEAR
+    hands.pass_ms(YEAR)
     log = world.open()
     append(log)
     append(log)
     assert segments(world) == [0]
-    hands.now_ms += 7 * DAY
+    hands.pass_ms(7 * DAY)
     append(log)
-    hands.now_ms += 7 * DAY - 1
+    hands.pass_ms(7 * DAY - 1)
     append(log)
     assert segments(world) == [0, 2]
 
@@ -80,7 +66,7 @@ def test_the_times_of_records_do_not_matter(world: World, hands: Hands, timestam
     for _ in range(5):
         append(log, timestamp_ms)
     assert segments(world) == [0]
-    hands.now_ms += 7 * DAY
+    hands.pass_ms(7 * DAY)
     append(log, timestamp_ms)
     assert segments(world) == [0, 5]
 
@@ -92,7 +78,7 @@ def test_a_clock_that_jumps_and_comes_back_begins_one_segment_each_time(
     log = world.open()
     append(log)
     for jump in (jump_ms, -jump_ms):
-        hands.now_ms += jump
+        hands.leap_ms(jump)
         for _ in range(4):
             append(log)
     assert segments(world) == [0, 1, 5]
@@ -101,7 +87,7 @@ def test_a_clock_that_jumps_and_comes_back_begins_one_segment_each_time(
 def test_a_clock_that_is_put_back_a_little_begins_none(world: World, hands: Hands) -> None:
     log = world.open()
     append(log)
-    hands.now_ms -= 3_600_000
+    hands.leap_ms(-3_600_000)
     append(log)
     assert segments(world) == [0]
 
@@ -111,10 +97,10 @@ def test_where_nobody_noted_the_age_it_counts_from_the_next_append(world: World,
     log = world.open()
     append(log)
     (world.partition / "state").write_bytes(bytes(4608))
-    hands.now_ms += YEAR
+    hands.pass_ms(YEAR)
     append(log)
     assert segments(world) == [0]
-    hands.now_ms += 7 * DAY
+    hands.pass_ms(7 * DAY)
     append(log)
     assert segments(world) == [0, 2]
 
@@ -122,9 +108,11 @@ def test_where_nobody_noted_the_age_it_counts_from_the_next_append(world: World,
 def test_a_changed_setting_counts_for_the_next_append(world: World, hands: Hands) -> None:
     log = world.open()
     append(log)
-    hands.now_ms += 60_000
+    hands.pass_ms(60_000)
     path = world.path / "topics" / TOPIC / "topic.json"
-    path.with_name("new").write_bytes(encode_topic(TOPIC, world.topic.topic_id, 1, "crc32", {"segment.ms": 60_000}))  # type: ignore[union-attr]
+    path.with_name("new").write_bytes(
+        encode_topic(TOPIC, world.topic.topic_id, 1, "crc32", {"segment.ms": 60_000, "retention.ms": -1})
+    )  # type: ignore[union-attr]
     path.with_name("new").rename(path)
     append(log)
     assert segments(world) == [0, 1]

@@ -1,0 +1,188 @@
+"""`mk topics clean` and `mk topics trim`: removing records, by the topics' limits or by hand."""
+
+from __future__ import annotations
+
+from mk.cli.confirmation import confirm
+from mk.cli.console import print_json, size_text
+from mk.cli.notes import note
+from mk.cli.selection import raise_first, selected
+from mk.cli.topics import print_rows
+from mk.cluster import connect
+from mk.errors import MkError, NoSuchPartitionError, NoSuchTopicError, OffsetOutOfRangeError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mk.cli.options import Options
+    from mk.cluster import Cluster
+
+_ITEMS_FAILED = 1
+
+
+def clean(options: Options) -> int:
+    """Clean partition by partition: one that is locked or damaged is named and left out."""
+    cluster = connect(options.directory, allow_network_fs=options.allow_network_fs)
+    documents: list[dict[str, Any]] = []
+    errors: list[MkError] = []
+    for name in _topics(cluster, options):
+        try:
+            partitions = cluster.partitions(name)
+        except MkError as error:
+            if name in options.topics or not isinstance(error, NoSuchTopicError):
+                errors.append(error)
+            continue  # Else it was deleted while we cleaned others.
+        for partition in range(partitions):
+            try:
+                document = cluster.clean(name, partition, dry_run=options.dry_run, wait_ms=options.lock_wait_ms)
+            except MkError as error:
+                if name in options.topics or not isinstance(error, NoSuchTopicError):
+                    errors.append(error)
+                continue
+            if document["error"] is not None:
+                errors.append(document["error"])
+                document["error"] = document["error"].what
+            documents.append(document)
+            if not options.quiet and not options.dry_run:
+                _tell(document)
+    if not options.dry_run and _means_all(options):
+        try:
+            swept = cluster.sweep(wait_ms=options.lock_wait_ms)
+        except MkError as error:
+            errors.append(error)
+        else:
+            if swept and not options.quiet:
+                note(f"mk: removed what {swept} broken off creations and deletions of topics had left")
+    if options.json:
+        print_json(documents)
+    elif options.dry_run:
+        _print_plan(documents, options)
+    return _finish(errors)
+
+
+def trim(options: Options) -> int:
+    """Remove records below an offset, after saying which."""
+    cluster = connect(options.directory, allow_network_fs=options.allow_network_fs)
+    plan = _plan_trim(cluster, options)
+    if options.json and options.dry_run:
+        print_json(plan)
+    elif options.dry_run:
+        print_rows(plan, options)
+    elif not options.quiet:
+        for row in plan:
+            if row["records"]:
+                note(
+                    f"mk: removes from {row['topic']} {row['partition']}: offsets {row['log_start_offset']} to "
+                    f"{row['to'] - 1}, {row['records']} records"
+                )
+    if options.dry_run:
+        return 0
+    if any(row["records"] for row in plan):
+        confirm(f"remove {sum(row['records'] for row in plan)} records?", options, what="trimming")
+    done = [
+        cluster.delete_records(options.topic, row["partition"], row["to"], wait_ms=options.lock_wait_ms)
+        for row in plan
+        if row["records"]
+    ]
+    if options.json:
+        print_json(
+            [{**row, "bytes": sum(d["bytes"] for d in done if d["partition"] == row["partition"])} for row in plan]
+        )
+    return 0
+
+
+def _means_all(options: Options) -> bool:
+    return not options.topics and options.regex is None
+
+
+def _topics(cluster: Cluster, options: Options) -> list[str]:
+    return cluster.topic_names() if _means_all(options) else selected(cluster, options)
+
+
+def _tell(document: dict[str, Any]) -> None:
+    """Say what was done to a partition, if anything was."""
+    place = f"{document['topic']} {document['partition']}"
+    removed = document["removed"]
+    if document["rolled"]:
+        note(f"mk: {place}: sealed the active segment")
+    if removed:
+        reasons = ", ".join(dict.fromkeys(segment["reason"] for segment in removed))
+        note(
+            f"mk: {place}: removed {len(removed)} {'segment' if len(removed) == 1 else 'segments'}, offsets "
+            f"{removed[0]['segment']} to {removed[-1]['last_offset']}, {size_text(document['bytes'])} ({reasons})"
+        )
+    elif document["files"]:
+        note(f"mk: {place}: removed {document['files']} files that were left behind, {size_text(document['bytes'])}")
+
+
+def _print_plan(documents: list[dict[str, Any]], options: Options) -> None:
+    rows = [
+        {
+            "topic": document["topic"],
+            "partition": document["partition"],
+            "segment": segment["segment"],
+            "last_offset": segment["last_offset"],
+            "size_bytes": segment["size_bytes"],
+            "goes": segment["reason"] is not None,
+            "why": segment["why"],
+        }
+        for document in documents
+        for segment in [*document["removed"], *document["kept"]]
+    ]
+    print_rows(rows, options)
+
+
+def _finish(errors: list[MkError]) -> int:
+    """Name all that went wrong; the last words are the first error's, and its status, if they all have the same."""
+    if not errors:
+        return 0
+    if len({error.exit_status for error in errors}) == 1:
+        raise_first(errors)
+    for error in errors:
+        note(f"mk: {error.what}" + (f" ({error.why})" if error.why else ""))
+    return _ITEMS_FAILED
+
+
+def _plan_trim(cluster: Cluster, options: Options) -> list[dict[str, Any]]:
+    rows = cluster.offsets(options.topic)
+    if options.to.stop is not None:
+        raise UsageError(
+            f"--to cannot be {options.to}",
+            why="what goes always begins at the start of the log",
+            fix="name the first offset that stays, and no range; nothing was removed",
+        )
+    positions = options.to.by_partition or dict.fromkeys(options.partitions or range(len(rows)), options.to.first)
+    if options.to.by_partition and options.partitions:
+        raise UsageError(
+            "-p and a --to that names partitions exclude each other", fix="leave -p out; nothing was removed"
+        )
+    plan = []
+    for partition, position in sorted(positions.items()):
+        if partition >= len(rows):
+            raise NoSuchPartitionError(topic=options.topic, partition=partition, partitions=len(rows))
+        row = rows[partition]
+        start, end = row["log_start_offset"], row["high_watermark"]
+
+        def offset_for_time(timestamp_ms: int, partition: int = partition) -> int:
+            return cluster.offset_for_time(options.topic, partition, timestamp_ms)
+
+        to = position.resolve(start, end, offset_for_time)
+        if to > end:
+            raise OffsetOutOfRangeError(
+                topic=options.topic,
+                partition=row["partition"],
+                offset=to,
+                log_start_offset=start,
+                log_end_offset=end,
+            )
+        plan.append(
+            {
+                "topic": options.topic,
+                "partition": row["partition"],
+                "log_start_offset": start,
+                "high_watermark": end,
+                "to": max(to, start),
+                "records": max(to, start) - start,
+            }
+        )
+    return plan

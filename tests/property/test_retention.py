@@ -1,0 +1,115 @@
+"""The decision which segments may go, against a model that tries every front of the log."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mk.storage.retention import LOG_START, NO_LIMIT, RETENTION_BYTES, RETENTION_MS, SegmentFacts, judge
+
+NOW = 10_000
+LIMITS = st.one_of(st.just(NO_LIMIT), st.integers(0, 3000))
+SHAPES = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(0, 1000), st.integers(NOW - 4000, NOW + 4000)), min_size=1, max_size=12
+)
+
+
+def segments_of(shapes: list[tuple[int, int, int]]) -> list[SegmentFacts]:
+    """Return a log's segments; only the last one may be empty."""
+    segments, offset = [], 0
+    for number, (count, size, time) in enumerate(shapes):
+        count = max(count, 1) if number < len(shapes) - 1 else count
+        segments.append(SegmentFacts(offset, offset + count, size if count else 0, time))
+        offset += count
+    return segments
+
+
+@given(SHAPES, LIMITS, LIMITS, st.integers(0, 40), st.integers(0, 40), st.booleans())
+def test_what_goes_is_the_longest_front_that_the_limits_let_go(
+    shapes: list[tuple[int, int, int]],
+    retention_ms: int,
+    retention_bytes: int,
+    log_start: int,
+    keep_from: int,
+    believed: bool,
+) -> None:
+    segments = segments_of(shapes)
+    end = segments[-1].next_offset
+    keep_from = min(keep_from, end)
+    log_start = min(log_start, keep_from)
+    total = sum(segment.size_bytes for segment in segments)
+
+    def may_go(number: int) -> bool:
+        segment = segments[number]
+        rest = sum(other.size_bytes for other in segments[number + 1 :])
+        if segment.base_offset == segment.next_offset:
+            return False
+        if segment.next_offset <= log_start:
+            return True
+        return segment.next_offset <= keep_from and (
+            (retention_bytes != NO_LIMIT and rest >= retention_bytes)
+            or (retention_ms != NO_LIMIT and believed and NOW - segment.time_ms > retention_ms)
+        )
+
+    front = 0
+    while front < len(segments) and may_go(front):
+        front += 1
+    verdicts = list(
+        judge(
+            segments,
+            total_bytes=total,
+            now_ms=NOW,
+            retention_ms=retention_ms,
+            retention_bytes=retention_bytes,
+            log_start_offset=log_start,
+            keep_from=keep_from,
+            clock_is_believed=believed,
+        )
+    )
+    assert [verdict.segment for verdict in verdicts] == segments
+    assert [verdict.goes for verdict in verdicts] == [number < front for number in range(len(segments))]
+    for verdict in verdicts:
+        assert verdict.why
+        assert verdict.reason in ((LOG_START, RETENTION_MS, RETENTION_BYTES) if verdict.goes else ("",))
+    gone = [verdict.segment.size_bytes for verdict in verdicts if verdict.reason != LOG_START and verdict.goes]
+    if gone and retention_ms == NO_LIMIT:
+        assert total >= retention_bytes, "the log is smaller than its limit by what was removed"
+
+
+@given(SHAPES)
+def test_without_limits_all_stays(shapes: list[tuple[int, int, int]]) -> None:
+    segments = segments_of(shapes)
+    end = segments[-1].next_offset
+    verdicts = judge(
+        segments,
+        total_bytes=0,
+        now_ms=NOW,
+        retention_ms=NO_LIMIT,
+        retention_bytes=NO_LIMIT,
+        log_start_offset=0,
+        keep_from=end,
+    )
+    assert not any(verdict.goes for verdict in verdicts)
+
+
+def test_no_segment_is_looked_into_before_its_turn() -> None:
+    """Looking into one may mean to read it, under the lock."""
+    seen = []
+
+    def segments():  # type: ignore[no-untyped-def]
+        for base in range(5):
+            seen.append(base)
+            yield SegmentFacts(base, base + 1, 10, NOW if base else 0)
+
+    for verdict in judge(
+        segments(),
+        total_bytes=50,
+        now_ms=NOW,
+        retention_ms=100,
+        retention_bytes=NO_LIMIT,
+        log_start_offset=0,
+        keep_from=5,
+    ):
+        if not verdict.goes:
+            break
+    assert seen == [0, 1]
