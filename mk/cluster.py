@@ -32,6 +32,9 @@ class Cluster(Protocol):
     def topic_names(self) -> list[str]:
         """Return the names of all topics, sorted."""
 
+    def check_name_is_free(self, name: str, *, but: str = "") -> None:
+        """Raise CannotCreateError if no topic can have that name. `but` is a topic that would give up its own for it."""
+
     def create_topic(
         self,
         name: str,

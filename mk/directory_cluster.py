@@ -21,6 +21,7 @@ from mk.topic_partition import check_name
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
 
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
@@ -75,6 +76,10 @@ class DirectoryCluster:
 
     def topic_names(self) -> list[str]:
         return self._directory.topic_names()
+
+    def check_name_is_free(self, name: str, *, but: str = "") -> None:
+        with files.about(self.location):
+            self._directory.check_name_is_free(name, but=but)
 
     def create_topic(
         self,
@@ -330,6 +335,8 @@ class DirectoryCluster:
 
         if topics and regex is not None:
             raise UsageError("topics by name and by a regular expression exclude each other", fix="leave one out")
+        if idle_ms is not None and not follow:
+            raise UsageError("idle_ms means nothing without follow", fix="without it, reading ends at the end anyway")
         opened: list[Topic] = []
         pattern = None
         try:
@@ -345,17 +352,18 @@ class DirectoryCluster:
             for topic in opened:
                 topic.close()
             raise
-        return Consumer(
-            opened,
-            pattern=pattern,
-            partitions=partitions,
-            offset=offset,
-            stop=stop,
-            tail=tail,
-            follow=follow,
-            idle_ms=idle_ms,
-            max_time_ms=max_time_ms,
-            output_fd=output_fd,
-            on_skip=on_skip,
-            on_note=on_note,
-        )
+        options: dict[str, Any] = {
+            "pattern": pattern,
+            "partitions": partitions,
+            "offset": offset,
+            "stop": stop,
+            "tail": tail,
+            "max_time_ms": max_time_ms,
+            "on_skip": on_skip,
+            "on_note": on_note,
+        }
+        if not follow:
+            return Consumer(opened, **options)
+        from mk.consumer.following import FollowingConsumer
+
+        return FollowingConsumer(opened, idle_ms=idle_ms, output_fd=output_fd, **options)

@@ -9,11 +9,12 @@
         CorruptBatchError              a batch below the high watermark that does not prove itself
         CorruptStateError              a state, epochs or JSON file that contradicts itself or the segments
         RecordTooLargeError            an input record over max.message.bytes
-      NotFoundError                66  no such directory, topic, partition or offset
+      NotFoundError                66  no such directory, topic, partition, offset or input file
         NoSuchDirectoryError
         NoSuchTopicError               also: deleted, renamed or made anew while we worked
         NoSuchPartitionError
         OffsetOutOfRangeError
+        UnreadableInputError           an input file that cannot be opened
       CannotCreateError            73  something is there already, or cannot be made
         TopicExistsError
       StorageError                 74  the disk, a file system or an output refused
@@ -195,6 +196,18 @@ class OffsetOutOfRangeError(NotFoundError):
             offset=offset,
             log_start_offset=log_start_offset,
             log_end_offset=log_end_offset,
+        )
+
+
+class UnreadableInputError(NotFoundError):
+    """An input file cannot be opened; the ones before it are stored, the ones behind it were not read."""
+
+    def __init__(self, *, path: str, why: str) -> None:
+        super().__init__(
+            f"cannot read {path or 'a file without a name'}",
+            why=why,
+            fix="the files before it are stored; name this one as it is called, and those behind it, to go on",
+            path=path,
         )
 
 

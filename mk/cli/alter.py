@@ -7,7 +7,7 @@ from mk.cli.console import print_json
 from mk.cli.notes import note
 from mk.cluster import connect
 from mk.config import PARTITIONERS, check_partitioner, check_setting_names, parse_topic_config
-from mk.errors import NoSuchTopicError, TopicExistsError, UsageError
+from mk.errors import NoSuchTopicError, UsageError
 from mk.topic_partition import check_name, check_partition_count
 
 TYPE_CHECKING = False
@@ -138,9 +138,7 @@ def rename(options: Options) -> int:
         return _no_topic(options, document)
     if old == new:
         raise UsageError(f"topic {old} has that name already", fix="choose another name; nothing was changed")
-    for existing in cluster.topic_names():
-        if existing.casefold() == new.casefold() and existing != old:
-            raise TopicExistsError(topic=new, existing=existing)
+    cluster.check_name_is_free(new, but=old)
     if not options.quiet and not options.json:
         note(f"mk: renames {old} to {new}")
     if not options.dry_run:

@@ -66,10 +66,10 @@ def run(options: "Options") -> int:
         if left is not None:
             fetch, left = _first_records(fetch, left)
         output.write(fetch)
-        if left == 0:
-            return 0
         if output.has_timed_out:
             break
+        if left == 0:
+            return 0
     is_late = consumer.has_timed_out or output.has_timed_out
     if is_late and (options.max_time_ms is None or options.max_time_ms > min(times)):
         raise TimedOutError(timeout_ms=options.timeout_ms, records=output.records_written)
@@ -85,7 +85,8 @@ def _range(options: "Options") -> "tuple[OffsetSpec | dict[int, OffsetSpec] | No
     return range_of(options)
 
 
-def _output(options: "Options", time_ms: "int | None") -> "Output":
+def check_delimiter(options: "Options") -> None:
+    """Raise UsageError where two options disagree on how a record ends."""
     if options.delimiter is not None and options.null:
         raise UsageError("-D and -0 exclude each other", why="each says how a record ends", fix="leave one of them out")
     if options.format == "raw" and (options.delimiter is not None or options.null):
@@ -94,6 +95,10 @@ def _output(options: "Options", time_ms: "int | None") -> "Output":
             why="raw puts nothing between one value and the next",
             fix="leave one of them out, or use -f value",
         )
+
+
+def _output(options: "Options", time_ms: "int | None") -> "Output":
+    check_delimiter(options)
     if options.show_null and options.format not in ("value", "kv"):
         raise UsageError(
             f"-Z means nothing to -f {options.format}",

@@ -17,6 +17,8 @@ OFFSETS = "offsets"  # an OffsetRange: all of the grammar of -o
 TIME = "time"  # an OffsetSpec of kind time
 REGEX = "regex"  # str, a Python regular expression
 SETTING = "setting"  # key=value; all of them become one dict
+HEADER = "header"  # NAME=VALUE or NAME:VALUE becomes a pair of bytes, NAME alone one with None
+TIMESTAMP = "timestamp"  # a point in time becomes int milliseconds since 1970
 
 # What the shell offers for a value.
 TOPIC = "topic"
@@ -123,6 +125,7 @@ class Command:
 # Options that mean the same in every command that has them. They may also stand before the command; one that the
 # command does not have is then refused, so that no option is read and forgotten.
 _PLACE = "Where"
+_INPUT = "Input"
 _OUTPUT = "Output"
 
 DIRECTORY_OPTION = Parameter(
@@ -203,6 +206,10 @@ PRODUCE = Command(
             "stored in blocks."
         ),
         (
+            "With -D or -0 something else than a newline ends a record, which may then hold newlines; the last record "
+            "need not be ended. With --whole all of the input, or each --file, is one record."
+        ),
+        (
             "The topic is made on first use. Records with the same key go to the same partition; records without a key "
             "stay together batch by batch."
         ),
@@ -219,6 +226,59 @@ PRODUCE = Command(
         Parameter(
             "values", kind=BYTES, metavar="VALUE", default=(), multiple=True, help="a record; stdin is then not read"
         ),
+        Parameter(
+            "files",
+            "--file",
+            metavar="FILE",
+            default=(),
+            multiple=True,
+            complete=FILE,
+            panel=_INPUT,
+            help="read FILE instead of stdin; may be repeated, - is stdin",
+        ),
+        Parameter(
+            "delimiter",
+            "-D",
+            "--delimiter",
+            kind=DELIMITER,
+            metavar="DELIM",
+            panel=_INPUT,
+            help=r"DELIM ends a record, instead of a newline; \t \0 \xNN are understood",
+        ),
+        Parameter(
+            "null",
+            "-0",
+            "--null",
+            kind=FLAG,
+            default=False,
+            panel=_INPUT,
+            help="a NUL byte ends a record, instead of a newline",
+        ),
+        Parameter(
+            "whole",
+            "--whole",
+            kind=FLAG,
+            default=False,
+            panel=_INPUT,
+            help="all of stdin, or each --file, is one record",
+        ),
+        Parameter(
+            "count",
+            "-n",
+            "--count",
+            kind=INTEGER,
+            metavar="N",
+            panel=_INPUT,
+            help="stop after N records, and leave the rest of the input unread",
+        ),
+        Parameter(
+            "skip_bad",
+            "--skip-bad",
+            kind=FLAG,
+            default=False,
+            panel=_INPUT,
+            help="skip a record that cannot be stored, say which, and end with status 1; default is to stop there",
+        ),
         Parameter("key", "-k", "--key", kind=BYTES, metavar="KEY", panel="Records", help="the key of every record"),
         Parameter(
             "key_delimiter",
@@ -227,7 +287,34 @@ PRODUCE = Command(
             kind=DELIMITER,
             metavar="DELIM",
             panel="Records",
-            help=r"split each line at the first DELIM into key and value; \t and \xNN are understood; beats -k",
+            help=r"split each record at the first DELIM into key and value; \t and \xNN are understood; beats -k",
+        ),
+        Parameter(
+            "headers",
+            "-H",
+            "--header",
+            kind=HEADER,
+            metavar="NAME=VALUE",
+            default=(),
+            multiple=True,
+            panel="Records",
+            help="a header of every record; also NAME:VALUE; NAME alone is null, NAME= empty; may be repeated",
+        ),
+        Parameter(
+            "timestamp_ms",
+            "--timestamp",
+            kind=TIMESTAMP,
+            metavar="TIME",
+            panel="Records",
+            help="the time of every record, such as 2026-11-23T10:00:00Z, -1h or seconds since 1970; default now",
+        ),
+        Parameter(
+            "null_value",
+            "-Z",
+            kind=FLAG,
+            default=False,
+            panel="Records",
+            help="an empty value is a null: with a key a tombstone, which compaction takes as deleted",
         ),
         Parameter(
             "partition",
@@ -281,18 +368,33 @@ PRODUCE = Command(
         ),
         DIRECTORY_OPTION,
         NETWORK_OPTION,
+        Parameter(
+            "tee",
+            "-T",
+            "--tee",
+            kind=FLAG,
+            default=False,
+            panel=_OUTPUT,
+            help="write the input to stdout too, as it came, each part after its records are stored",
+        ),
         QUIET_OPTION,
         VERBOSE_OPTION,
         Parameter("json", "--json", kind=FLAG, default=False, panel=_OUTPUT, help="errors as JSON"),
     ),
     examples=(
         ("mk produce orders -k user1 paid", "one record with a key"),
+        ("mk produce orders -k user1 -Z ''", "a tombstone for that key"),
+        ("mk produce orders -H trace=17 -H retry --timestamp -1h paid", "with headers, an hour ago"),
         ("tail -n 0 -F app.log | mk produce app", "each line as it is written"),
         (r"mk produce clicks -K '\t' --partitions 8 < clicks.tsv", "the first column is the key"),
+        ("find . -print0 | mk produce files -0", "names that may hold newlines"),
+        (r"mk produce paragraphs -D '\n\n' < book.txt", "what stands between empty lines"),
+        ("mk produce docs --whole --file a.json --file b.json", "two records, each a file"),
+        ("make 2>&1 | mk produce builds -T | tail -n 1", "store all of it, and use it further"),
         ("mk produce orders --producer-id import-7 < orders.txt", "run it again until it succeeds: nothing is doubled"),
     ),
-    exit_status="The status is 0 only if every record read is stored at the level that --acks asks for. An error "
-    "says how much was stored.",
+    exit_status="The status is 0 only if every record read is stored at the level that --acks asks for, and 1 if "
+    "--skip-bad has skipped some. An error says how much was stored.",
 )
 
 _WHICH = "Which records"
@@ -335,7 +437,7 @@ _ENDINGS = (
         kind=DURATION,
         metavar="TIME",
         panel=_WHICH,
-        help="with -F: stop, with status 0, when nothing new came for TIME",
+        help="with -F: stop, with status 0, when nothing came for TIME since the last record was taken, or since the start",
     ),
     Parameter(
         "max_time_ms",
@@ -426,7 +528,13 @@ CONSUME = Command(
         ),
         (
             "Where to begin is said once, by -o, --from or --since, and where to end once, by a range of -o, by --to or "
-            "--until. With -F a range goes on until it is complete in every partition, and the command then exits."
+            "--until. With -F a range goes on until it is complete in every partition, and the command then exits; up to a "
+            "time it is complete at the first record of that time, or a second after the clock has passed it."
+        ),
+        (
+            "With -F, partitions that are added are taken up within a second, and with -r so are topics that appear: as if "
+            "they had been there from the beginning, empty. A topic that is deleted ends the command with 66 if it was "
+            "named, and is dropped with a note if -r found it."
         ),
         "On a terminal, control characters in values are shown, not executed; a pipe gets the bytes.",
     ),
@@ -578,7 +686,6 @@ _SETTINGS = (
     "max.message.bytes=16777216, segment.bytes=134217728, segment.ms=604800000, partitioner=crc32 "
     "(librdkafka's; or murmur2, Java's). Sizes take k, M and G, times ms, s, m, h and d."
 )
-_FROM_CONSUME = {parameter.name: parameter for parameter in CONSUME.parameters}
 
 TOPICS_LIST = Command(
     "topics",
@@ -855,6 +962,7 @@ TOPICS_GET = Command(
             "end; records may be elsewhere if they were produced with -p, or before partitions were added: see "
             "--all-partitions. Of several partitions, the record with the latest time is printed."
         ),
+        "The exit status is 3 if no record has the key, or if the last one is a tombstone.",
         "On a terminal, control characters in values are shown, not executed; a pipe gets the bytes.",
     ),
     parameters=(
@@ -879,15 +987,13 @@ TOPICS_GET = Command(
             panel="Which records",
             help="search all partitions",
         ),
-        *(_FROM_CONSUME[name] for name in ("format", "json_lines", "json", "null", "raw")),
-        DIRECTORY_OPTION,
+        *(parameter for parameter in _RECORD_OUTPUT if parameter.name not in ("show_null", "quiet")),
     ),
     examples=(
         ("mk topics get users user1", "the present value"),
         ("mk topics get users user1 -J | jq .offset", "where it stands"),
         ("mk topics get users user1 --all-partitions", "wherever it stands"),
     ),
-    exit_status="The status is 3 if no record has the key, or if the last one is a tombstone.",
 )
 
 TOPICS_OFFSETS = Command(

@@ -17,8 +17,8 @@ Formats, as in `mk consume -f FORMAT`.
            bytes that are not UTF-8 are in key_b64 and payload_b64 instead; null is null
   raw      the value, and nothing between one and the next
 
--0 ends each record with a NUL byte instead of a newline, -D DELIM with any other bytes. -Z prints a null value
-as NULL, and with kv a null key too. On a terminal, control characters in values are
+-0 ends each record with a NUL byte instead of a newline, -D DELIM with any other bytes. -Z prints a null
+value as NULL, and with kv a null key too. On a terminal, control characters in values are
 shown, not executed, unless --raw is given; a pipe gets the bytes.
 """
 

@@ -6,6 +6,7 @@ import os
 import sys
 
 from mk.cli.console import print_json, print_table
+from mk.cli.consume import check_delimiter
 from mk.cli.notes import note
 from mk.cluster import connect
 from mk.errors import KeyDeletedError, NoSuchKeyError, NoSuchPartitionError, UsageError
@@ -40,6 +41,7 @@ def get(options: Options) -> int:
     """Print the last record with a key."""
     if options.partitions and options.all_partitions:
         raise UsageError("-p and --all-partitions exclude each other", fix="leave one of them out")
+    check_delimiter(options)
     cluster = connect(options.directory)
     topic, key = options.topic, options.key
     count = len(cluster.offsets(topic))
@@ -57,7 +59,7 @@ def get(options: Options) -> int:
         raise KeyDeletedError(topic=topic, key=_text(key), partition=record.partition, offset=record.offset)
     from mk.formats.writers import writer
 
-    data = writer(options.format, delimiter=b"\0" if options.null else b"\n")([record])
+    data = writer(options.format, delimiter=options.delimiter or (b"\0" if options.null else b"\n"))([record])
     if sys.stdout.isatty() and not options.raw:
         from mk.formats.terminal import escape
 

@@ -117,11 +117,11 @@ def _commands(children: "list[Command]") -> "list[str]":
 
 
 def _offsets() -> "list[str]":
-    """Return the sections OFFSETS and TIMES: each spelling with an example and what it reads."""
+    """Return the sections on offsets and times: each spelling with an example and what it reads."""
     lines = [".Sh OFFSETS", *_lines(offset_spellings.EXAMPLE_TOPIC)]
     for title, rows in offset_spellings.sections():
         if rows is offset_spellings.TIMES:
-            lines += [".Pp", *_lines(" ".join(offset_spellings.CLOSING)), ".Sh TIMES"]
+            lines += [".Pp", *_lines(" ".join(offset_spellings.CLOSING)), ".Sh TIMES OF RECORDS"]
         else:
             lines.append(f".Ss {title}")
         lines.append(".Bl -tag -width Ds")
@@ -210,8 +210,10 @@ def _text(text: str) -> str:
 
 
 def _argument(text: str) -> str:
-    """Return `text` as the argument of a macro: quoted, so that no word in it is taken for a macro."""
-    return '"' + _text(text).replace('"', '""') + '"'
+    """Return `text` as the argument of a macro: quoted, so that no word in it is taken for a macro, nor a colon that
+    ends it for punctuation."""
+    end = "\\&" if text.endswith(":") else ""
+    return '"' + _text(text).replace('"', '""') + end + '"'
 
 
 def _flag(flag: str) -> str:

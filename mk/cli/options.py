@@ -214,6 +214,24 @@ def _setting(word: str) -> "tuple[str, str]":
     return key, value
 
 
+def _header(word: str) -> "tuple[bytes, bytes | None]":
+    places = [place for place in (word.find("="), word.find(":")) if place >= 0]
+    at = min(places, default=len(word))
+    if at == 0:
+        raise ValueError("NAME=VALUE or NAME:VALUE; NAME alone has a null for its value, NAME= an empty one")
+    return os.fsencode(word[:at]), os.fsencode(word[at + 1 :]) if places else None
+
+
+def _timestamp_ms(word: str) -> int:
+    from mk.clock import now_ms
+    from mk.timestamp import SPELLINGS, parse_time
+
+    try:
+        return parse_time(word, now_ms())
+    except UsageError:
+        raise ValueError(f"a time, one of: {'; '.join(SPELLINGS)}") from None
+
+
 _CONVERTERS: "dict[str, Callable[[str], Any]]" = {
     definition.TEXT: str,
     definition.BYTES: os.fsencode,
@@ -226,4 +244,6 @@ _CONVERTERS: "dict[str, Callable[[str], Any]]" = {
     definition.TIME: _time,
     definition.REGEX: _regex,
     definition.SETTING: _setting,
+    definition.HEADER: _header,
+    definition.TIMESTAMP: _timestamp_ms,
 }

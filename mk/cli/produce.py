@@ -1,11 +1,9 @@
-"""`mk produce`: values or lines in, acknowledged records out."""
-
-import os
+"""`mk produce`: values or input in, acknowledged records out."""
 
 from mk.cli import signals
 from mk.cli.notes import counted, note
 from mk.cluster import connect
-from mk.errors import MkError, NoSuchTopicError, RecordTooLargeError
+from mk.errors import MkError, NoSuchTopicError, RecordTooLargeError, UsageError
 from mk.topic_partition import check_name, check_partition_count, check_producer_id
 
 TYPE_CHECKING = False
@@ -17,8 +15,9 @@ if TYPE_CHECKING:
 
 
 def run(options: "Options") -> int:
-    """Store every value, or every line of standard input, and return 0 when all of them are."""
+    """Store every value, or every record of the input, and return 0 when all of them are, 1 when some were skipped."""
     # Before a directory is made for it.
+    _check(options)
     check_name(options.topic)
     if options.partitions is not None:
         check_partition_count(options.partitions)
@@ -26,23 +25,67 @@ def run(options: "Options") -> int:
         check_producer_id(options.producer_id)
     cluster = connect(options.directory, create=not options.no_create, allow_network_fs=options.allow_network_fs)
     producer = _open_producer(cluster, options)
-    stopped_by = 0
+    stopped_by: list[int] = []
+    skipped = 0
     try:
         if options.values:
-            _send_values(producer, options)
+            skipped = _send_values(producer, options)
         else:
-            stopped_by = _send_lines(producer, options)
+            # Here, since values do not need it.
+            from mk.cli.produce_input import ProduceInput
+
+            source = ProduceInput(producer, options)
+            # A signal ends the input where it stands: the whole records read by then are stored, the rest is not.
+            stopped_by = signals.call_on_stop_signals(source.stop)
+            try:
+                source.send()
+            finally:
+                skipped = source.records_skipped
         producer.close()
     except (MkError, OSError) as error:
         if isinstance(error, MkError):
             error.facts["records_stored"] = producer.records_stored
-        note(f"mk: {counted(producer.records_stored, 'record')} stored")
+        note(_summary(producer, skipped))
         _note_stored_before(producer, options)
         raise
+    if skipped:
+        note(_summary(producer, skipped))
     _note_stored_before(producer, options)
     if stopped_by:
-        raise signals.Stopped(stopped_by)
-    return 0
+        raise signals.Stopped(stopped_by[0])
+    return 1 if skipped else 0
+
+
+def _summary(producer: "Producer", skipped: int) -> str:
+    return f"mk: {counted(producer.records_stored, 'record')} stored" + (f", {skipped} skipped" if skipped else "")
+
+
+def _check(options: "Options") -> None:
+    """Refuse what contradicts itself, with the two options that do."""
+    if options.values:
+        for name in ("files", "delimiter", "null", "whole", "count", "tee"):
+            if getattr(options, name) not in ((), None) and getattr(options, name) is not False:
+                _refuse(options, "VALUE", name, "values are the records, and no input is read")
+    for one, other in (("delimiter", "null"), ("delimiter", "whole"), ("null", "whole")):
+        if getattr(options, one) and getattr(options, other):
+            _refuse(options, _flag(options, one), other, "each says where a record ends")
+    if options.files.count("-") > 1:
+        raise UsageError("--file - is there twice", why="standard input can be read once", fix="leave one of them out")
+    ends_record = b"\0" if options.null else options.delimiter or b"\n"
+    if options.key_delimiter and not options.whole and not options.values and ends_record in options.key_delimiter:
+        raise UsageError(
+            "no record holds what -K looks for",
+            why="the end of a record is part of it",
+            fix="choose another -K, or another end of a record with -D or -0",
+        )
+
+
+def _refuse(options: "Options", one: str, other: str, why: str) -> None:
+    raise UsageError(f"{one} and {_flag(options, other)} exclude each other", why=why, fix="leave one of them out")
+
+
+def _flag(options: "Options", name: str) -> str:
+    return next(parameter.flags[0] for parameter in options.command.parameters if parameter.name == name)
 
 
 def _open_producer(cluster: "Cluster", options: "Options") -> "Producer":
@@ -96,7 +139,9 @@ def _create_topic(cluster: "Cluster", options: "Options") -> None:
         note(f"mk: created topic {options.topic} ({counted(partitions, 'partition')}) in {cluster.location}")
 
 
-def _send_values(producer: "Producer", options: "Options") -> None:
+def _send_values(producer: "Producer", options: "Options") -> int:
+    """Store the values of the command line, and return how many were skipped."""
+    skipped = 0
     for number, value in enumerate(options.values, 1):
         key = options.key
         if options.key_delimiter is not None:
@@ -104,45 +149,14 @@ def _send_values(producer: "Producer", options: "Options") -> None:
             if found:
                 key, value = before, after
         try:
-            producer.send(value, key)
+            producer.send(value or None if options.null_value else value, key, options.headers, options.timestamp_ms)
         except RecordTooLargeError as error:
-            producer.flush()
-            raise error.at(f"value {number}") from None
+            error = error.at(f"value {number}")
+            if not options.skip_bad:
+                producer.flush()
+                raise error from None
+            skipped += 1
+            producer.skip_sequences(1)
+            note(f"mk: skipped: {error.what}")
     producer.flush()
-
-
-def _send_lines(producer: "Producer", options: "Options") -> int:
-    """Store standard input line by line. Returns the signal that ended it, or 0 at its end.
-
-    A signal ends the input where it stands: the whole lines read by then are stored, the rest of a line is not.
-    """
-    from mk.formats.readers import LineReader
-    from mk.producer.record_accumulator import BATCH_BYTES
-
-    key: bytes | None = options.key
-    if not options.quiet and os.isatty(0):
-        note("mk: reading records from the terminal, one a line; ^D ends")
-    reader = LineReader(
-        0, max_line_bytes=producer.max_message_bytes, key_bytes=len(key or b""), flush_ms=producer.flush_ms
-    )
-    stopped_by = signals.call_on_stop_signals(reader.stop)
-    if options.key_delimiter is not None:
-        from mk.formats.readers import split_keys
-
-        while reader.next_block() is not None:
-            for piece, _ in reader.pieces(BATCH_BYTES):
-                keys, values = split_keys(piece, options.key_delimiter)
-                if key is not None:
-                    keys = [key if own is None else own for own in keys]
-                producer.send_keyed(keys, values)
-                del piece
-            producer.flush()
-            reader.set_limits(max_line_bytes=producer.max_message_bytes, flush_ms=producer.flush_ms)
-    else:
-        while reader.next_block() is not None:
-            for piece, count in reader.pieces(BATCH_BYTES):
-                producer.send_lines(piece, count, key)
-                del piece
-            producer.flush()
-            reader.set_limits(max_line_bytes=producer.max_message_bytes, flush_ms=producer.flush_ms)
-    return stopped_by[0] if stopped_by else 0
+    return skipped

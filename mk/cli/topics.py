@@ -108,7 +108,7 @@ def create(options: Options) -> int:
         else:
             note(f"mk: created topic {options.topic}")
         for difference in differences:
-            note("mk: its {setting} is {there}, not {wanted}".format(**difference))
+            note("mk: it has {setting}={there}, not {wanted}".format(**difference))
     return 0
 
 
@@ -118,12 +118,9 @@ def _check_name_is_free(options: Options) -> None:
         cluster = connect(
             options.directory, shared_group=options.shared_group, shared_readers=options.shared_readers or "all"
         )
-        names = cluster.topic_names()
     except NoSuchDirectoryError:
         return
-    for existing in names:
-        if existing.casefold() == options.topic.casefold():
-            raise TopicExistsError(topic=options.topic, existing=existing)
+    cluster.check_name_is_free(options.topic)
 
 
 def _differences(options: Options, partitioner: str, config: dict[str, int | str]) -> list[dict[str, object]]:

@@ -7,7 +7,7 @@ from _thread import RLock
 
 from mk.clock import now_ms
 from mk.errors import MkError, RecordTooLargeError, UsageError
-from mk.producer.record_accumulator import RecordAccumulator
+from mk.producer.record_accumulator import RecordAccumulator, size_of, size_of_columns
 from mk.records.codecs import CODEC_NAMES
 from mk.records.record import Record
 from mk.storage import files
@@ -110,12 +110,9 @@ class Producer:
     ) -> None:
         """Buffer one record. value None is a tombstone; timestamp_ms None is now."""
         # Checked now, and not when it is encoded: the records that wait with it would be lost.
-        _check_bytes((value, key, *[part for header in headers for part in header]))
-        if timestamp_ms is not None and (type(timestamp_ms) is not int or abs(timestamp_ms) > _MAX_TIMESTAMP_MS):
-            raise TypeError(f"a timestamp is a whole number of milliseconds, not {timestamp_ms!r}")
-        if any(name is None for name, _ in headers):
-            raise TypeError("the name of a header is bytes, not None")
-        size = len(value or b"") + len(key or b"") + sum(len(name) + len(data or b"") for name, data in headers)
+        _check_bytes((value, key))
+        _check_extras(headers, timestamp_ms)
+        size = len(value or b"") + len(key or b"") + size_of(headers)
         if size > self.max_message_bytes:
             raise RecordTooLargeError(size_bytes=size, max_bytes=self.max_message_bytes)
         with self._lock:
@@ -129,7 +126,13 @@ class Producer:
                 self._next_sticky()
             self._flush_if_full(accumulator.size_bytes - before)
 
-    def send_lines(self, block: bytes | memoryview, count: int | None = None, key: bytes | None = None) -> None:
+    def send_lines(
+        self,
+        block: bytes | memoryview,
+        count: int | None = None,
+        key: bytes | None = None,
+        timestamp_ms: int | None = None,
+    ) -> None:
         """Buffer newline-terminated values with the same key, as one batch, as they stand.
 
         `count` is how many there are, if the caller has counted them. The block is not copied: it stays untouched until
@@ -140,6 +143,9 @@ class Producer:
         if block[-1] != _NEWLINE:
             raise ValueError("the block does not end with a newline")
         _check_bytes((key,))
+        _check_extras((), timestamp_ms)
+        if len(block) + len(key or b"") > self.max_message_bytes:
+            _check_line_lengths(block, len(key or b""), self.max_message_bytes)
         if count is None:
             count = bytes(block).count(b"\n")
         with self._lock:
@@ -148,28 +154,48 @@ class Producer:
                 if stored == count:
                     return
                 block, count = _lines_behind(block, stored), count - stored
-            self._accumulator(partition).append_lines(block, count, now_ms(), key)
+            time = now_ms() if timestamp_ms is None else timestamp_ms
+            self._accumulator(partition).append_lines(block, count, time, key)
             if key is None:
                 self._next_sticky()
             self._flush_if_full(len(block))
 
-    def send_keyed(self, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
-        """Buffer many records at once: parallel keys and values."""
-        if len(keys) != len(values):
-            raise ValueError(f"{len(keys)} keys and {len(values)} values are not pairs")
-        _check_bytes(keys)
+    def send_keyed(
+        self,
+        keys: Sequence[bytes | None] | None,
+        values: Sequence[bytes | None],
+        headers: tuple[Header, ...] = (),
+        timestamp_ms: int | None = None,
+    ) -> None:
+        """Buffer many records at once: parallel keys and values, with the same headers and time. keys None: no keys."""
+        if keys is not None:
+            if len(keys) != len(values):
+                raise ValueError(f"{len(keys)} keys and {len(values)} values are not pairs")
+            _check_bytes(keys)
         _check_bytes(values)
-        time = now_ms()
+        _check_extras(headers, timestamp_ms)
+        extras = headers, timestamp_ms
         partitions = self._partition_count
         with self._lock:
-            if self._fixed_partition is not None or partitions == 1:
-                target = self._fixed_partition or 0
-                if self._input is not None:
-                    stored = self._take(self._input, target, len(values))
-                    keys, values = keys[stored:], values[stored:]
+            if keys is None or self._fixed_partition is not None or partitions == 1:
+                size = size_of_columns(keys, values, headers)
+                if size > self.max_message_bytes:
+                    _check_lengths(keys, values, size_of(headers), self.max_message_bytes)
+                target = self._partition(None)
+                if self._input is not None and (stored := self._take(self._input, target, len(values))):
+                    keys, values = keys and keys[stored:], values[stored:]
+                    size = size_of_columns(keys, values, headers)
                 if values:
-                    self._append_columns(target, keys, values, time)
+                    self._append_columns(target, keys, values, size, extras)
+                if keys is None:
+                    self._next_sticky()
                 return
+            if self._input is not None:
+                self._check_input(self._input)
+                for target in range(partitions):
+                    self._learn(self._input, target)
+                if self._input.take_if_stored(len(keys)):
+                    return
             partition_of = self._partitioner()
             sticky = self._sticky
             keys_of: list[list[bytes | None]] = [[] for _ in range(partitions)]
@@ -178,12 +204,23 @@ class Producer:
                 target = sticky if key is None else partition_of(key, partitions)
                 keys_of[target].append(key)
                 values_of[target].append(value)
-            if self._input is not None:
-                for target, stored in self._take_routed(self._input, keys):
-                    del keys_of[target][:stored], values_of[target][:stored]
+            sizes = [size_of_columns(*columns, headers) for columns in zip(keys_of, values_of, strict=True)]
+            if sum(sizes) > self.max_message_bytes:
+                _check_lengths(keys, values, size_of(headers), self.max_message_bytes)
+            sequences_of = [] if self._input is None else self._sequences_of(self._input, keys, partition_of)
             for target in range(partitions):
+                if (
+                    self._input is not None
+                    and sequences_of[target]
+                    and (stored := self._input.take_routed(target, sequences_of[target]))
+                ):
+                    del keys_of[target][:stored], values_of[target][:stored]
+                    sizes[target] = size_of_columns(keys_of[target], values_of[target], headers)
                 if values_of[target]:
-                    self._append_columns(target, keys_of[target], values_of[target], time)
+                    self._append_columns(target, keys_of[target], values_of[target], sizes[target], extras)
+            if self._input is not None:
+                # Not before: what is appended on the way is not all of what stands before it in the input.
+                self._input.next_sequence += len(keys)
             self._next_sticky()
 
     def flush(self) -> list[AppendResult]:
@@ -332,16 +369,15 @@ class Producer:
         self._learn(input, partition)
         return input.take(partition, count)
 
-    def _take_routed(self, input: InputSequence, keys: Sequence[bytes | None]) -> list[tuple[int, int]]:
-        """Count records of the input that go where their keys say; return per partition how many are stored already."""
-        self._check_input(input)
-        sequences_of: dict[int, list[int]] = {}
+    def _sequences_of(
+        self, input: InputSequence, keys: Sequence[bytes | None], partition_of: Callable[[bytes, int], int]
+    ) -> list[list[int]]:
+        """Return per partition the sequences of the records that go there, of those that come next in the input."""
+        partitions, null_key_partition = input.pin.partitions, self._sticky
+        sequences_of: list[list[int]] = [[] for _ in range(partitions)]
         for sequence, key in enumerate(keys, input.next_sequence):
-            sequences_of.setdefault(self._partition(key), []).append(sequence)
-        for partition in sequences_of:
-            self._learn(input, partition)
-        input.next_sequence += len(keys)
-        return [(partition, input.take_routed(partition, numbers)) for partition, numbers in sequences_of.items()]
+            sequences_of[null_key_partition if key is None else partition_of(key, partitions)].append(sequence)
+        return sequences_of
 
     def _learn(self, input: InputSequence, partition: int) -> None:
         if partition not in input.stored_sequences:
@@ -360,11 +396,16 @@ class Producer:
             )
 
     def _append_columns(
-        self, partition: int, keys: Sequence[bytes | None], values: Sequence[bytes | None], timestamp_ms: int
+        self,
+        partition: int,
+        keys: Sequence[bytes | None] | None,
+        values: Sequence[bytes | None],
+        size_bytes: int,
+        extras: tuple[tuple[Header, ...], int | None],
     ) -> None:
         accumulator = self._accumulator(partition)
         before = accumulator.size_bytes
-        accumulator.append_columns(keys, values, timestamp_ms)
+        accumulator.append_columns(keys, values, size_bytes, *extras)
         self._flush_if_full(accumulator.size_bytes - before)
 
     def _forget_what_a_parent_buffered(self) -> None:
@@ -398,3 +439,35 @@ def _check_bytes(parts: Iterable[object]) -> None:
     kinds = set(map(type, parts)) - _BYTES_OR_NONE
     if kinds:
         raise TypeError(f"keys, values and headers are bytes or None, not {kinds.pop().__name__}")
+
+
+def _check_extras(headers: Iterable[Header], timestamp_ms: int | None) -> None:
+    """Raise TypeError unless these can be stored."""
+    for name, value in headers:
+        _check_bytes((name, value))
+        if name is None:
+            raise TypeError("the name of a header is bytes, not None")
+    if timestamp_ms is not None and (type(timestamp_ms) is not int or abs(timestamp_ms) > _MAX_TIMESTAMP_MS):
+        raise TypeError(f"a timestamp is a whole number of milliseconds, not {timestamp_ms!r}")
+
+
+def _check_line_lengths(block: bytes | memoryview, key_bytes: int, max_bytes: int) -> None:
+    """Raise RecordTooLargeError if a line is too long, by looking for one newline in so many bytes, not for each."""
+    data = bytes(block)
+    window = max_bytes - key_bytes + 1
+    start = 0
+    while len(data) - start > window:
+        behind = data.rfind(b"\n", start, start + window) + 1 if window > 0 else 0
+        if not behind:
+            raise RecordTooLargeError(size_bytes=data.index(b"\n", start) - start + key_bytes, max_bytes=max_bytes)
+        start = behind
+
+
+def _check_lengths(
+    keys: Sequence[bytes | None] | None, values: Sequence[bytes | None], header_bytes: int, max_bytes: int
+) -> None:
+    """Raise RecordTooLargeError if a record is too large."""
+    for key, value in zip(keys or [None] * len(values), values, strict=True):
+        size = len(key or b"") + len(value or b"") + header_bytes
+        if size > max_bytes:
+            raise RecordTooLargeError(size_bytes=size, max_bytes=max_bytes)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from mk.clock import now_ms
 from mk.records.record_batch import RecordBatchBuilder, encode_columns, encode_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mk.records.record import Record
+    from mk.records.record import Header, Record
     from mk.records.record_batch import EncodedBatch
 
 BATCH_BYTES = 256 << 10
@@ -23,15 +24,19 @@ class RecordAccumulator:
     """The batches of one partition that wait for the next append.
 
     Records come in three ways: one by one, as a block of lines that makes a batch as it stands, or as parallel keys and
-    values. Their order is kept: what came one way is closed before the first that comes another way.
+    values, which have their headers and time in common. Their order is kept: what came one way is closed before the first
+    that comes another way.
     """
 
     __slots__ = (
         "_builder",
         "_codec",
         "_column_bytes",
+        "_column_headers",
         "_columns_timestamp",
+        "_has_keys",
         "_keys",
+        "_timestamp_asked",
         "_values",
         "batches",
         "size_bytes",
@@ -42,8 +47,11 @@ class RecordAccumulator:
         self._builder = RecordBatchBuilder()
         self._keys: list[bytes | None] = []
         self._values: list[bytes | None] = []
+        self._has_keys = False
         self._column_bytes = 0
+        self._column_headers: tuple[Header, ...] = ()
         self._columns_timestamp = 0
+        self._timestamp_asked: int | None = None
         self.batches: list[EncodedBatch] = []
         self.size_bytes = 0
 
@@ -61,15 +69,32 @@ class RecordAccumulator:
         self.batches.append(encode_lines(block, count=count, timestamp_ms=timestamp_ms, key=key, codec=self._codec))
         self.size_bytes += len(block)
 
-    def append_columns(self, keys: Sequence[bytes | None], values: Sequence[bytes | None], timestamp_ms: int) -> None:
-        """Take parallel keys and values."""
+    def append_columns(
+        self,
+        keys: Sequence[bytes | None] | None,
+        values: Sequence[bytes | None],
+        size_bytes: int,
+        headers: tuple[Header, ...],
+        timestamp_ms: int | None,
+    ) -> None:
+        """Take parallel keys and values; keys None is no key for any. timestamp_ms None is the time of the first of a batch.
+
+        size_bytes: what size_of_columns says of them.
+        """
         self._close_builder()
+        if self._values and (timestamp_ms != self._timestamp_asked or headers != self._column_headers):
+            self._close_columns()
         if not self._values:
-            self._columns_timestamp = timestamp_ms
-        self._keys += keys
-        self._values += values
+            self._columns_timestamp = now_ms() if timestamp_ms is None else timestamp_ms
+            self._timestamp_asked, self._column_headers = timestamp_ms, headers
         # A record costs memory even if it is empty.
-        size = _RECORD_BYTES * len(values) + sum(map(len, filter(None, values))) + sum(map(len, filter(None, keys)))
+        size = _RECORD_BYTES * len(values) + size_bytes
+        if keys is None:
+            self._keys += [None] * len(values)
+        else:
+            self._has_keys = True
+            self._keys += keys
+        self._values += values
         self._column_bytes += size
         self.size_bytes += size
         if self._column_bytes >= BATCH_BYTES:
@@ -100,8 +125,22 @@ class RecordAccumulator:
                     encode_columns(
                         values[at : at + step],
                         base_timestamp=self._columns_timestamp,
-                        keys=keys[at : at + step],
+                        keys=keys[at : at + step] if self._has_keys else None,
+                        shared_headers=self._column_headers,
                         codec=self._codec,
                     )
                 )
-            self._keys, self._values, self._column_bytes = [], [], 0
+            self._keys, self._values, self._column_bytes, self._has_keys = [], [], 0, False
+
+
+def size_of(headers: tuple[Header, ...]) -> int:
+    """Return the bytes of headers that max.message.bytes counts."""
+    return sum(len(name) + len(value or b"") for name, value in headers)
+
+
+def size_of_columns(
+    keys: Sequence[bytes | None] | None, values: Sequence[bytes | None], headers: tuple[Header, ...]
+) -> int:
+    """Return the bytes of keys, values and the headers that each of these records has."""
+    size = size_of(headers) * len(values) + sum(map(len, filter(None, values)))
+    return size if keys is None else size + sum(map(len, filter(None, keys)))

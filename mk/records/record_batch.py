@@ -220,11 +220,17 @@ def encode_columns(
     keys: Sequence[bytes | None] | None = None,
     timestamps: Sequence[int] | None = None,
     headers: Sequence[tuple[Header, ...]] | None = None,
+    shared_headers: tuple[Header, ...] = (),
     codec: int = NONE,
 ) -> EncodedBatch:
-    """Make a columns batch. Sequences are parallel; `timestamps` are absolute ms, None when all are base_timestamp."""
+    """Make a columns batch. Sequences are parallel; `timestamps` are absolute ms, None when all are base_timestamp.
+
+    shared_headers: those of every record, instead of `headers`.
+    """
     deltas = None if timestamps is None else [timestamp - base_timestamp for timestamp in timestamps]
     flat = None if headers is None else [[part for header in of_record for part in header] for of_record in headers]
+    if shared_headers:
+        flat = [[part for header in shared_headers for part in header]] * len(values)
     return batch_of_columns([values, keys, deltas, flat, None], base_timestamp=base_timestamp, codec=codec)
 
 

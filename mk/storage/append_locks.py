@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from _signal import SIG_BLOCK, SIG_SETMASK, SIGTSTP, pthread_sigmask  # type: ignore[import-not-found]
 
-from mk.errors import CorruptStateError
+from mk.errors import CorruptStateError, LockTimeoutError
 from mk.storage import files
 from mk.storage.host import allow_open_files
 from mk.storage.locks import acquire
@@ -53,8 +53,17 @@ class append_locks:
                         found="it is missing, as in a copy made by somebody who may only read",
                         fix="such a copy can be read, not changed; nothing was changed",
                     ) from None
+                what = f"partition {partition} of {self._name}"
                 left_ms = max(0, round((until - time.monotonic()) * 1000))
-                acquire(self._fds[-1], what=f"partition {partition} of {self._name}", wait_ms=left_ms)
+                try:
+                    acquire(self._fds[-1], what=what, wait_ms=left_ms)
+                except LockTimeoutError as error:
+                    raise LockTimeoutError(
+                        what=what,
+                        waited_ms=self._wait_ms,
+                        holder=str(error.facts["holder"]),
+                        fix="wait, raise --lock-wait, or stop that process; nothing was changed",
+                    ) from None
         except BaseException:
             self._let_go()
             raise

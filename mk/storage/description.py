@@ -58,17 +58,29 @@ def rates(topic: Topic) -> list[dict[str, float]]:
     now = now_ms()
     found = []
     for partition in range(topic.partitions):
-        entry: dict[str, float] = {}
-        reader = PartitionReader(topic, partition)
-        try:
-            for window, seconds in _WINDOWS.items():
-                first = max(reader.offset_for_time(now - 1000 * seconds), reader.log_start_offset)
-                entry[f"records_per_s_{window}"] = round((reader.high_watermark - first) / seconds, 3)
-                entry[f"bytes_per_s_{window}"] = round(reader.size_from(first) / seconds, 3)
-        finally:
-            reader.close()
-        found.append(entry)
+        for tries_left in (2, 1, 0):
+            try:
+                found.append(_rates(topic, partition, now))
+                break
+            except FileNotFoundError:
+                # A segment was removed between our list of them and our look at it: list again.
+                topic.check_not_deleted()
+                if not tries_left:
+                    raise
     return found
+
+
+def _rates(topic: Topic, partition: int, now: int) -> dict[str, float]:
+    entry: dict[str, float] = {}
+    reader = PartitionReader(topic, partition)
+    try:
+        for window, seconds in _WINDOWS.items():
+            first = max(reader.offset_for_time(now - 1000 * seconds), reader.log_start_offset)
+            entry[f"records_per_s_{window}"] = round((reader.high_watermark - first) / seconds, 3)
+            entry[f"bytes_per_s_{window}"] = round(reader.size_from(first) / seconds, 3)
+    finally:
+        reader.close()
+    return entry
 
 
 def summarize(topic: Topic) -> dict[str, object]:

@@ -22,7 +22,14 @@ from mk.records.codecs import crc32c
 from mk.records.record_batch import COMPACTED, HEADER_SIZE, NO_SEQUENCE, parse_header
 from mk.records.sequences import scan
 from mk.storage import files
-from mk.storage.log_segment import PRODUCERS_SUFFIX, UNKNOWN_CHAIN, list_segments, open_segment, segment_name
+from mk.storage.log_segment import (
+    PRODUCERS_SUFFIX,
+    UNKNOWN_CHAIN,
+    list_segments,
+    open_segment,
+    refuse_newer,
+    segment_name,
+)
 from mk.storage.partition_state import LogEnd
 
 TYPE_CHECKING = False
@@ -165,6 +172,7 @@ class ProducerState:
             data = files.pread(fd, min(size, stop_position - start), start)
             reached, offset, chain, count = scan(data, 0, self.offset, stop_offset, self.last_sequences)
             if not count:
+                refuse_newer(fd, self.position, self.offset, partition.segment_path(self.segment))
                 raise self._damaged(partition)
             self._batches += count
             self._go_to(self.segment, LogEnd(start + reached, offset, chain, -1))
@@ -196,9 +204,9 @@ class ProducerState:
 def decode_snapshot(data: bytes, segment: int) -> ProducerState | None:
     """Read a snapshot of this segment, or None if it is damaged."""
     text, _, crc = data.rpartition(b"crc=")
+    if crc != b"%08x\n" % crc32c(text):
+        return None
     try:
-        if int(crc, 16) != crc32c(text) or len(crc) != 9:
-            return None
         head, *lines = text.decode().splitlines()
         offset, position, chain = [int(field.partition("=")[2]) for field in head.split(" ")]
         last_sequences = {int(line[:16], 16): int(line[17:]) for line in lines}
@@ -322,8 +330,9 @@ def begin_producers(partition: PartitionFiles) -> None:
     if state.durable.offset == 0:
         return
     end = state.durable
-    if any(name.endswith(PRODUCERS_SUFFIX) for name in os.listdir(partition.fd)):
-        # Somebody removed the pins, or was killed before the first one was there.
+    if state.segment == 0 or any(name.endswith(PRODUCERS_SUFFIX) for name in os.listdir(partition.fd)):
+        # Somebody may have removed the pins. A producer's records then stand behind a snapshot, or in a first segment
+        # that was empty when the first pin was made.
         found = load(partition, state.segment, end)
     else:
         found = ProducerState(state.segment, end.position, end.offset, end.chain, {})

@@ -32,6 +32,10 @@ produce orders --no-create --lock-wait 500ms
 produce orders -- -k --key -- -
 produce orders - --
 produce orders ''
+produce orders -D '\\n\\n' -n 10 -T
+produce files -0 --skip-bad -n0
+produce docs --whole --file a.json --file=b.json --file -
+produce orders -H trace=1 -Hretry -H a:b= --timestamp 2026-11-23T10:00Z -Zk u1 ''
 produce orders -k '' ''
 produce orders -k=u
 produce orders -k --
@@ -54,7 +58,7 @@ consume orders -f kv -0
 consume orders -eq
 consume orders --raw -f raw
 consume -r '^or' -F --idle 5s --max-time=1m --timeout 2m
-consume orders -o 5:10 -D '\0\n' -Z
+consume orders -o 5:10 -D '\\0\\n' -Z
 consume orders -o s@1 -o e@2
 consume orders -o 0:5,1:-3
 consume orders --from start+5 --to end-5 --tail 3
@@ -115,6 +119,18 @@ VALUES = {
     definition.TIME: ["5", "@5", "2026-11-23", "soon", "", "--"],
     definition.REGEX: ["t", "^t|u$", "", "(", "-F", "--"],
     definition.SETTING: ["a=b", "a=", "=b", "a=b=c", "--", "-c"],
+    definition.HEADER: ["k=v", "k:v", "k", "k=", "k:=v", "=v", ":", "", "--", "-H", "\udcff=\udcfe"],
+    # Not what depends on when it is asked.
+    definition.TIMESTAMP: [
+        "0",
+        "1700000000",
+        "1700000000000",
+        "2026-11-23",
+        "2026-11-23T10:00:00+02:00",
+        "soon",
+        "",
+        "--",
+    ],
 }
 
 
@@ -229,16 +245,30 @@ def options_of(line, **environ):
 
 
 def test_produce_has_these_values():
-    options = options_of("produce orders -k u1 -K '\\x1f' -p 2 -z zstd --acks 0 --lock-wait 1.5s -v -d there paid ''")
+    options = options_of(
+        "produce orders -k u1 -K '\\x1f' -p 2 -z zstd --acks 0 --lock-wait 1.5s -v -d there -Z -H a=b -H c:=d -H e -H f= "
+        "--timestamp 1700000000 --skip-bad -D '\\n\\0' --file x --file - -n 3 -T paid ''"
+    )
     assert vars(options) == {
         "command": definition.PRODUCE,
         "topic": "orders",
         "values": (b"paid", b""),
         "key": b"u1",
         "key_delimiter": b"\x1f",
+        "headers": ((b"a", b"b"), (b"c", b"=d"), (b"e", None), (b"f", b"")),
+        "timestamp_ms": 1_700_000_000_000,
+        "null_value": True,
+        "files": ("x", "-"),
+        "delimiter": b"\n\0",
+        "null": False,
+        "whole": False,
+        "count": 3,
+        "skip_bad": True,
+        "tee": True,
         "partition": 2,
         "compression": "zstd",
         "acks": 0,
+        "producer_id": None,
         "lock_wait_ms": 1500,
         "partitions": None,
         "no_create": False,

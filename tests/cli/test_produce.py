@@ -576,7 +576,7 @@ def test_a_topic_deleted_under_a_producer(mk):
         producer.stdin.write(b"second\n")
         assert producer.wait(20) == 66
         errors = producer.stderr.read()
-    assert b"1 records stored" in errors
+    assert b"1 record stored" in errors
     assert b"deleted" in errors
     assert mk("consume", "t").status == 66
 

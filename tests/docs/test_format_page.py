@@ -5,6 +5,7 @@ mk, and takes names, offsets and types from the tables of the page.
 """
 
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -20,7 +21,7 @@ import mk
 from mk import config, topic_partition
 from mk.records import codecs, record_batch
 from mk.records.record_batch import EncodedBatch, encode_columns, encode_lines, parse_header
-from mk.storage import flat_json, offset_index, partition_state
+from mk.storage import flat_json, offset_index, partition_state, producer_state
 from mk.storage.leader_epochs import read_epochs
 from mk.storage.partition_state import LogEnd, PartitionState, decode_slot
 
@@ -458,10 +459,12 @@ def test_every_file_that_is_written_is_in_the_layout(directory):
         for number in range(3):
             producer.send(b"%d" % number * 3000)
             producer.flush()
+    with directory.producer("orders", producer_id="import-7") as producer:
+        producer.send(b"more")
     root = Path(directory.location)
     topic_id = read_flat_json((root / "topics/orders/topic.json").read_bytes())["topic_id"]
-    places = {"topic": "orders", "partition": "[01]", "base": "[0-9]{20}", "id": topic_id}
-    place = re.compile(r"(?<![a-z])(topic|partition|base|id)(?![a-z])(?!\[[.]\]json)")
+    places = {"topic": "orders", "partition": "[01]", "base": "[0-9]{20}", "id": topic_id, "producer": "[0-9a-f]{16}"}
+    place = re.compile(r"(?<![a-z.])(topic|partition|base|id|producer)(?![a-z])(?!\[[.]\]json)")
     known = [
         re.compile(place.sub(lambda name: places[name[1]], row["path"].replace(".", r"[.]")))
         for row in PAGE.table("LAYOUT", "path")
@@ -470,6 +473,46 @@ def test_every_file_that_is_written_is_in_the_layout(directory):
     assert len(written) > 20
     for name in written:
         assert any(path.fullmatch(name) for path in known), name
+
+
+def test_a_pin_has_the_keys_of_the_page_and_its_example_is_one(directory):
+    directory.create_topic("t", partitions=8)
+    with directory.producer("t", producer_id="import-7") as producer:
+        producer.send(b"v")
+        producer.flush()
+    (pin,) = (Path(directory.location) / "topics/t/producers").iterdir()
+    (example,) = PAGE.examples("Pins")
+    assert pin.read_text() == example
+    assert f"producers/{pin.name} :" in PAGE.section("Pins")
+    assert int(pin.name, 16) == int.from_bytes(hashlib.sha256(b"import-7").digest()[:8], "big")
+    keys = [row["key"] for row in PAGE.table("Pins", "key", "type")]
+    assert keys == list(read_flat_json(example.encode()))
+    assert f"1 to {topic_partition.MAX_NAME_LENGTH} printable characters" in PAGE.section("PRODUCERS")
+    for record in directory.consumer(["t"]):
+        assert record.partition == int(pin.name, 16) % 8
+
+
+def test_a_snapshot_is_as_the_page_says_and_shows(directory):
+    (example,) = PAGE.examples("Snapshots")
+    found = producer_state.decode_snapshot(example.encode(), 48211)
+    assert (found.offset, found.position, found.chain) == (48211, 0, 1367400677)
+    assert found.last_sequences == {0x7FA9DE4508328836: 119999}
+    assert found.encode().decode() == example
+    directory.create_topic("t", config={"segment.bytes": 4096})
+    with directory.producer("t", producer_id="import-7") as producer:
+        for number in range(3):
+            producer.send(b"%d" % number * 3000)
+            producer.flush()
+    root = Path(directory.location) / "topics/t/0"
+    assert sorted(path.stem for path in root.glob("*.producers")) == [f"{1:020d}", f"{2:020d}"]
+    body, _, checksum = (root / f"{2:020d}.producers").read_bytes().rpartition(b"crc=")
+    assert checksum == b"%08x\n" % crc(body)
+    place, line = body.decode().splitlines()
+    header, names = layout(HEADER)
+    before = dict(zip(names, header.unpack_from((root / f"{1:020d}.log").read_bytes()), strict=True))
+    assert place == f"offset=2 position=0 chain={before['chain']}"
+    assert line == f"{before['producer_id']:016x} {before['last_sequence']}"
+    assert (before["first_sequence"], before["last_sequence"]) == (1, 1)
 
 
 # A reader that was written from the page.

@@ -11,7 +11,7 @@ from mdoc_page import Page, plain
 
 import mk
 from mk import errors
-from mk.storage import host, log_recovery
+from mk.storage import host, log_recovery, producer_state
 from mk.storage.partition_log import _DEFERRED_SIGNALS
 
 PAGE = Page("mk-guarantees.7")
@@ -132,8 +132,11 @@ class Log:
             with cluster.consumer(["t"], partitions=[partition], offset=spec, on_skip=on_skip) as consumer:
                 return [record.value for record in consumer]
 
-    def produce(self, partition=0):
-        with mk.connect(self.location) as cluster, cluster.producer("t", partition=partition) as producer:
+    def produce(self, partition=0, producer_id=None):
+        with (
+            mk.connect(self.location) as cluster,
+            cluster.producer("t", partition=partition, producer_id=producer_id) as producer,
+        ):
             producer.send(b"more")
 
     def flip(self, path, position):
@@ -262,6 +265,44 @@ def test_cost_of_a_damaged_index(log, damage):
     for offset in range(3):
         assert log.consume(offset=offset) == log.records[offset:]
     log.produce()
+
+
+def test_cost_of_a_damaged_pin(log):
+    log.produce(producer_id="import-7")
+    (pin,) = (log.topic / "producers").iterdir()
+    log.flip(pin, 20)
+    assert "(65)" in cost_of("a pin")
+    with pytest.raises(errors.CorruptStateError):
+        log.produce(producer_id="import-7")
+    log.produce(producer_id="another")
+    log.produce()
+    pin.unlink()
+    log.produce(producer_id="import-7")
+    assert log.consume() == [*log.records, *[b"more"] * 3]
+
+
+def test_cost_of_damaged_snapshots(log):
+    log.produce(producer_id="import-7")
+    snapshots = sorted(log.partition.glob("*.producers"))
+    assert [path.stem for path in snapshots] == [f"{2:020d}"]
+    log.flip(snapshots[0], 9)
+    assert cost_of(".producers").startswith("time")
+    log.produce(producer_id="import-7")
+    assert log.consume() == [*log.records, b"more"]
+    (log.partition / f"{0:020d}.log").unlink()
+    assert "(65)" in cost_of(".producers")
+    with pytest.raises(errors.CorruptStateError) as caught:
+        log.produce(producer_id="import-7")
+    assert caught.value.facts["path"] == str(snapshots[0])
+    log.produce(partition=1)
+    log.produce()
+    assert log.consume() == [*log.records[1:], b"more", b"more"]
+
+
+def test_when_a_snapshot_is_due_is_what_the_page_says():
+    text = PAGE.section("Producers with an id").replace("\n", " ")
+    mib = producer_state._SNAPSHOT_BYTES >> 20
+    assert f"When {mib} MiB or {producer_state._SNAPSHOT_BATCHES} batches of the segment follow" in text
 
 
 def test_cost_of_a_missing_quarantine(log):

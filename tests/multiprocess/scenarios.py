@@ -1,5 +1,6 @@
 """Directories in a known state, and one command on each of them to be killed or failed."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -34,6 +35,11 @@ def _base(directory, **config):
     create_topic(directory, "t", **config)
     for _, value in BASE:
         must(directory, "produce", "t", value.decode())
+
+
+def _sealed(directory):
+    _base(directory)
+    must(directory, "topics", "seal", "t")
 
 
 def _nearly_full(directory):
@@ -134,6 +140,12 @@ SCENARIOS = {
     ),
     "an append that creates the directory": Scenario(_nothing, ["produce", "t", NEW, "-v"], stored=[]),
     "a topic's creation": Scenario(_empty, ["topics", "create", "t", "-p", "2"], stored=[], new=[]),
+    "a topic's alteration": Scenario(
+        _base, ["topics", "alter", "t", "--partitions", "3", "-c", "segment.bytes=8192"], new=[]
+    ),
+    "a topic's renaming": Scenario(_base, ["topics", "rename", "t", "u"], new=[]),
+    "a topic's sealing": Scenario(_base, ["topics", "seal", "t"], new=[]),
+    "a topic's opening": Scenario(_sealed, ["topics", "seal", "t", "--undo"], new=[]),
     "a topic's deletion": Scenario(_base, ["topics", "delete", "t", "--yes"], new=[]),
 }
 
@@ -144,6 +156,10 @@ def check_after(scenario, directory, result, context, *, indeterminate=True):
     indeterminate: records of the struck command that were not acknowledged may be there, a prefix of them, once.
     """
     deleting = "delete" in scenario.arguments
+    try:
+        _check_changed(scenario.arguments, directory, result)
+    except (Anomaly, AssertionError) as anomaly:
+        raise Anomaly(f"after {context}\n{result}\n{anomaly}") from None
     acks = parse_acks(result.stderr)
     told = sum(last - first + 1 for _, first, last in acks)
     if (Path(directory) / "topics" / "t").exists():
@@ -179,6 +195,35 @@ def check_after(scenario, directory, result, context, *, indeterminate=True):
     except (Anomaly, OSError, ValueError) as anomaly:
         raise Anomaly(f"after {context}\n{result}\n{anomaly}") from None
     return new
+
+
+def _check_changed(arguments, directory, result):
+    """A change of a topic is done or not done, and can be done, or done again, by the next command."""
+    if arguments[:2] == ["topics", "rename"]:
+        names = must(directory, "topics", "-q").stdout.split()
+        if names not in ([["u"]] if result.status == 0 else [["t"], ["u"]]):
+            raise Anomaly(f"the topics are {names}")
+        if names == ["u"]:
+            must(directory, "topics", "rename", "u", "t")
+    elif arguments[:2] == ["topics", "seal"]:
+        wanted = "--undo" not in arguments
+        sealed = json.loads(must(directory, "topics", "describe", "t", "--json").stdout)[0]["sealed"] is not None
+        if result.status == 0 and sealed != wanted:
+            raise Anomaly("it is not done")
+        if sealed and run(directory, "produce", "t", "x").status != 77:
+            raise Anomaly("a sealed topic takes records")
+        must(directory, "topics", "seal", "t", "--undo")
+    elif arguments[:2] == ["topics", "alter"]:
+        (topic,) = json.loads(must(directory, "topics", "describe", "t", "--json").stdout)
+        found = (len(topic["partitions"]), topic["overrides"])
+        if found not in ((1, {}), (3, {"segment.bytes": 8192})) or (result.status == 0 and found[0] != 3):
+            raise Anomaly(f"neither the old topic nor the new one: {found}")
+        must(directory, *arguments)
+        for partition in ("1", "2"):
+            must(directory, "produce", "t", "x", "-p", partition)
+        there = sorted(path.name for path in (Path(directory) / "topics/t").iterdir())
+        if there != ["0", "1", "2", "topic.json"]:
+            raise Anomaly(f"left in the topic: {there}")
 
 
 def partitions_of(directory, topic):
