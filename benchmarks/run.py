@@ -226,6 +226,20 @@ class Bench:
             rounds=self.options.rounds,
         )
 
+    def verify(self) -> None:
+        self.fresh_directory()
+        if failure := self.produce('"$MK" produce t < "$FILE"'):
+            print(f"\nverify: cannot fill a topic: {failure}")
+        self.group(
+            "verify",
+            f"Every byte of {self.options.lines:,} lines proved",
+            [
+                Command("cat | wc -l", 'cat "$FILE" | wc -l', expect=str(self.options.lines)),
+                Command("mk topics verify t", [self.mk, "topics", "verify", "t"]),
+            ],
+            rounds=self.options.rounds,
+        )
+
     def cold_start(self) -> None:
         self.fresh_directory()
         commands = [
@@ -330,6 +344,7 @@ GROUPS: dict[str, Callable[[Bench], None]] = {
     "bulk-produce": Bench.bulk_produce,
     "keyed-produce": Bench.keyed_produce,
     "bulk-consume": Bench.bulk_consume,
+    "verify": Bench.verify,
     "cold-start": Bench.cold_start,
     "memory": Bench.memory,
     "find": Bench.find,
