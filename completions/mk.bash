@@ -1,27 +1,60 @@
 # bash completion for mk; made from the definition of the commands by mk.cli.completions; changes here are lost
 
 _mk_topics() {
-    local name
-    for name in "$directory"/topics/*/; do
-        name=${name%/}
-        name=${name##*/}
-        [[ $name != .* && $name != '*' && $name == "$cur"* ]] && COMPREPLY+=("$name")
+    local names name failglob=""
+    local -
+    set +o noglob
+    shopt -q failglob && failglob=yes && shopt -u failglob
+    names=("$directory"/topics/"$unquoted"*/)
+    [[ -n $failglob ]] && shopt -s failglob
+    names=("${names[@]%/}")
+    # Whatever else somebody may have put there must not get onto the command line.
+    for name in "${names[@]##*/}"; do
+        [[ $name == [A-Za-z0-9]* && $name != *[^A-Za-z0-9._-]* ]] && COMPREPLY+=("$name")
+    done
+}
+
+# Sets `unquoted` to what bash will make of a word: without quotes, with ~ and variables; no command is run.
+_mk_unquote() {
+    local word=$1 quote="" letter name i
+    unquoted=""
+    [[ $word == "~" || $word == "~/"* ]] && unquoted=$HOME word=${word:1}
+    for ((i = 0; i < ${#word}; i++)); do
+        letter=${word:i:1}
+        if [[ $letter == "'" && $quote != '"' ]]; then
+            [[ -n $quote ]] && quote="" || quote=$letter
+        elif [[ $quote == "'" ]]; then
+            unquoted+=$letter
+        elif [[ $letter == '"' ]]; then
+            [[ -n $quote ]] && quote="" || quote=$letter
+        elif [[ $letter == \\ ]]; then
+            ((i++))
+            unquoted+=${word:i:1}
+        elif [[ $letter == '$' && ${word:i + 1} =~ ^\{?([A-Za-z_][A-Za-z_0-9]*)\}? ]]; then
+            name=${BASH_REMATCH[1]}
+            unquoted+=${!name}
+            ((i += ${#BASH_REMATCH[0]}))
+        else
+            unquoted+=$letter
+        fi
     done
 }
 
 _mk() {
     local cur=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local directory=${MK_DIR:-${XDG_DATA_HOME:-$HOME/.local/share}/mk}
-    local path="" value_flags="" position=0 plain="" word value letters commands="" flags="" arguments="" offer="" kind="" i
+    local path="" value_flags="" position=0 plain="" word value letters commands="" flags="" arguments=""
+    local offer="" list="" name="" i unquoted here=""
     COMPREPLY=()
 
-    # Where are we: the command so far, the number of arguments so far, the log directory.
+    # Where are we: the command so far, the number of arguments so far, the log directory, which may be named behind us.
     _mk_level "$path"
-    for ((i = 1; i < COMP_CWORD; i++)); do
+    for ((i = 1; i < ${#COMP_WORDS[@]}; i++)); do
+        [[ $i == "$COMP_CWORD" ]] && here="$path:$position:$plain"
         word=${COMP_WORDS[i]}
         value=""
         if [[ -n $plain || $word != -?* ]]; then
-            if [[ -z $plain && " $commands " == *" $word "* ]]; then
+            if [[ -z $plain && " $commands " == *" $word "* && -n $word ]]; then
                 path=${path:+$path }$word
                 _mk_level "$path"
             else
@@ -34,7 +67,6 @@ _mk() {
         elif [[ $word == --* ]]; then
             [[ $value_flags == *" $word "* ]] || continue
             [[ ${COMP_WORDS[i + 1]} == = ]] && ((i++))
-            value=${COMP_WORDS[++i]}
         else
             # Short flags may be joined, and the last one with its value.
             letters=${word#-}
@@ -42,12 +74,20 @@ _mk() {
             [[ -n $letters ]] || continue
             word=-${letters:0:1}
             value=${letters:1}
-            [[ -n $value ]] || value=${COMP_WORDS[++i]}
+        fi
+        if [[ -z $value ]]; then
+            ((i < COMP_CWORD && i + 1 >= COMP_CWORD)) && here="$path:$position:$plain"
+            value=${COMP_WORDS[++i]}
         fi
         # Bash breaks a value such as key=value into three words.
         [[ ${COMP_WORDS[i + 1]} == = && $((i + 2)) -lt $COMP_CWORD ]] && ((i += 2))
-        [[ $word == -d || $word == --dir ]] && directory=${value/#\~\//$HOME/}
+        if [[ $word == -d || $word == --dir ]]; then
+            _mk_unquote "$value"
+            [[ -n $unquoted ]] && directory=$unquoted
+        fi
     done
+    IFS=: read -r path position plain <<< "$here"
+    _mk_level "$path"
 
     # Bash breaks --flag=value into three words.
     if [[ $cur == = ]]; then
@@ -57,72 +97,109 @@ _mk() {
     fi
 
     if [[ -z $plain && $previous == -* && $value_flags == *" $previous "* ]]; then
-        kind=$previous
-        [[ $previous == -d || $previous == --dir ]] && kind=directory
+        name=$previous
     elif [[ -z $plain && $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$flags" -- "$cur")
         return
     else
         [[ $position == 0 ]] && mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$cur")
         for word in $arguments; do
-            kind=${word%...}
+            name=${word%...}
             [[ $word == *... || $position == 0 ]] && break
             ((position--))
-            kind=""
+            name=""
         done
     fi
 
-    case $kind in
-        topic) _mk_topics ;;
-        directory)
-            compopt -o filenames 2> /dev/null
-            mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+    _mk_values "$path:$name"
+    case $list in
+        topic)
+            _mk_unquote "$cur"
+            _mk_topics
             ;;
-        "") ;;
+        directory) compopt -o dirnames 2> /dev/null ;;
+        file) compopt -o default 2> /dev/null ;;
+        group) mapfile -t COMPREPLY < <(compgen -g -- "$cur") ;;
         *)
-            _mk_values "$path:$kind"
-            mapfile -t COMPREPLY < <(compgen -W "$offer" -- "$cur")
+            [[ -n $offer ]] && mapfile -t COMPREPLY < <(compgen -W "$offer" -- "$cur")
+            [[ $offer == *= ]] && compopt -o nospace 2> /dev/null
             ;;
     esac
+    return 0
 }
 
 _mk_level() {
+    commands="" flags="" arguments="" value_flags=""
     case $1 in
         "") commands="produce consume tail topics completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --timeout --help --version" arguments="" value_flags=" -d --dir --timeout " ;;
         "topics") commands="list create describe alter rename seal delete offsets which get verify dump" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
-        "produce") commands="" flags="--file -D --delimiter -0 --null --whole -n --count --skip-bad -k --key -K --key-delimiter -H --header --timestamp -Z -p --partition -z --compression --acks --producer-id --lock-wait --partitions --no-create -d --dir --allow-network-fs -T --tee -q -v --json --help" arguments="topic none..." value_flags=" --file -D --delimiter -n --count -k --key -K --key-delimiter -H --header --timestamp -p --partition -z --compression --acks --producer-id --lock-wait --partitions -d --dir " ;;
-        "consume") commands="" flags="-r --regex -o --offset --from --to --since --until -p --partition -n --count --tail -F --follow --idle --max-time --timeout -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topic..." value_flags=" -r --regex -o --offset --from --to --since --until -p --partition -n --count --tail --idle --max-time --timeout -f --format -D --delimiter -d --dir " ;;
-        "tail") commands="" flags="-r --regex -p --partition --tail --idle --max-time --timeout -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topic..." value_flags=" -r --regex -p --partition --tail --idle --max-time --timeout -f --format -D --delimiter -d --dir " ;;
+        "produce") commands="" flags="--file -D --delimiter -0 --null --whole -n --count --skip-bad -k --key -K --key-delimiter -H --header --timestamp -Z -p --partition -z --compression --acks --producer-id --lock-wait --partitions --no-create -d --dir --allow-network-fs -T --tee -q -v --json --help" arguments="topic values..." value_flags=" --file -D --delimiter -n --count -k --key -K --key-delimiter -H --header --timestamp -p --partition -z --compression --acks --producer-id --lock-wait --partitions -d --dir " ;;
+        "consume") commands="" flags="-r --regex -o --offset --from --to --since --until -p --partition -n --count --tail -F --follow --idle --max-time --timeout -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -o --offset --from --to --since --until -p --partition -n --count --tail --idle --max-time --timeout -f --format -D --delimiter -d --dir " ;;
+        "tail") commands="" flags="-r --regex -p --partition --tail --idle --max-time --timeout -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -p --partition --tail --idle --max-time --timeout -f --format -D --delimiter -d --dir " ;;
         "topics list") commands="" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
-        "topics create") commands="" flags="-p --partitions -c --config --if-not-exists --shared-group --shared-readers --dry-run --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="none" value_flags=" -p --partitions -c --config --shared-group --shared-readers --lock-wait -d --dir " ;;
-        "topics describe") commands="" flags="-r --regex -s --summary -c --configs -p --partitions -a --all -d --dir --json --no-color --help" arguments="topic..." value_flags=" -r --regex -d --dir " ;;
+        "topics create") commands="" flags="-p --partitions -c --config --if-not-exists --shared-group --shared-readers --dry-run --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic" value_flags=" -p --partitions -c --config --shared-group --shared-readers --lock-wait -d --dir " ;;
+        "topics describe") commands="" flags="-r --regex -s --summary -c --configs -p --partitions -a --all -d --dir --json --no-color --help" arguments="topics..." value_flags=" -r --regex -d --dir " ;;
         "topics alter") commands="" flags="-c --config --unset -p --partitions --dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic" value_flags=" -c --config --unset -p --partitions --lock-wait -d --dir " ;;
-        "topics rename") commands="" flags="--dry-run --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic none" value_flags=" --lock-wait -d --dir " ;;
+        "topics rename") commands="" flags="--dry-run --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic new_name" value_flags=" --lock-wait -d --dir " ;;
         "topics seal") commands="" flags="--undo --dry-run --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic" value_flags=" --lock-wait -d --dir " ;;
-        "topics delete") commands="" flags="-r --regex --dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic..." value_flags=" -r --regex --lock-wait -d --dir " ;;
+        "topics delete") commands="" flags="-r --regex --dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topics..." value_flags=" -r --regex --lock-wait -d --dir " ;;
         "topics offsets") commands="" flags="-p --partition -d --dir --json --no-color --help" arguments="topic" value_flags=" -p --partition -d --dir " ;;
-        "topics which") commands="" flags="-q -d --dir --json --no-color --help" arguments="topic none..." value_flags=" -d --dir " ;;
-        "topics get") commands="" flags="-p --partition --all-partitions -f --format -J --json -D --delimiter -0 --null --raw -d --dir --help" arguments="topic none" value_flags=" -p --partition -f --format -D --delimiter -d --dir " ;;
-        "topics verify") commands="" flags="-r --regex -p --partition -d --dir --json --no-color -q --help" arguments="topic..." value_flags=" -r --regex -p --partition -d --dir " ;;
-        "topics dump") commands="" flags="-p --partition -o --offset --records -d --dir --json --help" arguments="topic" value_flags=" -p --partition -o --offset -d --dir " ;;
-        "completion") commands="" flags="--help" arguments="none" value_flags="  " ;;
-        "help") commands="" flags="--help" arguments="help..." value_flags="  " ;;
+        "topics which") commands="" flags="-q -d --dir --json --no-color --help" arguments="topic keys..." value_flags=" -d --dir " ;;
+        "topics get") commands="" flags="-p --partition --all-partitions -f --format -J --json -D --delimiter -0 --null --raw -d --dir --help" arguments="topic key" value_flags=" -p --partition -f --format -D --delimiter -d --dir " ;;
+        "topics verify") commands="" flags="-r --regex -p --partition -d --dir --json --no-color -q --help" arguments="topics..." value_flags=" -r --regex -p --partition -d --dir " ;;
+        "topics dump") commands="" flags="-p --partition -o --offset --records -d --dir --json --help" arguments="source" value_flags=" -p --partition -o --offset -d --dir " ;;
+        "completion") commands="" flags="--help" arguments="shell" value_flags="  " ;;
+        "help") commands="" flags="--help" arguments="subject..." value_flags="  " ;;
     esac
 }
 
 _mk_values() {
     case $1 in
+        ":-d" | ":--dir") list=directory ;;
+        "topics:-d" | "topics:--dir") list=directory ;;
+        "produce:topic") list=topic ;;
+        "produce:--file") list=file ;;
         "produce:-z" | "produce:--compression") offer="none gzip lz4 zstd" ;;
         "produce:--acks") offer="0 1" ;;
+        "produce:-d" | "produce:--dir") list=directory ;;
+        "consume:topics") list=topic ;;
         "consume:-o" | "consume:--offset") offer="start end" ;;
         "consume:--from") offer="start end" ;;
         "consume:--to") offer="start end" ;;
         "consume:-f" | "consume:--format") offer="value kv json raw" ;;
+        "consume:-d" | "consume:--dir") list=directory ;;
+        "tail:topics") list=topic ;;
         "tail:-f" | "tail:--format") offer="value kv json raw" ;;
+        "tail:-d" | "tail:--dir") list=directory ;;
+        "topics list:-d" | "topics list:--dir") list=directory ;;
+        "topics create:-c" | "topics create:--config") offer="compression.type= flush.ms= max.message.bytes= partitioner= segment.bytes= segment.ms=" ;;
+        "topics create:--shared-group") list=group ;;
         "topics create:--shared-readers") offer="all group" ;;
+        "topics create:-d" | "topics create:--dir") list=directory ;;
+        "topics describe:topics") list=topic ;;
+        "topics describe:-d" | "topics describe:--dir") list=directory ;;
+        "topics alter:topic") list=topic ;;
+        "topics alter:-c" | "topics alter:--config") offer="compression.type= flush.ms= max.message.bytes= partitioner= segment.bytes= segment.ms=" ;;
+        "topics alter:-d" | "topics alter:--dir") list=directory ;;
+        "topics rename:topic") list=topic ;;
+        "topics rename:-d" | "topics rename:--dir") list=directory ;;
+        "topics seal:topic") list=topic ;;
+        "topics seal:-d" | "topics seal:--dir") list=directory ;;
+        "topics delete:topics") list=topic ;;
+        "topics delete:-d" | "topics delete:--dir") list=directory ;;
+        "topics offsets:topic") list=topic ;;
+        "topics offsets:-d" | "topics offsets:--dir") list=directory ;;
+        "topics which:topic") list=topic ;;
+        "topics which:-d" | "topics which:--dir") list=directory ;;
+        "topics get:topic") list=topic ;;
         "topics get:-f" | "topics get:--format") offer="value kv json raw" ;;
-        "completion:none") offer="bash zsh fish" ;;
-        "help:help") offer="offsets formats exit-codes produce consume tail topics completion help" ;;
+        "topics get:-d" | "topics get:--dir") list=directory ;;
+        "topics verify:topics") list=topic ;;
+        "topics verify:-d" | "topics verify:--dir") list=directory ;;
+        "topics dump:source") list=topic ;;
+        "topics dump:-d" | "topics dump:--dir") list=directory ;;
+        "completion:shell") offer="bash zsh fish" ;;
+        "help:subject") offer="offsets formats exit-codes produce consume tail topics completion help" ;;
     esac
 }
 

@@ -21,6 +21,7 @@ from mk.topic_partition import check_name
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
 
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
@@ -334,6 +335,8 @@ class DirectoryCluster:
 
         if topics and regex is not None:
             raise UsageError("topics by name and by a regular expression exclude each other", fix="leave one out")
+        if idle_ms is not None and not follow:
+            raise UsageError("idle_ms means nothing without follow", fix="without it, reading ends at the end anyway")
         opened: list[Topic] = []
         pattern = None
         try:
@@ -349,17 +352,18 @@ class DirectoryCluster:
             for topic in opened:
                 topic.close()
             raise
-        return Consumer(
-            opened,
-            pattern=pattern,
-            partitions=partitions,
-            offset=offset,
-            stop=stop,
-            tail=tail,
-            follow=follow,
-            idle_ms=idle_ms,
-            max_time_ms=max_time_ms,
-            output_fd=output_fd,
-            on_skip=on_skip,
-            on_note=on_note,
-        )
+        options: dict[str, Any] = {
+            "pattern": pattern,
+            "partitions": partitions,
+            "offset": offset,
+            "stop": stop,
+            "tail": tail,
+            "max_time_ms": max_time_ms,
+            "on_skip": on_skip,
+            "on_note": on_note,
+        }
+        if not follow:
+            return Consumer(opened, **options)
+        from mk.consumer.following import FollowingConsumer
+
+        return FollowingConsumer(opened, idle_ms=idle_ms, output_fd=output_fd, **options)

@@ -11,6 +11,7 @@ from mk.cli import definition, help_pages
 from mk.cli.definition import Command, Parameter
 from mk.cli.help_topics import subjects
 from mk.cli.options import Options
+from mk.config import TOPIC_CONFIG
 
 _NOTE = "made from the definition of the commands by mk.cli.completions; changes here are lost"
 
@@ -54,7 +55,18 @@ def _words(parameter: Parameter) -> "list[str]":
         return ["start", "end"]
     if parameter.complete == "help":
         return [*subjects(), *(level.path[0] for level in help_pages.subcommands(definition.ROOT))]
+    if parameter.kind == definition.SETTING:
+        return [f"{name}=" for name in sorted([*TOPIC_CONFIG, "partitioner"])]
     return []
+
+
+# What a shell can list for itself. Topics are the one thing that it must be told how to list.
+_LISTED = (definition.TOPIC, definition.DIRECTORY, definition.FILE, definition.GROUP)
+
+
+def _listed(parameter: Parameter) -> str:
+    """Return what of its own the shell offers for a value, if the definition names no words; "" for nothing."""
+    return parameter.complete if parameter.complete in _LISTED and not _words(parameter) else ""
 
 
 # bash ----------------------------------------------------------------------------------------------------------------
@@ -67,47 +79,78 @@ def _bash() -> str:
         path = " ".join(level.path)
         commands = " ".join(child.path[-1] for child in help_pages.subcommands(level))
         flags = " ".join([*(flag for parameter in _options(level) for flag in parameter.flags), "--help"])
-        arguments = " ".join(
-            (parameter.complete or "none") + ("..." if parameter.multiple else "") for parameter in _arguments(level)
-        )
+        arguments = " ".join(parameter.name + ("..." if parameter.multiple else "") for parameter in _arguments(level))
         if level is definition.ROOT:
             flags += " --version"
         with_value = f' value_flags=" {" ".join(value_flags(level))} "'
         levels.append(f'        "{path}") commands="{commands}" flags="{flags}" arguments="{arguments}"{with_value} ;;')
         for parameter in level.parameters:
+            patterns = " | ".join(f'"{path}:{name}"' for name in parameter.flags or (parameter.name,))
             words = " ".join(_words(parameter))
-            patterns = [f'"{path}:{flag}"' for flag in parameter.flags] or [f'"{path}:{parameter.complete}"']
-            if not parameter.flags and parameter.choices:
-                patterns = [f'"{path}:none"']
             if words:
-                values.append(f'        {" | ".join(patterns)}) offer="{words}" ;;')
+                values.append(f'        {patterns}) offer="{words}" ;;')
+            elif _listed(parameter):
+                values.append(f"        {patterns}) list={_listed(parameter)} ;;")
     return _BASH.format(note=_NOTE, levels="\n".join(levels), values="\n".join(values))
 
 
 _BASH = r"""# bash completion for mk; {note}
 
 _mk_topics() {{
-    local name
-    for name in "$directory"/topics/*/; do
-        name=${{name%/}}
-        name=${{name##*/}}
-        [[ $name != .* && $name != '*' && $name == "$cur"* ]] && COMPREPLY+=("$name")
+    local names name failglob=""
+    local -
+    set +o noglob
+    shopt -q failglob && failglob=yes && shopt -u failglob
+    names=("$directory"/topics/"$unquoted"*/)
+    [[ -n $failglob ]] && shopt -s failglob
+    names=("${{names[@]%/}}")
+    # Whatever else somebody may have put there must not get onto the command line.
+    for name in "${{names[@]##*/}}"; do
+        [[ $name == [A-Za-z0-9]* && $name != *[^A-Za-z0-9._-]* ]] && COMPREPLY+=("$name")
+    done
+}}
+
+# Sets `unquoted` to what bash will make of a word: without quotes, with ~ and variables; no command is run.
+_mk_unquote() {{
+    local word=$1 quote="" letter name i
+    unquoted=""
+    [[ $word == "~" || $word == "~/"* ]] && unquoted=$HOME word=${{word:1}}
+    for ((i = 0; i < ${{#word}}; i++)); do
+        letter=${{word:i:1}}
+        if [[ $letter == "'" && $quote != '"' ]]; then
+            [[ -n $quote ]] && quote="" || quote=$letter
+        elif [[ $quote == "'" ]]; then
+            unquoted+=$letter
+        elif [[ $letter == '"' ]]; then
+            [[ -n $quote ]] && quote="" || quote=$letter
+        elif [[ $letter == \\ ]]; then
+            ((i++))
+            unquoted+=${{word:i:1}}
+        elif [[ $letter == '$' && ${{word:i + 1}} =~ ^\{{?([A-Za-z_][A-Za-z_0-9]*)\}}? ]]; then
+            name=${{BASH_REMATCH[1]}}
+            unquoted+=${{!name}}
+            ((i += ${{#BASH_REMATCH[0]}}))
+        else
+            unquoted+=$letter
+        fi
     done
 }}
 
 _mk() {{
     local cur=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD - 1]}}
     local directory=${{MK_DIR:-${{XDG_DATA_HOME:-$HOME/.local/share}}/mk}}
-    local path="" value_flags="" position=0 plain="" word value letters commands="" flags="" arguments="" offer="" kind="" i
+    local path="" value_flags="" position=0 plain="" word value letters commands="" flags="" arguments=""
+    local offer="" list="" name="" i unquoted here=""
     COMPREPLY=()
 
-    # Where are we: the command so far, the number of arguments so far, the log directory.
+    # Where are we: the command so far, the number of arguments so far, the log directory, which may be named behind us.
     _mk_level "$path"
-    for ((i = 1; i < COMP_CWORD; i++)); do
+    for ((i = 1; i < ${{#COMP_WORDS[@]}}; i++)); do
+        [[ $i == "$COMP_CWORD" ]] && here="$path:$position:$plain"
         word=${{COMP_WORDS[i]}}
         value=""
         if [[ -n $plain || $word != -?* ]]; then
-            if [[ -z $plain && " $commands " == *" $word "* ]]; then
+            if [[ -z $plain && " $commands " == *" $word "* && -n $word ]]; then
                 path=${{path:+$path }}$word
                 _mk_level "$path"
             else
@@ -120,7 +163,6 @@ _mk() {{
         elif [[ $word == --* ]]; then
             [[ $value_flags == *" $word "* ]] || continue
             [[ ${{COMP_WORDS[i + 1]}} == = ]] && ((i++))
-            value=${{COMP_WORDS[++i]}}
         else
             # Short flags may be joined, and the last one with its value.
             letters=${{word#-}}
@@ -128,12 +170,20 @@ _mk() {{
             [[ -n $letters ]] || continue
             word=-${{letters:0:1}}
             value=${{letters:1}}
-            [[ -n $value ]] || value=${{COMP_WORDS[++i]}}
+        fi
+        if [[ -z $value ]]; then
+            ((i < COMP_CWORD && i + 1 >= COMP_CWORD)) && here="$path:$position:$plain"
+            value=${{COMP_WORDS[++i]}}
         fi
         # Bash breaks a value such as key=value into three words.
         [[ ${{COMP_WORDS[i + 1]}} == = && $((i + 2)) -lt $COMP_CWORD ]] && ((i += 2))
-        [[ $word == -d || $word == --dir ]] && directory=${{value/#\~\//$HOME/}}
+        if [[ $word == -d || $word == --dir ]]; then
+            _mk_unquote "$value"
+            [[ -n $unquoted ]] && directory=$unquoted
+        fi
     done
+    IFS=: read -r path position plain <<< "$here"
+    _mk_level "$path"
 
     # Bash breaks --flag=value into three words.
     if [[ $cur == = ]]; then
@@ -143,36 +193,39 @@ _mk() {{
     fi
 
     if [[ -z $plain && $previous == -* && $value_flags == *" $previous "* ]]; then
-        kind=$previous
-        [[ $previous == -d || $previous == --dir ]] && kind=directory
+        name=$previous
     elif [[ -z $plain && $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$flags" -- "$cur")
         return
     else
         [[ $position == 0 ]] && mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$cur")
         for word in $arguments; do
-            kind=${{word%...}}
+            name=${{word%...}}
             [[ $word == *... || $position == 0 ]] && break
             ((position--))
-            kind=""
+            name=""
         done
     fi
 
-    case $kind in
-        topic) _mk_topics ;;
-        directory)
-            compopt -o filenames 2> /dev/null
-            mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+    _mk_values "$path:$name"
+    case $list in
+        topic)
+            _mk_unquote "$cur"
+            _mk_topics
             ;;
-        "") ;;
+        directory) compopt -o dirnames 2> /dev/null ;;
+        file) compopt -o default 2> /dev/null ;;
+        group) mapfile -t COMPREPLY < <(compgen -g -- "$cur") ;;
         *)
-            _mk_values "$path:$kind"
-            mapfile -t COMPREPLY < <(compgen -W "$offer" -- "$cur")
+            [[ -n $offer ]] && mapfile -t COMPREPLY < <(compgen -W "$offer" -- "$cur")
+            [[ $offer == *= ]] && compopt -o nospace 2> /dev/null
             ;;
     esac
+    return 0
 }}
 
 _mk_level() {{
+    commands="" flags="" arguments="" value_flags=""
     case $1 in
 {levels}
     esac
@@ -229,10 +282,18 @@ def _zsh_option(parameter: Parameter) -> str:
 
 
 def _zsh_action(parameter: Parameter) -> str:
-    words = _words(parameter)
+    words = " ".join(_words(parameter))
     if words:
-        return f"({' '.join(words)})"
-    return {definition.TOPIC: "_mk_topics", definition.DIRECTORY: "_files -/"}.get(parameter.complete, " ")
+        return f" compadd -S '' - {words}" if words.endswith("=") else f"({words})"
+    return _ZSH_ACTIONS.get(_listed(parameter), " ")
+
+
+_ZSH_ACTIONS = {
+    definition.TOPIC: "_mk_topics",
+    definition.DIRECTORY: "_files -/",
+    definition.FILE: "_files",
+    definition.GROUP: "_groups",
+}
 
 
 def _quoted(text: str) -> str:
@@ -264,14 +325,22 @@ _ZSH_GROUP = """\
 
 """
 
-_ZSH = """#compdef mk
+_ZSH = r"""#compdef mk
 # zsh completion for mk; {note}
 
 _mk_topics() {{
     local directory=${{opt_args[-d]:-${{opt_args[--dir]:-$mk_directory}}}}
-    local -a names
-    directory=${{~${{(Q)directory}}:-${{MK_DIR:-${{XDG_DATA_HOME:-$HOME/.local/share}}/mk}}}}
-    names=($directory/topics/[^.]*(-/N:t))
+    local -a names match mbegin mend
+    # _arguments puts a backslash in front of each colon and backslash.
+    setopt localoptions extendedglob
+    directory=${{(Q)${{directory//(#b)\\([\\:])/$match[1]}}}}
+    if [[ $directory =~ '^\$\{{?([A-Za-z_][A-Za-z_0-9]*)\}}?(/.*)?$' ]]; then
+        directory=${{(P)match[1]}}$match[2]
+    fi
+    directory=${{~directory:-${{MK_DIR:-${{XDG_DATA_HOME:-$HOME/.local/share}}/mk}}}}
+    # Whatever else somebody may have put there must not get onto the command line.
+    names=($directory/topics/[A-Za-z0-9]*(/N:t))
+    names=(${{names:#*[^A-Za-z0-9._-]*}})
     _wanted topics expl topic compadd -a names
 }}
 
@@ -305,12 +374,12 @@ def _fish() -> str:
             names = " ".join(
                 f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}" for flag in parameter.flags
             )
-            value = "" if parameter.kind == definition.FLAG else f" -x{_fish_values(parameter)}"
+            value = "" if parameter.kind == definition.FLAG else " -r" + _fish_values(parameter)
             lines.append(f"complete -c mk {within} {names}{value} -d {_fish_quoted(parameter.help)}")
         for place, parameter in enumerate(_arguments(level)):
             values = _fish_values(parameter)
             if values:
-                start = "__mk_within" if parameter.multiple else f"__mk_argument {place}"
+                start = f"__mk_argument{'_from' if parameter.multiple else ''} {place}"
                 lines.append(f"complete -c mk -n {_fish_quoted(f'{start} {path}')}{values}")
     lines.append("complete -c mk -l help -d 'show the help'")
     lines.append("complete -c mk -n __mk_at -l version -d 'show the version'")
@@ -327,10 +396,16 @@ def _fish() -> str:
 def _fish_values(parameter: Parameter) -> str:
     words = _words(parameter)
     if words:
-        return f" -a {_fish_quoted(' '.join(words))}"
-    if parameter.complete == definition.TOPIC:
-        return " -a '(__mk_topics)'"
-    return " -a '(__fish_complete_directories)'" if parameter.complete == definition.DIRECTORY else ""
+        return f" -f -a {_fish_quoted(' '.join(words))}"
+    return _FISH_ACTIONS.get(_listed(parameter), " -f" if parameter.flags else "")
+
+
+_FISH_ACTIONS = {
+    definition.TOPIC: " -f -a '(__mk_topics)'",
+    definition.DIRECTORY: " -f -a '(__fish_complete_directories)'",
+    definition.FILE: " -F",
+    definition.GROUP: " -f -a '(__fish_complete_groups)'",
+}
 
 
 def _fish_quoted(text: str) -> str:
@@ -338,6 +413,13 @@ def _fish_quoted(text: str) -> str:
 
 
 _FISH = r"""# fish completion for mk; {note}
+
+# Prints a word with a ~ or a variable at its front replaced.
+function __mk_expand
+    set -l parts (string match -r '^\$([A-Za-z_][A-Za-z_0-9]*)(/.*)?$' -- $argv[1])
+    and echo $$parts[2]$parts[3]
+    or string replace -r '^~(?=/|$)' $HOME -- $argv[1]
+end
 
 # Prints the flags of a command that take a value, a line each.
 function __mk_value_flags
@@ -363,14 +445,18 @@ function __mk_parse
     if set -q MK_DIR; and test -n "$MK_DIR"
         set directory $MK_DIR
     end
-    for word in (commandline -opc)[2..-1]
+    # The log directory may also be named behind the cursor.
+    set -l words (commandline -op)
+    set -l last (count (commandline -opc))
+    for i in (seq 2 (count $words))
+        set -l word $words[$i]
         if test -n "$awaited"
-            contains -- $awaited -d --dir; and set directory (string replace -r '^~/' "$HOME/" -- $word)
+            contains -- $awaited -d --dir; and set directory (__mk_expand $word)
             set awaited ''
         else if test $plain = no; and test "$word" = --
             set plain yes
         else if test $plain = no; and string match -q -- '--*=*' $word
-            string match -q -- '--dir=*' $word; and set directory (string replace -- --dir= '' $word)
+            string match -q -- '--dir=*' $word; and set directory (__mk_expand (string replace -- --dir= '' $word))
         else if test $plain = no; and string match -q -- '--*' $word
             contains -- $word $value_flags; and set awaited $word
         else if test $plain = no; and string match -qr -- '^-.' $word
@@ -383,11 +469,13 @@ function __mk_parse
                     if test -z "$letters"
                         set awaited $flag
                     else if test $flag = -d
-                        set directory $letters
+                        set directory (__mk_expand $letters)
                     end
                     break
                 end
             end
+        else if test $i -gt $last
+            continue
         else if test $plain = no; and contains -- (string join ' ' $path $word) $commands
             set -a path $word
             set value_flags (__mk_value_flags $path)
@@ -414,11 +502,16 @@ function __mk_argument
     test "$parsed[1]" = (string join ' ' '' $argv[2..-1]); and test "$parsed[2]" = $argv[1]
 end
 
+function __mk_argument_from
+    set -l parsed (__mk_parse)
+    test "$parsed[1]" = (string join ' ' '' $argv[2..-1]); and test "$parsed[2]" -ge $argv[1]
+end
+
 function __mk_topics
     set -l parsed (__mk_parse)
-    for topic in $parsed[3]/topics/*/
-        string replace -r '^.*/([^/]+)/$' '$1' -- $topic
-    end
+    set -l directories $parsed[3]/topics/*/
+    # Whatever else somebody may have put there must not get onto the command line.
+    string match -r --groups-only -- '/([A-Za-z0-9][A-Za-z0-9._-]*)/$' $directories
 end
 
 complete -c mk -f

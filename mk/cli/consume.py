@@ -66,10 +66,10 @@ def run(options: "Options") -> int:
         if left is not None:
             fetch, left = _first_records(fetch, left)
         output.write(fetch)
-        if left == 0:
-            return 0
         if output.has_timed_out:
             break
+        if left == 0:
+            return 0
     is_late = consumer.has_timed_out or output.has_timed_out
     if is_late and (options.max_time_ms is None or options.max_time_ms > min(times)):
         raise TimedOutError(timeout_ms=options.timeout_ms, records=output.records_written)

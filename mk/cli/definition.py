@@ -437,7 +437,7 @@ _ENDINGS = (
         kind=DURATION,
         metavar="TIME",
         panel=_WHICH,
-        help="with -F: stop, with status 0, when nothing new came for TIME",
+        help="with -F: stop, with status 0, when nothing came for TIME since the last record was taken, or since the start",
     ),
     Parameter(
         "max_time_ms",
@@ -528,7 +528,13 @@ CONSUME = Command(
         ),
         (
             "Where to begin is said once, by -o, --from or --since, and where to end once, by a range of -o, by --to or "
-            "--until. With -F a range goes on until it is complete in every partition, and the command then exits."
+            "--until. With -F a range goes on until it is complete in every partition, and the command then exits; up to a "
+            "time it is complete at the first record of that time, or a second after the clock has passed it."
+        ),
+        (
+            "With -F, partitions that are added are taken up within a second, and with -r so are topics that appear: as if "
+            "they had been there from the beginning, empty. A topic that is deleted ends the command with 66 if it was "
+            "named, and is dropped with a note if -r found it."
         ),
         "On a terminal, control characters in values are shown, not executed; a pipe gets the bytes.",
     ),

@@ -111,6 +111,8 @@ class ProduceInput:
             if not self._options.quiet and os.isatty(0):
                 note(f"mk: reading records from the terminal, {self._unit()}; ^D ends")
             return 0
+        if self._held_bytes and not _is_regular(name):
+            self._flush()  # Opening it may wait for somebody.
         try:
             self._is_opening = True
             if self._is_stopped:
@@ -317,6 +319,13 @@ class ProduceInput:
         passed, self._tee = self._tee, []
         if passed:
             _write(passed)
+
+
+def _is_regular(path: str) -> bool:
+    try:
+        return os.stat(path).st_mode & _S_IFMT == _S_IFREG
+    except OSError:
+        return False
 
 
 def _write(buffers: "list[bytes | memoryview]") -> None:

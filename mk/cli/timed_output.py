@@ -45,17 +45,19 @@ class TimedOutput(Output):
         return left > 0 and bool(self._poll.poll(left * 1000))
 
     def _formatted_pieces(self, fetched: "FetchedBatch") -> "Iterator[tuple[bytes, int]]":
-        piece, count = b"", 0
+        """Format as many records at a time as fit into a piece, going by those before."""
+        together = 1
         for records in fetched.record_slices():
-            for record in records:
-                data = self._formatted([record])
-                if count and len(piece) + len(data) > _PIECE_BYTES:
-                    yield piece, count
-                    piece, count = b"", 0
-                piece += data
-                count += 1
-        if count:
-            yield piece, count
+            done = 0
+            while done < len(records):
+                some = records[done : done + together]
+                piece = self._formatted(some)
+                if len(piece) > _PIECE_BYTES and len(some) > 1:
+                    together = 1  # They are larger than those before.
+                    continue
+                yield piece, len(some)
+                done += len(some)
+                together = max(1, int(len(some) * _PIECE_BYTES * 0.8) // max(1, len(piece)))
 
 
 def _pieces_of_lines(block: bytes | memoryview) -> "Iterator[tuple[bytes, int]]":

@@ -20,19 +20,12 @@ if TYPE_CHECKING:
     from mk.records.record_batch import RecordBatch
     from mk.storage.topic import Topic
     from mk.storage.topic_pattern import TopicPattern
-    from mk.storage.watch import Watch
 
 _FILES_A_PARTITION = 3
 _MANY_PARTITIONS = 48
 """Up to so many, the lowest usual limit of 256 open files (macOS's) is enough."""
 
-_LOOK_SECONDS = 0.5
-"""How often a following consumer looks for topics and partitions that came or went, where it is not told of them."""
-
 _TRIES = 3
-
-_LATE_MS = 1000
-"""Records are stamped before they are visible: flush.ms is how long a stream may gather them."""
 
 
 class FetchedBatch:
@@ -133,7 +126,7 @@ class FetchedBatch:
         )
 
 
-class _Source:
+class Source:
     """One partition that is being read, and how far.
 
     first_offset: records before it are not asked for. stop_offset: where reading ends, that one excluded; None is never.
@@ -170,6 +163,8 @@ class Consumer:
     has_timed_out: whether `fetches` ended because max_time_ms had passed.
     """
 
+    _MEANWHILE = ""
+
     def __init__(
         self,
         topics: Sequence[Topic],
@@ -179,10 +174,7 @@ class Consumer:
         offset: OffsetSpec | dict[int, OffsetSpec] | None = None,
         stop: OffsetSpec | None = None,
         tail: int | None = None,
-        follow: bool = False,
-        idle_ms: int | None = None,
         max_time_ms: int | None = None,
-        output_fd: int | None = None,
         on_skip: Callable[[str, int, int, int], None] | None = None,
         on_note: Callable[[str], None] | None = None,
     ) -> None:
@@ -192,22 +184,14 @@ class Consumer:
 
         offset: a dict gives a position to each partition that is to be read, instead of `partitions`. A number behind
             the end of a partition is an error if no partition reaches it; otherwise nothing is read there before it.
-        stop: where reading ends in each partition, that offset excluded; default the end as of now, or, with `follow`,
-            never. A stop that was not written yet ends reading at the end as of now, or is waited for with `follow`.
+        stop: where reading ends in each partition, that offset excluded; default, and at most, the end as of now.
         tail: of the records that are there, only the last so many over all partitions; see tail.py.
-        pattern: where the topics came from, to find more while following; a partition lacking in one of them is passed over.
-        follow: go on when the end is reached. Partitions and topics that appear are read as if they had been there,
-            empty, from the beginning. A wait ends with BrokenPipeError when nobody reads the pipe `output_fd` any more.
-        idle_ms: stop following when nothing came for so long, counted from when the last batch was taken.
-        max_time_ms: end after so long in any case. Both are measured by a clock that nobody sets.
+        pattern: where the topics came from; a partition lacking in one of them is passed over.
+        max_time_ms: end after so long in any case, by a clock that nobody sets.
         """
         self._deadline = None if max_time_ms is None else monotonic() + max_time_ms / 1000
-        self._idle_seconds = None if idle_ms is None else idle_ms / 1000
-        self._follow = follow
-        self._output_fd = output_fd
         self._on_skip = on_skip
         self._on_note = on_note
-        self._watch: Watch | None = None
         self._topics = list(topics)
         self._pattern = pattern
         self._positions = offset if isinstance(offset, dict) else None
@@ -217,10 +201,10 @@ class Consumer:
         if self._positions is not None:
             self._partitions = tuple(self._positions)
         self._buffer = ReadBuffer()
-        self._sources: list[_Source] = []
+        self._sources: list[Source] = []
         self.has_timed_out = False
         if pattern is not None and not topics:
-            self._note(f"no topic matches {pattern.text!a}{', waiting for one' if follow else ''}")
+            self._note(f"no topic matches {pattern.text!a}{self._MEANWHILE}")
         try:
             self._open_all(self._open)
             self._check_range()
@@ -229,7 +213,6 @@ class Consumer:
         except BaseException:
             self.close()
             raise
-        self._last_taken = self._next_look = monotonic()
 
     # Opening.
 
@@ -257,18 +240,15 @@ class Consumer:
             return self._partitions
         return [partition for partition in self._partitions if partition < topic.partitions]
 
-    def _open_reader(self, topic: Topic, partition: int) -> _Source:
+    def _open_reader(self, topic: Topic, partition: int) -> Source:
         with files.about(f"{topic.path}/{partition}"):
-            source = _Source(topic, PartitionReader(topic, partition, self._buffer))
+            source = Source(topic, PartitionReader(topic, partition, self._buffer))
         self._sources.append(source)
-        if not self._follow:
-            source.stop_offset = source.reader.high_watermark
         return source
 
     def _open(self, topic: Topic, partition: int) -> None:
         source = self._open_reader(topic, partition)
-        if self._stop is not None:
-            self._set_stop(source, self._stop)
+        self._set_stop(source)
         position = self._first if self._positions is None else self._positions[partition]
         if position is None:
             return
@@ -285,33 +265,16 @@ class Consumer:
             first = start
         reader.seek(first)
 
-    def _set_stop(self, source: _Source, stop: OffsetSpec) -> None:
-        reader = source.reader
-        end = reader.high_watermark
-        if stop.kind == "after-start":
-            offset = reader.log_start_offset + stop.value  # Not at the end, where it is resolved to, if that is nearer.
-        else:
-            offset = stop.resolve(reader.log_start_offset, end, reader.offset_for_time)
-        if not self._follow:
-            source.stop_offset = min(offset, end)
-        elif stop.kind == "time" and offset == end:
-            source.stop_time_ms = stop.value
-        else:
-            source.stop_offset = offset
+    def _set_stop(self, source: Source) -> None:
+        """Say where reading ends: at the end as of now."""
+        end = source.reader.high_watermark
+        source.stop_offset = end if self._stop is None else min(self._stop_offset(source, self._stop), end)
 
-    def _open_new(self, topic: Topic, partition: int) -> None:
-        """Open a partition that appeared while following: all that it holds came since."""
-        source = self._open_reader(topic, partition)
-        position = self._first if self._positions is None else self._positions[partition]
-        if position is not None and position.kind == "at":
-            source.first_offset = position.value
-        if self._stop is not None:
-            if self._stop.kind == "time":
-                self._set_stop(source, self._stop)
-            else:
-                source.stop_offset = self._stop.value if self._stop.kind in ("at", "after-start") else 0
-        if self._watch is not None:
-            self._watch.add(source.reader.watch_path)
+    def _stop_offset(self, source: Source, stop: OffsetSpec) -> int:
+        reader = source.reader
+        if stop.kind == "after-start":
+            return reader.log_start_offset + stop.value  # Not the end, to which it is resolved, if that is nearer.
+        return stop.resolve(reader.log_start_offset, reader.high_watermark, reader.offset_for_time)
 
     def _check_range(self) -> None:
         """Go to the end in partitions that end before the first offset asked for; refuse it if none reaches it."""
@@ -386,12 +349,10 @@ class Consumer:
                 if fetch:
                     progress = True
                     yield fetch
-                    if self._idle_seconds is not None:
-                        self._last_taken = monotonic()
-            if not (self._go_on(progress) if self._follow else progress):
+            if not self._go_on(progress):
                 return
 
-    def _fetch(self, source: _Source) -> list[FetchedBatch]:
+    def _fetch(self, source: Source) -> list[FetchedBatch]:
         """Return the next batches of a partition that hold something asked for."""
         topic, reader = source.topic, source.reader
         wanted = reader.next_offset
@@ -399,9 +360,9 @@ class Consumer:
             with files.about(f"{topic.path}/{reader.partition}"):
                 fetched = reader.fetch()
         except NoSuchTopicError:
-            if self._pattern is None or not self._follow:
+            if not self._may_lose(topic):
                 raise
-            return []  # The next look drops the topic.
+            return []
         if reader.skipped:
             wanted = reader.skipped[-1][1] + 1
             self._report(source, reader.skipped)
@@ -428,78 +389,18 @@ class Consumer:
             topic.close()
         self._sources = []
         self._topics = []
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
-
-    # Following.
 
     def _go_on(self, progress: bool) -> bool:
-        """Between two rounds of following: wait if the last one brought nothing. False when it is over."""
-        now = monotonic()
-        if now >= self._next_look:
-            self._look_around()
-            self._next_look = now + _LOOK_SECONDS
-        if self._sources and all(source.is_complete for source in self._sources):
-            return False
-        if progress:
-            return True
-        if self._idle_seconds is not None and now - self._last_taken >= self._idle_seconds:
-            return False
-        if self._deadline is not None and self._is_late():
-            return False
-        self._wait(now)
-        return True
+        """Between two rounds: tell whether there is another one. A following consumer waits here."""
+        return progress
+
+    def _may_lose(self, topic: Topic) -> bool:
+        """Tell whether a topic may be deleted while it is read, and reading goes on with the others."""
+        return False
 
     def _is_late(self) -> bool:
         self.has_timed_out = self._deadline is not None and monotonic() >= self._deadline
         return self.has_timed_out
-
-    def _wait(self, now: float) -> None:
-        """Sleep until there may be more. The watch is set up before the last look, so that nothing falls between."""
-        if self._watch is None:
-            from mk.storage.watch import Watch
-
-            self._watch = Watch([source.reader.watch_path for source in self._sources], output_fd=self._output_fd)
-            for topic in self._topics:
-                self._watch.add_directory(topic.watch_path)
-            if self._pattern is not None:
-                self._watch.add_directory(self._pattern.watch_path)
-            self._next_look = now
-        elif not any(source.reader.refresh() for source in self._sources if not source.is_complete):
-            ends = [self._next_look]
-            if self._deadline is not None:
-                ends.append(self._deadline)
-            if self._idle_seconds is not None:
-                ends.append(self._last_taken + self._idle_seconds)
-            if self._watch.wait(max(0, int((min(ends) - now) * 1000) + 1)):
-                self._next_look = now
-
-    def _look_around(self) -> None:
-        """Take up what appeared, let go of what was deleted, and end partitions whose time to stop has passed.
-
-        Raises:
-            NoSuchTopicError: a topic that was named is gone.
-        """
-        for topic in list(self._topics):
-            topic.refresh()
-            if self._pattern is None:
-                topic.check_not_deleted()
-            elif topic.is_deleted():
-                self._drop(topic)
-        if self._pattern is not None:
-            for topic in self._pattern.open_new(self._topics):
-                self._topics.append(topic)
-                if self._watch is not None:
-                    self._watch.add_directory(topic.watch_path)
-        self._open_all(self._open_new)
-        if self._stop is not None and self._stop.kind == "time":
-            from mk.clock import now_ms
-
-            if now_ms() > self._stop.value + _LATE_MS:
-                for source in self._sources:
-                    if source.stop_time_ms is not None and not source.reader.refresh():
-                        source.stop_offset = source.reader.high_watermark
 
     def _drop(self, topic: Topic) -> None:
         for source in [source for source in self._sources if source.topic is topic]:
@@ -513,7 +414,7 @@ class Consumer:
         if self._on_note is not None:
             self._on_note(sentence)
 
-    def _report(self, source: _Source, ranges: Sequence[tuple[int, int]]) -> None:
+    def _report(self, source: Source, ranges: Sequence[tuple[int, int]]) -> None:
         if self._on_skip is not None:
             for first, last in ranges:
                 self._on_skip(source.topic.name, source.reader.partition, first, last)

@@ -4,12 +4,13 @@ Partitions are compared from their ends: of their last records the newest is tak
 is taken of a partition is so its last k records, and where times increase within each partition, all of it is the N newest.
 Records are counted, not offsets, of which a compacted batch has more.
 
-Batches whose records have one time are counted by their headers. Of the others, the times of one batch a partition are
-held at once, and only if the count reaches into it.
+Batches of lines are counted by their headers. Of the others, the times of one batch a partition are held at once, and only
+if the count reaches into it; equal ones count as one. So memory does not grow with N.
 """
 
 from __future__ import annotations
 
+from array import array
 from heapq import heapify, heappop, heapreplace
 
 TYPE_CHECKING = False
@@ -50,24 +51,25 @@ class _End:
     """What is left of one range, seen from its end.
 
     offset: where what was taken begins. newest: the time of the last record that is left, or, as long as its batch was
-    not decoded, of the newest in the batch.
+    not decoded, of the newest in the batch. What was looked at but not taken are runs of records with one time and
+    consecutive offsets: a batch has one or few, unless somebody gave every record a time of its own.
     """
 
-    __slots__ = ("_batches", "_low", "_offsets", "_run", "_times", "_undecoded", "newest", "offset")
+    __slots__ = ("_batches", "_counts", "_low", "_starts", "_times", "_undecoded", "newest", "offset")
 
     def __init__(self, reader: PartitionReader, low: int, high: int) -> None:
         self._low = low
         self.offset = max(low, high)
         self._batches = reader.batches_backward(high) if low < high else iter(())
-        self._run = 0  # Records of one time, with consecutive offsets up to `offset`.
-        self._times: list[int] = []
-        self._offsets: list[int] = []
+        self._starts = array("q")
+        self._counts = array("q")
+        self._times = array("q")
         self._undecoded: BackwardBatch | None = None
         self.newest = 0
 
     def step_back(self) -> bool:
         """Make sure that a record, or a batch to be decoded, is in view. False at the start of the range."""
-        while not (self._run or self._times or self._undecoded):
+        while not (self._times or self._undecoded):
             batch = next(self._batches, None)
             if batch is None or batch.header.next_offset <= self._low:
                 return False
@@ -76,8 +78,8 @@ class _End:
                 continue
             self.newest = header.max_timestamp
             if header.has_one_time:
-                self.offset = min(self.offset, header.next_offset)
-                self._run = self.offset - max(header.base_offset, self._low)
+                first = max(header.base_offset, self._low)
+                self._push(first, min(header.next_offset, self.offset) - first, self.newest)
             else:
                 self._undecoded = batch
         if self._times:
@@ -85,25 +87,32 @@ class _End:
         return True
 
     def take(self, count: int, rest: int | None) -> int:
-        """Take up to `count` records, after the first one those newer than `rest`, the newest of the others; return how many.
+        """Take up to `count` records, after the first run those newer than `rest`, the newest of the others; return how many.
 
         0 if the batch had to be decoded first.
         """
         if self._undecoded is not None:
             for offset, time in self._undecoded.offsets_and_times():
                 if self._low <= offset < self.offset:
-                    self._offsets.append(offset)
-                    self._times.append(time)
+                    self._push(offset, 1, time)
             self._undecoded = None
             return 0
-        if self._run:
-            taken = min(count, self._run)
-            self._run -= taken
-            self.offset -= taken
-            return taken
         taken = 0
         while self._times and taken < count and (taken == 0 or rest is None or self._times[-1] > rest):
-            self._times.pop()
-            self.offset = self._offsets.pop()
-            taken += 1
+            of_run = min(count - taken, self._counts[-1])
+            self._counts[-1] -= of_run
+            self.offset = self._starts[-1] + self._counts[-1]
+            taken += of_run
+            if not self._counts[-1]:
+                self._starts.pop()
+                self._counts.pop()
+                self._times.pop()
         return taken
+
+    def _push(self, first_offset: int, count: int, time: int) -> None:
+        if self._times and self._times[-1] == time and self._starts[-1] + self._counts[-1] == first_offset:
+            self._counts[-1] += count
+        else:
+            self._starts.append(first_offset)
+            self._counts.append(count)
+            self._times.append(time)

@@ -64,6 +64,15 @@ class InputSequence:
         self.records_stored_before += start - first
         return start - first
 
+    def take_if_stored(self, count: int) -> bool:
+        """Count records if all of them are to be left out, wherever they go. The last sequence of each partition is known."""
+        last = self.next_sequence + count - 1
+        if count and last > min(self.stored_sequences.values()):
+            return False
+        self.next_sequence += count
+        self.records_stored_before += count
+        return True
+
     def take_routed(self, partition: int, sequences: list[int]) -> int:
         """Do the same for records that the caller counts, since those between them go to other partitions."""
         stored = self.stored_sequences[partition]

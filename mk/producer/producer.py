@@ -7,7 +7,7 @@ from _thread import RLock
 
 from mk.clock import now_ms
 from mk.errors import MkError, RecordTooLargeError, UsageError
-from mk.producer.record_accumulator import RecordAccumulator, size_of
+from mk.producer.record_accumulator import RecordAccumulator, size_of, size_of_columns
 from mk.records.codecs import CODEC_NAMES
 from mk.records.record import Record
 from mk.storage import files
@@ -174,20 +174,28 @@ class Producer:
             _check_bytes(keys)
         _check_bytes(values)
         _check_extras(headers, timestamp_ms)
-        _check_lengths(keys, values, size_of(headers), self.max_message_bytes)
         extras = headers, timestamp_ms
         partitions = self._partition_count
         with self._lock:
             if keys is None or self._fixed_partition is not None or partitions == 1:
+                size = size_of_columns(keys, values, headers)
+                if size > self.max_message_bytes:
+                    _check_lengths(keys, values, size_of(headers), self.max_message_bytes)
                 target = self._partition(None)
-                if self._input is not None:
-                    stored = self._take(self._input, target, len(values))
+                if self._input is not None and (stored := self._take(self._input, target, len(values))):
                     keys, values = keys and keys[stored:], values[stored:]
+                    size = size_of_columns(keys, values, headers)
                 if values:
-                    self._append_columns(target, keys, values, extras)
+                    self._append_columns(target, keys, values, size, extras)
                 if keys is None:
                     self._next_sticky()
                 return
+            if self._input is not None:
+                self._check_input(self._input)
+                for target in range(partitions):
+                    self._learn(self._input, target)
+                if self._input.take_if_stored(len(keys)):
+                    return
             partition_of = self._partitioner()
             sticky = self._sticky
             keys_of: list[list[bytes | None]] = [[] for _ in range(partitions)]
@@ -196,13 +204,20 @@ class Producer:
                 target = sticky if key is None else partition_of(key, partitions)
                 keys_of[target].append(key)
                 values_of[target].append(value)
-            sequences_of = {} if self._input is None else self._sequences_of(self._input, keys)
+            sizes = [size_of_columns(*columns, headers) for columns in zip(keys_of, values_of, strict=True)]
+            if sum(sizes) > self.max_message_bytes:
+                _check_lengths(keys, values, size_of(headers), self.max_message_bytes)
+            sequences_of = [] if self._input is None else self._sequences_of(self._input, keys, partition_of)
             for target in range(partitions):
-                if self._input is not None and target in sequences_of:
-                    stored = self._input.take_routed(target, sequences_of[target])
+                if (
+                    self._input is not None
+                    and sequences_of[target]
+                    and (stored := self._input.take_routed(target, sequences_of[target]))
+                ):
                     del keys_of[target][:stored], values_of[target][:stored]
+                    sizes[target] = size_of_columns(keys_of[target], values_of[target], headers)
                 if values_of[target]:
-                    self._append_columns(target, keys_of[target], values_of[target], extras)
+                    self._append_columns(target, keys_of[target], values_of[target], sizes[target], extras)
             if self._input is not None:
                 # Not before: what is appended on the way is not all of what stands before it in the input.
                 self._input.next_sequence += len(keys)
@@ -354,14 +369,14 @@ class Producer:
         self._learn(input, partition)
         return input.take(partition, count)
 
-    def _sequences_of(self, input: InputSequence, keys: Sequence[bytes | None]) -> dict[int, list[int]]:
+    def _sequences_of(
+        self, input: InputSequence, keys: Sequence[bytes | None], partition_of: Callable[[bytes, int], int]
+    ) -> list[list[int]]:
         """Return per partition the sequences of the records that go there, of those that come next in the input."""
-        self._check_input(input)
-        sequences_of: dict[int, list[int]] = {}
+        partitions, null_key_partition = input.pin.partitions, self._sticky
+        sequences_of: list[list[int]] = [[] for _ in range(partitions)]
         for sequence, key in enumerate(keys, input.next_sequence):
-            sequences_of.setdefault(self._partition(key), []).append(sequence)
-        for partition in sequences_of:
-            self._learn(input, partition)
+            sequences_of[null_key_partition if key is None else partition_of(key, partitions)].append(sequence)
         return sequences_of
 
     def _learn(self, input: InputSequence, partition: int) -> None:
@@ -385,11 +400,12 @@ class Producer:
         partition: int,
         keys: Sequence[bytes | None] | None,
         values: Sequence[bytes | None],
+        size_bytes: int,
         extras: tuple[tuple[Header, ...], int | None],
     ) -> None:
         accumulator = self._accumulator(partition)
         before = accumulator.size_bytes
-        accumulator.append_columns(keys, values, *extras)
+        accumulator.append_columns(keys, values, size_bytes, *extras)
         self._flush_if_full(accumulator.size_bytes - before)
 
     def _forget_what_a_parent_buffered(self) -> None:
@@ -450,12 +466,7 @@ def _check_line_lengths(block: bytes | memoryview, key_bytes: int, max_bytes: in
 def _check_lengths(
     keys: Sequence[bytes | None] | None, values: Sequence[bytes | None], header_bytes: int, max_bytes: int
 ) -> None:
-    """Raise RecordTooLargeError if a record is too large; record by record only if the longest parts could make one."""
-    longest = max(map(len, filter(None, values)), default=0) + header_bytes
-    if keys is not None:
-        longest += max(map(len, filter(None, keys)), default=0)
-    if longest <= max_bytes:
-        return
+    """Raise RecordTooLargeError if a record is too large."""
     for key, value in zip(keys or [None] * len(values), values, strict=True):
         size = len(key or b"") + len(value or b"") + header_bytes
         if size > max_bytes:

@@ -73,10 +73,14 @@ class RecordAccumulator:
         self,
         keys: Sequence[bytes | None] | None,
         values: Sequence[bytes | None],
+        size_bytes: int,
         headers: tuple[Header, ...],
         timestamp_ms: int | None,
     ) -> None:
-        """Take parallel keys and values; keys None is no key for any. timestamp_ms None is the time of the first of a batch."""
+        """Take parallel keys and values; keys None is no key for any. timestamp_ms None is the time of the first of a batch.
+
+        size_bytes: what size_of_columns says of them.
+        """
         self._close_builder()
         if self._values and (timestamp_ms != self._timestamp_asked or headers != self._column_headers):
             self._close_columns()
@@ -84,13 +88,12 @@ class RecordAccumulator:
             self._columns_timestamp = now_ms() if timestamp_ms is None else timestamp_ms
             self._timestamp_asked, self._column_headers = timestamp_ms, headers
         # A record costs memory even if it is empty.
-        size = (_RECORD_BYTES + size_of(headers)) * len(values) + sum(map(len, filter(None, values)))
+        size = _RECORD_BYTES * len(values) + size_bytes
         if keys is None:
             self._keys += [None] * len(values)
         else:
             self._has_keys = True
             self._keys += keys
-            size += sum(map(len, filter(None, keys)))
         self._values += values
         self._column_bytes += size
         self.size_bytes += size
@@ -133,3 +136,11 @@ class RecordAccumulator:
 def size_of(headers: tuple[Header, ...]) -> int:
     """Return the bytes of headers that max.message.bytes counts."""
     return sum(len(name) + len(value or b"") for name, value in headers)
+
+
+def size_of_columns(
+    keys: Sequence[bytes | None] | None, values: Sequence[bytes | None], headers: tuple[Header, ...]
+) -> int:
+    """Return the bytes of keys, values and the headers that each of these records has."""
+    size = size_of(headers) * len(values) + sum(map(len, filter(None, values)))
+    return size if keys is None else size + sum(map(len, filter(None, keys)))

@@ -53,7 +53,12 @@ def without_first(batch: EncodedBatch, count: int) -> EncodedBatch:
     if batch.attributes & KIND_MASK:
         columns: Any = unpack(raw)
         left = [None if column is None else column[count:] for column in columns]
-        rest = batch_of_columns(left, base_timestamp=batch.base_timestamp, codec=codec)
+        base = batch.base_timestamp
+        if left[2] is not None:
+            # Counted from the first record, as everywhere: with all times below it the header would not be sound.
+            first = left[2][0]
+            base, left[2] = base + first, [delta - first for delta in left[2]]
+        rest = batch_of_columns(left, base_timestamp=base, codec=codec)
     else:
         start = max(batch.key_length, 0)
         rest = encode_lines(

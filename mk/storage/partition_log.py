@@ -86,7 +86,7 @@ class PartitionLog:
         "_segment_inode",
         "_state_synced_at",
         "_state_unsynced",
-        "_told_sequence",
+        "_told_sequences",
     )
 
     def __init__(self, topic: Topic, partition: int, *, lock_wait_ms: int = 10_000) -> None:
@@ -111,7 +111,7 @@ class PartitionLog:
             raise
         self._segment = self._segment_fd = self._segment_inode = -1
         self._producers: ProducerState | None = None
-        self._told_sequence = -1
+        self._told_sequences: dict[int, int] = {}
         self._state_synced_at = time.monotonic()
         self._state_unsynced = False
 
@@ -123,7 +123,7 @@ class PartitionLog:
 
         Args:
             batches: at least one; their buffers stay untouched until this returns. Of one producer, with an id or not;
-                of one with an id, in the order of its input: what is stored under that id already is left out.
+                of one with an id in the order of its input: what is stored under that id already is left out.
             durability: PAGE_CACHE, or DISK: synced before this returns.
 
         Raises:
@@ -161,8 +161,8 @@ class PartitionLog:
                     stop = self._run_end(batches, at, state.written.position)
                     state = self._append_run(batches[at:stop], state, durability)
                     at = stop
-                if self._producers is not None:
-                    self._told_sequence = self._producers.last_sequence(producer_id)
+                if producer_id and self._producers is not None:
+                    self._told_sequences[producer_id] = self._producers.last_sequence(producer_id)
                     self._save_producers(self._producers, state)
             except (MkError, OSError) as failure:
                 self._producers = None
@@ -200,8 +200,8 @@ class PartitionLog:
         except (MkError, OSError):
             return -1
         self._producers.leader_epoch = state.leader_epoch
-        self._told_sequence = self._producers.last_sequence(producer_id)
-        return self._told_sequence
+        self._told_sequences[producer_id] = self._producers.last_sequence(producer_id)
+        return self._told_sequences[producer_id]
 
     def _refused(self, error: OSError) -> StorageError:
         """Give words to what the system refused outside of the append itself: a new segment, `state`, a recovery."""
@@ -300,8 +300,9 @@ class PartitionLog:
         from mk.storage.producer_state import refreshed
 
         self._producers = refreshed(self._producers, self._files, state)
-        last = self._producers.last_sequence(batches[0].producer_id)
-        if last < self._told_sequence:
+        producer_id = batches[0].producer_id
+        last = self._producers.last_sequence(producer_id)
+        if last < self._told_sequences.get(producer_id, last):
             # What we send now lies behind what was lost: stored, it would make the next run take that for stored too.
             raise StorageError(
                 f"partition {self._files.partition} of {self._files.topic.name} lost records stored without a sync",

@@ -115,20 +115,23 @@ def _check(pin: ProducerPin, topic: Topic, name: str, partition: int | None) -> 
             producer_id=name,
             pinned=pin.name,
         )
-    for what, now, then in (
-        ("partition", "none named" if partition is None else partition, pin.partition),
-        ("partitioner", topic.partitioner, pin.partitioner),
+    for what, then, now in (
+        ("partition", _with_partition(pin.partition), _with_partition(partition)),
+        ("partitioner", f"with {pin.partitioner}", f"with {topic.partitioner}"),
     ):
-        then = "none named" if then is None else then
         if now != then:
             raise UsageError(
                 f"producer id {name} cannot go on in topic {topic.name} with another {what}",
-                why=f"{what} was {then} when it was first used, and is {now} now; records stored then would be stored again",
+                why=f"it was first used {then}, and is used {now} now; what is stored could be stored again elsewhere",
                 fix="run the command as it was, or choose another producer id; nothing was written",
                 producer_id=name,
                 pinned=then,
                 found=now,
             )
+
+
+def _with_partition(partition: int | None) -> str:
+    return "without -p" if partition is None else f"with -p {partition}"
 
 
 def _make(topic: Topic, file_name: str, pin: ProducerPin, lock_wait_ms: int) -> None:

@@ -204,9 +204,9 @@ class ProducerState:
 def decode_snapshot(data: bytes, segment: int) -> ProducerState | None:
     """Read a snapshot of this segment, or None if it is damaged."""
     text, _, crc = data.rpartition(b"crc=")
+    if crc != b"%08x\n" % crc32c(text):
+        return None
     try:
-        if int(crc, 16) != crc32c(text) or len(crc) != 9:
-            return None
         head, *lines = text.decode().splitlines()
         offset, position, chain = [int(field.partition("=")[2]) for field in head.split(" ")]
         last_sequences = {int(line[:16], 16): int(line[17:]) for line in lines}
@@ -330,8 +330,9 @@ def begin_producers(partition: PartitionFiles) -> None:
     if state.durable.offset == 0:
         return
     end = state.durable
-    if any(name.endswith(PRODUCERS_SUFFIX) for name in os.listdir(partition.fd)):
-        # Somebody removed the pins, or was killed before the first one was there.
+    if state.segment == 0 or any(name.endswith(PRODUCERS_SUFFIX) for name in os.listdir(partition.fd)):
+        # Somebody may have removed the pins. A producer's records then stand behind a snapshot, or in a first segment
+        # that was empty when the first pin was made.
         found = load(partition, state.segment, end)
     else:
         found = ProducerState(state.segment, end.position, end.offset, end.chain, {})

@@ -6,6 +6,7 @@ import os
 import re
 
 from mk.errors import NoSuchTopicError, UsageError
+from mk.storage import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,11 +42,12 @@ class TopicPattern:
             if self._search(name) is None:
                 continue
             try:
-                inode = os.stat(name, dir_fd=self._directory.topics_fd, follow_symlinks=False).st_ino
-                if inode in by_inode:
-                    by_inode[inode].name = name
-                else:
-                    found.append(self._directory.open_topic(name))
+                with files.about(f"{self._directory.path}/topics/{name}"):
+                    inode = os.stat(name, dir_fd=self._directory.topics_fd, follow_symlinks=False).st_ino
+                    if inode in by_inode:
+                        by_inode[inode].name = name
+                    else:
+                        found.append(self._directory.open_topic(name))
             except (FileNotFoundError, NoSuchTopicError):
                 continue
         return found

@@ -343,3 +343,32 @@ def test_records_show_what_they_are_but_not_their_values(cluster):
     (record,) = cluster.consumer(["t"])
     assert "t-0@0" in repr(record)
     assert "secret" not in repr(record)
+
+
+def test_a_consumer_of_a_range_of_some_partitions_and_of_a_tail(cluster):
+    cluster.create_topic("t", partitions=2)
+    cluster.create_topic("other")
+    for partition in (0, 1):
+        with cluster.producer("t", partition=partition) as producer:
+            for number in range(10):
+                producer.send(b"%d-%d" % (partition, number), timestamp_ms=1000 * number + partition)
+    assert values(cluster, "t", offset=mk.parse_offset_spec("8")) == [b"0-8", b"0-9", b"1-8", b"1-9"]
+    assert values(cluster, "t", stop=mk.parse_offset_spec("+1")) == [b"0-0", b"1-0"]
+    assert values(cluster, "t", offset=mk.OffsetSpec("time", 7000), stop=mk.OffsetSpec("time", 8001)) == [
+        b"0-7",
+        b"0-8",
+        b"1-7",
+    ]
+    assert values(cluster, "t", offset={1: mk.OffsetSpec("before-end", 1)}) == [b"1-9"]
+    assert values(cluster, "t", tail=3) == [b"0-9", b"1-8", b"1-9"]
+    assert values(cluster, regex="^t", tail=1) == [b"1-9"]
+    assert values(cluster, "t", tail=1, follow=True, idle_ms=50) == [b"1-9"]
+    with cluster.consumer(["t"], follow=True, max_time_ms=50) as consumer:
+        assert len(list(consumer)) == 20
+        assert consumer.has_timed_out
+    with pytest.raises(errors.UsageError):
+        cluster.consumer(["t"], regex="t")
+    with pytest.raises(errors.UsageError):
+        cluster.consumer(regex="(")
+    with pytest.raises(errors.OffsetOutOfRangeError):
+        cluster.consumer(["t"], offset={0: mk.OffsetSpec("at", 3), 1: mk.OffsetSpec("at", 11)})

@@ -121,6 +121,16 @@ def test_a_timeout_does_not_matter_once_it_is_done(mk):
     assert mk.ok("consume", "t", "-F", "--idle", "50ms", "--timeout", "20s") == b"a\nb\nc\n"
 
 
+def test_a_timeout_with_a_count_that_was_fetched_but_not_taken_is_124(mk):
+    mk.ok("produce", "t", stdin=numbers(0, 300_000))
+    with mk.start("consume", "t", "-n", "290000", "--timeout", "700ms") as consumer:
+        assert consumer.wait(20) == 124
+        out = lines_of(consumer)
+        assert b"not done after 0.7 s" in consumer.stderr.read()
+    count = out.count(b"\n")
+    assert out == numbers(0, count) and 0 < count < 290_000
+
+
 def test_no_records_are_no_records_whatever_else_is_asked_for(mk):
     mk.ok("produce", "t", *"abc")
     for words in ([], ["-F"], ["-F", "--timeout", "1ms"], ["--tail", "2"], ["-F", "--idle", "1h"]):

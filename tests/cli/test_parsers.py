@@ -268,6 +268,7 @@ def test_produce_has_these_values():
         "partition": 2,
         "compression": "zstd",
         "acks": 0,
+        "producer_id": None,
         "lock_wait_ms": 1500,
         "partitions": None,
         "no_create": False,

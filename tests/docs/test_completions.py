@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from mk.cli import completions, definition
+from mk.cli.definition import Command, Parameter
+
 COMPLETIONS = Path(__file__).parents[2] / "completions"
 
 
@@ -27,19 +30,19 @@ def environment(directory, **extra):
     return {"PATH": os.environ["PATH"], "HOME": str(directory / "home"), "TERM": "dumb", "LC_ALL": "C.UTF-8", **extra}
 
 
-def bash(line, directory, **extra):
-    """Complete `line` in bash; its words must be plain."""
+def bash(line, directory, made=None, **extra):
+    """Complete `line` in bash; its words must be plain. made: other completions than those that are kept."""
     words = line.replace("=", " = ").split(" ")
     script = (
-        f"source {shlex.quote(str(COMPLETIONS / 'mk.bash'))}\n"
+        f"source {shlex.quote(str(made or COMPLETIONS / 'mk.bash'))}\n"
         f"COMP_WORDS=({' '.join(shlex.quote(word) for word in words)}) COMP_CWORD={len(words) - 1}\n"
         '_mk\nprintf "%s\\n" "${COMPREPLY[@]}"\n'
     )
     return run(["bash", "--norc", "-c", script], directory, **extra)
 
 
-def fish(line, directory, **extra):
-    source = shlex.quote(str(COMPLETIONS / "mk.fish"))
+def fish(line, directory, made=None, **extra):
+    source = shlex.quote(str(made or COMPLETIONS / "mk.fish"))
     script = f"source {source}\ncomplete -C {shlex.quote(line)}"
     return [answer.split("\t")[0] for answer in run(["fish", "--no-config", "-c", script], directory, **extra)]
 
@@ -75,7 +78,7 @@ CASES = [
     ("mk topics describe orders P", ["Pay_ments-2"]),
     ("mk topics describe -c or", ["orders"]),
     ("mk topics describe -sp or", ["orders"]),
-    ("mk topics alter -c or", []),
+    ("mk topics alter --lock-wait or", []),
     ("mk topics alter -c flush.ms=5 or", ["orders"]),
     ("mk topics get orders -f j", ["json"]),
     ("mk topics create ", []),
@@ -112,29 +115,47 @@ def test_bash_completes_the_value_of_an_option_with_an_equals_sign(directory):
     assert bash("mk consume --dir=second ", directory) == ["elsewhere"]
 
 
-def zsh(line, directory, awaited, **extra):
-    """Press tab behind `line` in a real zsh on a pseudo-terminal, wait for the words, and return all that it shows."""
-    if shutil.which("zsh") is None:
-        pytest.skip("zsh is not installed")
-    start = (
-        f"fpath=({shlex.quote(str(COMPLETIONS))} $fpath); autoload -U compinit; compinit -u -D; PROMPT= RPROMPT=;"
-        "unsetopt zle_bracketed_paste list_ambiguous; setopt auto_list list_packed; LISTMAX=0; echo REA''DY\n"
-    )
+def on_terminal(shell, start, line, directory, awaited, **extra):
+    """Press tab behind `line` in a real shell on a pseudo-terminal, wait for the words, and return all that it shows.
+
+    In `line`, a | is where the cursor stands: what follows it is typed first.
+    """
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"{shell[0]} is not installed")
+    before, _, after = line.partition("|")
     process, terminal = pty.fork()
     if process == 0:
         os.chdir(directory)
-        os.execvpe("zsh", ["zsh", "-f", "-i", "-V"], environment(directory, **extra))
+        os.execvpe(shell[0], shell, environment(directory, **extra))
     try:
-        os.write(terminal, start.encode())
+        os.write(terminal, f"{start}; echo REA''DY\n".encode())
         read_until(terminal, "READY")
-        os.write(terminal, line.encode() + b"\t")
+        os.write(terminal, before.encode() + after.encode() + b"\x02" * len(after) + b"\t\t")
         screen = read_until(terminal, *awaited)
-        # ^U drops the line; what else was offered stands before the answer to the next one.
-        os.write(terminal, b"\x15echo DO''NE\n")
+        # The line is dropped; what else was offered stands before the answer to the next one.
+        os.write(terminal, b"\x05\x15echo DO''NE\n")
         return screen + read_until(terminal, "DONE")
     finally:
         os.close(terminal)
         os.waitpid(process, 0)
+
+
+def zsh(line, directory, awaited, **extra):
+    start = (
+        f"fpath=({shlex.quote(str(COMPLETIONS))} $fpath); autoload -U compinit; compinit -u -D; PROMPT= RPROMPT=;"
+        "unsetopt zle_bracketed_paste list_ambiguous; setopt auto_list list_packed; LISTMAX=0"
+    )
+    return on_terminal(["zsh", "-f", "-i", "-V"], start, line, directory, awaited, **extra)
+
+
+def interactive_bash(line, directory, awaited, **extra):
+    """As a user has it, with bash-completion where that is installed."""
+    library = "/usr/share/bash-completion/bash_completion"
+    start = (
+        f"PS1= PS2=; bind 'set bell-style none' 'set completion-query-items 0' 'set page-completions off' "
+        f"'set enable-bracketed-paste off'; [ -r {library} ] && . {library}; . {shlex.quote(str(COMPLETIONS / 'mk.bash'))}"
+    )
+    return on_terminal(["bash", "--norc", "-i"], start, line, directory, awaited, **extra)
 
 
 def read_until(terminal, *words):
@@ -162,3 +183,159 @@ def read_until(terminal, *words):
 def test_zsh_offers(line, shown, hidden, directory):
     screen = zsh(line, directory, shown, MK_DIR=str(directory / "log"))
     assert not any(word in screen for word in hidden), screen
+
+
+@pytest.fixture
+def odd(directory):
+    """Log directories with names that a shell must not take apart, and a topic whose name holds dots and dashes."""
+    for name in ("my log", "it's $HOME", "brackets [a-z]*"):
+        (directory / name / "topics" / "a.b-c").mkdir(parents=True)
+        (directory / name / "topics" / "a.d").mkdir()
+    return directory
+
+
+@pytest.mark.parametrize("name", ["my log", "it's $HOME", "brackets [a-z]*"])
+@pytest.mark.parametrize("shell", [bash, fish])
+def test_a_log_directory_may_have_any_name(shell, odd, name):
+    assert shell("mk consume a.b", odd, MK_DIR=str(odd / name)) == ["a.b-c"]
+
+
+@pytest.mark.parametrize("shell", [interactive_bash, zsh])
+@pytest.mark.parametrize(
+    "line",
+    [
+        r"mk consume -d my\ log a.",
+        "mk consume --dir 'my log' a.",
+        'mk -d "my log" consume a.',
+        "mk consume -d $HOME/../my\\ log a.",
+        "mk consume a.| -d my\\ log",
+        "mk consume --dir=my\\ log a.",
+        """mk consume -d "it's \\$HOME" a.""",
+        r"mk consume -d it\'s\ \$HOME a.",
+    ],
+)
+def test_a_log_directory_named_on_the_line_with_quotes_and_variables(shell, line, odd):
+    screen = shell(line, odd, ["a.b-c", "a.d"], MK_DIR=str(odd / "log"))
+    assert "orders" not in screen
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        r"mk consume -d my\ log a.",
+        "mk consume --dir 'my log' a.",
+        "mk consume -d $HOME/../my\\ log a.",
+        "mk consume '--dir=my log' a.",
+    ],
+)
+def test_fish_finds_it_too(line, odd):
+    assert fish(line, odd, MK_DIR=str(odd / "log")) == ["a.b-c", "a.d"]
+
+
+@pytest.mark.parametrize("shell", [interactive_bash, zsh])
+def test_directories_and_groups_are_left_to_the_shell(shell, odd):
+    shell("mk consume -d sec", odd, ["second/"])
+    shell("mk topics create t --shared-group ro", odd, ["root"])
+    shell("mk topics create t -c segment.b", odd, ["segment.bytes="])
+
+
+def test_fish_offers_directories_groups_and_settings(odd):
+    assert fish("mk consume -d sec", odd) == ["second/"]
+    assert "root" in fish("mk topics create t --shared-group ro", odd)
+    assert fish("mk topics create t -c segment.b", odd) == ["segment.bytes="]
+
+
+PLANTED = [
+    "$(touch owned)",
+    "`touch owned`",
+    "a;touch owned",
+    "with space",
+    "new\nline",
+    "\x1b[31mred",
+    "-x",
+    ".hidden",
+    "ümlaut!",
+]
+
+
+@pytest.mark.parametrize("shell", [bash, fish])
+def test_what_others_planted_among_the_topics_is_not_offered(shell, directory):
+    for name in PLANTED:
+        (directory / "log" / "topics" / name).mkdir()
+    (directory / "log" / "topics" / "file").write_text("")
+    offered = shell("mk consume ", directory, MK_DIR=str(directory / "log"))
+    assert set(TOPICS) <= set(offered) <= {*TOPICS, "new", "line"}
+
+
+def test_zsh_does_not_offer_what_others_planted(directory):
+    for name in PLANTED:
+        (directory / "log" / "topics" / name).mkdir()
+    screen = zsh("mk consume ", directory, TOPICS, MK_DIR=str(directory / "log"))
+    assert not any(word in screen for word in ("touch", "space", "red", "mlaut"))
+
+
+@pytest.mark.parametrize("shell", [bash, fish])
+def test_thousands_of_topics(shell, directory):
+    for number in range(3000):
+        (directory / "log" / "topics" / f"t-{number}").mkdir()
+    assert len(shell("mk consume ", directory, MK_DIR=str(directory / "log"))) == 3003
+    assert shell("mk consume t-299", directory, MK_DIR=str(directory / "log")) == sorted(
+        ["t-299", *(f"t-299{digit}" for digit in range(10))]
+    )
+
+
+@pytest.mark.parametrize("options", ["set -f", "shopt -s failglob", "shopt -s dotglob", "set -u"])
+def test_bash_completes_whatever_options_are_set(options, directory):
+    script = (
+        f"{options}; source {shlex.quote(str(COMPLETIONS / 'mk.bash'))}; COMP_WORDS=(mk consume '') COMP_CWORD=2; _mk; "
+    )
+    after = "echo ${COMPREPLY[@]}; COMP_WORDS=(mk consume none) COMP_CWORD=2; _mk; echo none ${COMPREPLY[@]-}; echo $-"
+    offered = run(["bash", "--norc", "-c", script + after], directory, MK_DIR=str(directory / "log"))
+    assert " ".join(TOPICS) in offered
+    assert "none" in offered
+    assert any("f" in line for line in offered if line.isalpha()) or options != "set -f"
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """Completions of a definition with kinds of arguments that no command may have yet."""
+    command = Command(
+        "topics",
+        "move",
+        summary="for this test",
+        parameters=(
+            Parameter("old", metavar="OLD", required=True, complete=definition.TOPIC),
+            Parameter("how", metavar="HOW", required=True, choices=("fast", "slow")),
+            Parameter("new", metavar="NEW", multiple=True, complete=definition.TOPIC),
+            Parameter("paths", "--path", metavar="FILE", multiple=True, complete=definition.FILE),
+            Parameter("unknown", "--unknown", metavar="X", complete="something else"),
+        ),
+    )
+    monkeypatch.setattr(definition, "COMMANDS", (*definition.COMMANDS, command))
+    for name, content in completions.files().items():
+        (tmp_path / "made" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "made" / name).write_text(content)
+    return tmp_path / "made"
+
+
+@pytest.mark.parametrize(("shell", "name"), [(bash, "mk.bash"), (fish, "mk.fish")])
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("mk topics mo", ["move"]),
+        ("mk topics move ", TOPICS),
+        ("mk topics move orders ", ["fast", "slow"]),
+        ("mk topics move orders f", ["fast"]),
+        ("mk topics move orders fast ", TOPICS),
+        ("mk topics move orders fast other or", ["orders"]),
+        ("mk topics move --unknown ", []),
+        ("mk topics move --unknown x or", ["orders"]),
+    ],
+)
+def test_completions_follow_from_the_definition_alone(shell, name, line, offered, made, directory):
+    assert shell(line, directory, made=made / name, MK_DIR=str(directory / "log")) == offered
+
+
+def test_fish_offers_files_where_the_definition_says_so(made, directory):
+    (directory / "input.txt").write_text("")
+    assert fish("mk topics move --path inp", directory, made=made / "mk.fish") == ["input.txt"]

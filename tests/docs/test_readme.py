@@ -31,7 +31,9 @@ def shell(script: str, directory: Path) -> "subprocess.CompletedProcess[str]":
 def mk_commands() -> "list[str]":
     """Return every command line of mk in the shell blocks, up to the pipe or redirection behind it."""
     lines = [line for block in SHELL[1:] + [SHELL[0]] for line in block.splitlines() if not line.startswith("#")]
-    return [match.strip() for line in lines for match in re.findall(r"\bmk (?:produce|consume|topics)\b[^|&>]*", line)]
+    return [
+        match.strip() for line in lines for match in re.findall(r"\bmk (?:produce|consume|tail|topics)\b[^|&>]*", line)
+    ]
 
 
 @pytest.mark.parametrize("command", mk_commands())
@@ -56,7 +58,7 @@ def test_the_second_command_runs_the_tests() -> None:
 @pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
 def test_the_pipelines_work_as_they_are_pasted(tmp_path: Path) -> None:
     # Followers go on until they are stopped.
-    script = re.sub(r"^(mk consume .* -F)\b.*$", r"timeout 1 \1 || true", PIPELINES, flags=re.MULTILINE)
+    script = re.sub(r"^(mk consume .* -F|mk tail \w+)\b.*$", r"timeout 1 \1 || true", PIPELINES, flags=re.MULTILINE)
     done = shell(f"set -e\n{script}\nkill %1", tmp_path / "mk")
     assert done.returncode == 0, done.stderr
     assert "/home\n/pay\n" in done.stdout
