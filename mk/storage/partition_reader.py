@@ -10,12 +10,10 @@ import os
 import time
 
 from mk.errors import CorruptBatchError, CorruptStateError, DataError, OffsetOutOfRangeError
-from mk.records.codecs import CodecError
 from mk.records.record_batch import HEADER_SIZE, parse_any_header, parse_header
 from mk.storage import files, offset_index
 from mk.storage.host import boot_id
 from mk.storage.log_segment import (
-    INDEX_SUFFIX,
     list_segments,
     open_segment,
     refuse_newer,
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mk.records.record_batch import RecordBatch
-    from mk.storage.backward_reader import BackwardBatch
+    from mk.storage.backward_reader import StoredBatch
     from mk.storage.leader_epochs import LeaderEpochs
     from mk.storage.partition_state import PartitionState
     from mk.storage.topic import Topic
@@ -230,7 +228,7 @@ class PartitionReader:
         stop, entries = self.high_watermark, 1
         for base in reversed([base for base in list_segments(self._files.fd) if base <= self.active_segment]):
             starts = {base}
-            index_fd = self._open_index(base)
+            index_fd = self._files.open_index(base)
             if index_fd >= 0:
                 try:
                     starts.update(base + relative for relative in offset_index.relative_offsets(index_fd))
@@ -251,24 +249,11 @@ class PartitionReader:
         Reads an index entry or two of each segment, and the headers behind one of them; never the log. What is below the
         log start does not count, even where it is still there.
         """
-        segments = [base for base in list_segments(self._files.fd) if base <= self.active_segment]
-        for base, following in zip(segments, [*segments[1:], None], strict=True):
-            if following is not None and following <= self.log_start_offset:
-                continue
-            start = (0, 0)
-            index_fd = self._open_index(base)
-            if index_fd >= 0:
-                try:
-                    last = offset_index.last_entry(index_fd)
-                    if last and following is not None and last[0] + base == following and last[2] < timestamp_ms:
-                        continue
-                    start = offset_index.lookup_time(index_fd, timestamp_ms)
-                finally:
-                    files.close(index_fd)
-            found = self._scan_for_time(base, start, following, timestamp_ms)
-            if found >= 0:
-                return max(found, self.log_start_offset)
-        return self.high_watermark
+        from mk.storage.time_lookup import offset_for_time
+
+        return offset_for_time(
+            self._files, self.active_segment, self.log_start_offset, self.high_watermark, timestamp_ms
+        )
 
     def size_from(self, offset: int) -> int:
         """Return the bytes that the log takes from the batch on that holds `offset`."""
@@ -284,7 +269,7 @@ class PartitionReader:
                     continue  # Removed while we looked.
         return max(size_bytes, 0)
 
-    def batches_backward(self, end_offset: int) -> Iterator[BackwardBatch]:
+    def batches_backward(self, end_offset: int) -> Iterator[StoredBatch]:
         """Yield the batches that begin below `end_offset`, at most the high watermark, the last one first."""
         from mk.storage.backward_reader import batches_backward
 
@@ -430,18 +415,11 @@ class PartitionReader:
         """Raise NoSuchTopicError if the topic was deleted while we read it."""
         self._files.topic.check_not_deleted()
 
-    def _open_index(self, base_offset: int) -> int:
-        """Open a segment's index; -1 if it has none that can be used, which only makes a look-up longer."""
-        try:
-            return files.open_file(segment_name(base_offset, INDEX_SUFFIX), os.O_RDONLY, dir_fd=self._files.fd)
-        except (FileNotFoundError, PermissionError, CorruptStateError):
-            return -1
-
     def _position_of(self, offset: int) -> int:
         """Return where the batch that holds `offset` starts in the open segment."""
         start = (0, 0)
         if offset > self._segment:
-            index_fd = self._open_index(self._segment)
+            index_fd = self._files.open_index(self._segment)
             if index_fd >= 0:
                 try:
                     start = offset_index.lookup_offset(index_fd, offset - self._segment)
@@ -487,7 +465,7 @@ class PartitionReader:
             batch = parse_header(files.pread(fd, HEADER_SIZE, position))
             if batch is not None and batch.base_offset == offset:
                 return batch.next_offset  # Only its payload is damaged.
-            index_fd = self._open_index(base)
+            index_fd = self._files.open_index(base)
             if index_fd >= 0:
                 try:
                     relative, entry_position = offset_index.first_behind(index_fd, position)
@@ -555,50 +533,3 @@ class PartitionReader:
                 break
             count += got
         return view[:count]
-
-    def _scan_for_time(self, base: int, start: tuple[int, int], end_offset: int | None, timestamp_ms: int) -> int:
-        """Return the first offset of that time or later in one segment, from a hint on; -1 if there is none."""
-        stop = self.high_watermark if end_offset is None else min(end_offset, self.high_watermark)
-        try:
-            fd = open_segment(base, partition_fd=self._files.fd)
-        except FileNotFoundError:
-            self.check_topic()
-            return -1  # Removed since we looked.
-        try:
-            for relative, position in (start, (0, 0)):
-                hinted = expected = base + relative
-                while expected < stop:
-                    batch = parse_header(files.pread(fd, HEADER_SIZE, position))
-                    if batch is None or batch.base_offset != expected:
-                        break
-                    if batch.max_timestamp >= timestamp_ms and batch.next_offset > self.log_start_offset:
-                        found = self._first_record_at(fd, position, batch, timestamp_ms)
-                        if found < batch.next_offset:
-                            return found
-                    position += batch.size_bytes
-                    expected = batch.next_offset
-                if hinted < expected:
-                    break  # Otherwise the hint led nowhere: walk from the segment's start.
-        finally:
-            files.close(fd)
-        # Short of the end is damage, for whoever reads there to name: what it hides may be of that time.
-        return expected if expected < stop else -1
-
-    def _first_record_at(self, fd: int, position: int, batch: RecordBatch, timestamp_ms: int) -> int:
-        """Return the offset of the first record of that time or later in a batch, the next batch's if it is below the log
-        start."""
-        if batch.base_timestamp >= timestamp_ms and batch.base_offset >= self.log_start_offset:
-            return batch.base_offset
-        path = self._files.segment_path(self._floor(batch.base_offset))
-        fault = "the batch there has another checksum than its bytes"
-        if batch.check_payload(files.pread(fd, batch.payload_length, position + HEADER_SIZE)):
-            try:
-                for record in batch.records("", 0):
-                    if record.timestamp_ms >= timestamp_ms and record.offset >= self.log_start_offset:
-                        return record.offset
-                return batch.next_offset
-            except CodecError as error:
-                fault = str(error)
-        raise CorruptBatchError(
-            path=path, position=position, offset=batch.base_offset, found=fault, readable_from=batch.next_offset
-        )
