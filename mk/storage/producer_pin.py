@@ -13,7 +13,7 @@ import os
 from _signal import SIG_BLOCK, SIG_SETMASK, SIGTSTP, pthread_sigmask  # type: ignore[import-not-found]
 from hashlib import sha256
 
-from mk.errors import CorruptStateError, UsageError
+from mk.errors import CorruptStateError, PermissionDeniedError, StorageError, UsageError
 from mk.storage import files, flat_json
 from mk.storage.host import allow_open_files
 from mk.storage.locks import acquire
@@ -60,14 +60,29 @@ def pin_producer(topic: Topic, name: str, *, partition: int | None, lock_wait_ms
 
     Raises:
         UsageError: it is pinned to something else, or another name has the same hash.
+        StorageError, PermissionDeniedError: it cannot be written down. As with the others, no record was written.
     """
     file_name = f"{producer_id_of(name):016x}"
-    pin = _read(topic, file_name)
-    if pin is None:
-        _make(topic, file_name, ProducerPin(name, topic.partitions, topic.partitioner, partition), lock_wait_ms)
-        # Another run of the same command may have been faster; what it pinned counts.
+    try:
         pin = _read(topic, file_name)
-        assert pin is not None
+        if pin is None:
+            _make(topic, file_name, ProducerPin(name, topic.partitions, topic.partitioner, partition), lock_wait_ms)
+            # Another run of the same command may have been faster; what it pinned counts.
+            pin = _read(topic, file_name)
+            assert pin is not None
+    except PermissionError as error:
+        raise PermissionDeniedError(
+            f"you may not use a producer id in topic {topic.name}",
+            why=f"{error.filename or topic.path}: {os.strerror(error.errno or 0)}",
+            fix="become a user who may; nothing was written",
+        ) from None
+    except OSError as error:
+        raise StorageError(
+            f"cannot keep producer id {name} in {topic.path}",
+            why=os.strerror(error.errno or 0),
+            fix="make room, or look at the disk (dmesg); no record was written",
+            path=topic.path,
+        ) from None
     _check(pin, topic, name, partition)
     return pin
 

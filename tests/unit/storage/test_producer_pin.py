@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mk.errors import CorruptStateError, LockTimeoutError, NoSuchTopicError, UsageError
+from mk.errors import CorruptStateError, LockTimeoutError, NoSuchTopicError, StorageError, UsageError
 from mk.records.record_batch import encode_lines
 from mk.storage import files, producer_pin
 from mk.storage.locks import acquire
@@ -226,6 +227,29 @@ def test_a_deleted_topic_gets_no_pin(topic: Topic) -> None:
         pin(opened)
     opened.close()
     other.close()
+
+
+def test_a_disk_that_takes_no_pin_is_an_error_and_the_next_use_makes_it(tmp_path: Path) -> None:
+    with RecordingDisk(tmp_path) as disk:
+        world = World(disk)
+        world.create()
+        directory = LogDirectory(str(world.path))
+        topic = directory.open_topic("t")
+        append(topic, 0)
+        refused = 0
+        for nth in range(20):
+            disk.restart_count()
+            disk.fault = lambda number, kind, name, nth=nth: errno.ENOSPC if number == nth else 0  # type: ignore[misc]
+            try:
+                pin(topic, f"name {nth}")
+            except StorageError as error:
+                refused += 1
+                assert error.why == "No space left on device" and error.fix.endswith("no record was written")
+            disk.fault = None
+            assert pin(topic, f"name {nth}").name == f"name {nth}"
+        assert 5 < refused < 20
+        topic.close()
+        directory.close()
 
 
 def test_killed_at_any_operation_the_next_use_makes_it(tmp_path: Path) -> None:
