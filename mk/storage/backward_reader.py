@@ -10,7 +10,7 @@ from mk.errors import CorruptBatchError
 from mk.records.codecs import CodecError
 from mk.records.record_batch import HEADER_SIZE, parse_header
 from mk.storage import files
-from mk.storage.log_segment import list_segments, open_segment
+from mk.storage.log_segment import list_segments, open_segment, refuse_newer
 from mk.storage.offset_index import ENTRY
 
 TYPE_CHECKING = False
@@ -59,6 +59,7 @@ def batches_backward(partition: PartitionFiles, active_segment: int, end_offset:
 
     Raises:
         CorruptBatchError: something that is no batch lies between two that are.
+        UnsupportedBatchError: only a newer mk can read what lies there.
     """
     above = end_offset
     while True:
@@ -113,6 +114,7 @@ def _headers(fd: int, path: str, first_offset: int, position: int, end_offset: i
         if header is None or header.base_offset != expected:
             if position and not headers:
                 return []
+            refuse_newer(fd, position, expected, path)
             raise CorruptBatchError(
                 path=path,
                 position=position,
