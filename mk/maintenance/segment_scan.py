@@ -262,7 +262,9 @@ class SegmentScan:
             if hinted_position >= position and hinted_offset >= offset:
                 hinted = parse_any_header(self._window.view(hinted_position, HEADER_SIZE))
                 if hinted is not None and hinted.base_offset == hinted_offset and self._fits(hinted):
-                    return whole if whole is not None and whole_to <= hinted_offset else (hinted_position, hinted_offset)
+                    return (
+                        whole if whole is not None and whole_to <= hinted_offset else (hinted_position, hinted_offset)
+                    )
         return whole
 
     def _is_whole(self, position: int, batch: RecordBatch) -> bool:

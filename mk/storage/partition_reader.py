@@ -10,7 +10,6 @@ import os
 import time
 
 from mk.errors import CorruptBatchError, CorruptStateError, DataError, OffsetOutOfRangeError
-from mk.records.codecs import CodecError
 from mk.records.record_batch import HEADER_SIZE, parse_any_header, parse_header
 from mk.storage import files, offset_index
 from mk.storage.host import boot_id
@@ -246,29 +245,16 @@ class PartitionReader:
                 stop = first
 
     def offset_for_time(self, timestamp_ms: int) -> int:
-        """Return the first offset whose record's time is `timestamp_ms` or later; the high watermark if there is none.
+        """Return the first offset whose record's time is `timestamp_ms` or later; the high watermark if there is none."""
+        from mk.storage.time_lookup import first_offset_of_time
 
-        Reads an index entry or two of each segment, and the headers behind one of them; never the log. What is below the
-        log start does not count, even where it is still there.
-        """
-        segments = [base for base in list_segments(self._files.fd) if base <= self.active_segment]
-        for base, following in zip(segments, [*segments[1:], None], strict=True):
-            if following is not None and following <= self.log_start_offset:
-                continue
-            start = (0, 0)
-            index_fd = self._open_index(base)
-            if index_fd >= 0:
-                try:
-                    last = offset_index.last_entry(index_fd)
-                    if last and following is not None and last[0] + base == following and last[2] < timestamp_ms:
-                        continue
-                    start = offset_index.lookup_time(index_fd, timestamp_ms)
-                finally:
-                    files.close(index_fd)
-            found = self._scan_for_time(base, start, following, timestamp_ms)
-            if found >= 0:
-                return max(found, self.log_start_offset)
-        return self.high_watermark
+        return first_offset_of_time(
+            self._files,
+            timestamp_ms,
+            active_segment=self.active_segment,
+            log_start_offset=self.log_start_offset,
+            high_watermark=self.high_watermark,
+        )
 
     def size_from(self, offset: int) -> int:
         """Return the bytes that the log takes from the batch on that holds `offset`."""
@@ -555,50 +541,3 @@ class PartitionReader:
                 break
             count += got
         return view[:count]
-
-    def _scan_for_time(self, base: int, start: tuple[int, int], end_offset: int | None, timestamp_ms: int) -> int:
-        """Return the first offset of that time or later in one segment, from a hint on; -1 if there is none."""
-        stop = self.high_watermark if end_offset is None else min(end_offset, self.high_watermark)
-        try:
-            fd = open_segment(base, partition_fd=self._files.fd)
-        except FileNotFoundError:
-            self.check_topic()
-            return -1  # Removed since we looked.
-        try:
-            for relative, position in (start, (0, 0)):
-                hinted = expected = base + relative
-                while expected < stop:
-                    batch = parse_header(files.pread(fd, HEADER_SIZE, position))
-                    if batch is None or batch.base_offset != expected:
-                        break
-                    if batch.max_timestamp >= timestamp_ms and batch.next_offset > self.log_start_offset:
-                        found = self._first_record_at(fd, position, batch, timestamp_ms)
-                        if found < batch.next_offset:
-                            return found
-                    position += batch.size_bytes
-                    expected = batch.next_offset
-                if hinted < expected:
-                    break  # Otherwise the hint led nowhere: walk from the segment's start.
-        finally:
-            files.close(fd)
-        # Short of the end is damage, for whoever reads there to name: what it hides may be of that time.
-        return expected if expected < stop else -1
-
-    def _first_record_at(self, fd: int, position: int, batch: RecordBatch, timestamp_ms: int) -> int:
-        """Return the offset of the first record of that time or later in a batch, the next batch's if it is below the log
-        start."""
-        if batch.base_timestamp >= timestamp_ms and batch.base_offset >= self.log_start_offset:
-            return batch.base_offset
-        path = self._files.segment_path(self._floor(batch.base_offset))
-        fault = "the batch there has another checksum than its bytes"
-        if batch.check_payload(files.pread(fd, batch.payload_length, position + HEADER_SIZE)):
-            try:
-                for record in batch.records("", 0):
-                    if record.timestamp_ms >= timestamp_ms and record.offset >= self.log_start_offset:
-                        return record.offset
-                return batch.next_offset
-            except CodecError as error:
-                fault = str(error)
-        raise CorruptBatchError(
-            path=path, position=position, offset=batch.base_offset, found=fault, readable_from=batch.next_offset
-        )

@@ -121,8 +121,7 @@ def decode_slot(slot: bytes) -> PartitionState | None:
         state.cleaned_to = int(fields[9])
         state.tombstones_dropped_to = int(fields[10])
         state.syncing = int(fields[11])
-        if len(fields) > 12:  # An early mk did not write it.
-            state.began_ms = int(fields[12])
+        state.began_ms = int(fields[12]) if len(fields) > 12 else 0  # An early mk did not write it.
     except (ValueError, IndexError, TypeError):  # the last for too few or too many numbers of an end
         return None
     return state

@@ -31,7 +31,9 @@ def shell(script: str, directory: Path) -> "subprocess.CompletedProcess[str]":
 def mk_commands() -> "list[str]":
     """Return every command line of mk in the shell blocks, up to the pipe or redirection behind it."""
     lines = [line for block in SHELL[1:] + [SHELL[0]] for line in block.splitlines() if not line.startswith("#")]
-    return [match.strip() for line in lines for match in re.findall(r"\bmk (?:produce|consume|tail|topics)\b[^|&>]*", line)]
+    return [
+        match.strip() for line in lines for match in re.findall(r"\bmk (?:produce|consume|tail|topics)\b[^|&>]*", line)
+    ]
 
 
 @pytest.mark.parametrize("command", mk_commands())
