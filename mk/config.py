@@ -69,14 +69,14 @@ TOPIC_CONFIG = {
             -1,
             "free space that appends leave on the disk, bytes; -1 is 1 % of it, at most 1 GiB",
             minimum=-1,
-            maximum=1 << 60,
+            maximum=1 << 56,
         ),
         TopicConfigKey(
             "retention.bytes",
             -1,
             "size of a partition from which on its oldest segments are removed, bytes; -1 is no limit",
             minimum=-1,
-            maximum=1 << 60,
+            maximum=1 << 56,
         ),
         TopicConfigKey(
             "retention.ms",

@@ -378,7 +378,8 @@ class PartitionCheck:
                 index.reach(scan.position, scan.offset, scan.max_timestamp)
             self._epoch_check.take(item)
             self._producers.take(item, scan.position, scan.chain)
-            self.records += item.record_count
+            log_start = self._state.log_start_offset if self._state is not None else 0
+            self.records += max(0, min(item.record_count, item.next_offset - log_start))
             return
         if item.kind == UNLINKED:
             self._add(kinds.BROKEN_CHAIN, DAMAGE, name, item.found, position=item.position, offset=item.offset)

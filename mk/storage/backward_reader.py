@@ -1,4 +1,4 @@
-"""Reading a partition from its end to its start, by batch headers: for the last N records, wherever they begin.
+"""Reading a partition from its end to its start, by batch headers: for the last N records, or the last with some key.
 
 Batches are linked forward only. The index of a segment holds a place every 64 KiB: from the last of them the headers are
 read forward, then from the one before it, and so on. What is held is the headers between two of these places.
@@ -10,7 +10,7 @@ from mk.errors import CorruptBatchError
 from mk.records.codecs import CodecError
 from mk.records.record_batch import HEADER_SIZE, parse_header
 from mk.storage import files
-from mk.storage.log_segment import list_segments, open_segment
+from mk.storage.log_segment import list_segments, open_segment, refuse_newer
 from mk.storage.offset_index import ENTRY
 
 TYPE_CHECKING = False
@@ -33,23 +33,47 @@ class StoredBatch:
 
     def offsets_and_times(self) -> Iterator[tuple[int, int]]:
         """Yield offset and time of each record, in offset order. Reads the payload; raises CorruptBatchError."""
+        with self.loaded() as batch:
+            for piece in batch.record_slices("", 0):
+                for record in piece:
+                    yield record.offset, record.timestamp_ms
+
+    def loaded(self) -> _Loaded:
+        """Return the batch with its payload, for a `with` block in which a payload that is none raises CorruptBatchError."""
+        return _Loaded(self)
+
+    def load(self) -> RecordBatch:
+        """Read the payload. Raises CorruptBatchError if it is not the one that the header was written for."""
         header = self.header
-        fault = "the batch there has another checksum than its bytes"
-        if header.check_payload(files.pread(self._fd, header.payload_length, header.position + HEADER_SIZE)):
-            try:
-                for piece in header.record_slices("", 0):
-                    for record in piece:
-                        yield record.offset, record.timestamp_ms
-                return
-            except CodecError as error:
-                fault = str(error)
-        raise CorruptBatchError(
+        if header.payload is None and not header.check_payload(
+            files.pread(self._fd, header.payload_length, header.position + HEADER_SIZE)
+        ):
+            raise self.damaged("the batch there has another checksum than its bytes")
+        return header
+
+    def damaged(self, found: str) -> CorruptBatchError:
+        header = self.header
+        return CorruptBatchError(
             path=self._path,
             position=header.position,
             offset=header.base_offset,
-            found=fault,
+            found=found,
             readable_from=header.next_offset,
         )
+
+
+class _Loaded:
+    __slots__ = ("_stored",)
+
+    def __init__(self, stored: StoredBatch) -> None:
+        self._stored = stored
+
+    def __enter__(self) -> RecordBatch:
+        return self._stored.load()
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        if isinstance(error, CodecError):
+            raise self._stored.damaged(str(error)) from None
 
 
 def batches_backward(partition: PartitionFiles, active_segment: int, end_offset: int) -> Iterator[StoredBatch]:
@@ -59,6 +83,7 @@ def batches_backward(partition: PartitionFiles, active_segment: int, end_offset:
 
     Raises:
         CorruptBatchError: something that is no batch lies between two that are.
+        UnsupportedBatchError: only a newer mk can read what lies there.
     """
     above = end_offset
     while True:
@@ -113,6 +138,7 @@ def _headers(fd: int, path: str, first_offset: int, position: int, end_offset: i
         if header is None or header.base_offset != expected:
             if position and not headers:
                 return []
+            refuse_newer(fd, position, expected, path)
             raise CorruptBatchError(
                 path=path,
                 position=position,

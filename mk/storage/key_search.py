@@ -1,20 +1,16 @@
-"""Searching a partition for keys, newest records first, without a lock and without reading more than it takes.
-
-A log is searched in stretches between two hints of an index: backwards from one to the next, forwards within each. So
-memory does not grow with the log, and what was written last is found first.
-"""
+"""Searching a partition for keys, newest records first, without a lock and without reading more than it takes."""
 
 from __future__ import annotations
 
-from mk.errors import CorruptBatchError
 from mk.records.batch_keys import holds_keys, last_with_key, may_hold_key, may_hold_keys
-from mk.records.codecs import CodecError
 from mk.storage.partition_reader import PartitionReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mk.records.record import ConsumerRecord
-    from mk.records.record_batch import RecordBatch
+    from mk.storage.backward_reader import StoredBatch
     from mk.storage.topic import Topic
 
 
@@ -22,16 +18,12 @@ def last_record(topic: Topic, partition: int, key: bytes) -> ConsumerRecord | No
     """Return the last record of a partition that has this key, a tombstone too; None if there is none."""
     reader = PartitionReader(topic, partition)
     try:
-        for first, stop in reader.stretches():
-            reader.seek(first)
-            found = None
-            for batch in reader.headers(stop):
-                if may_hold_key(batch, key):
-                    batch = reader.load(batch)
-                    with _named(reader, batch):
-                        found = last_with_key(batch, key, topic.name, partition, first) or found
-            if found is not None:
-                return found
+        for stored in _newest_first(reader):
+            if may_hold_key(stored.header, key):
+                with stored.loaded() as batch:
+                    found = last_with_key(batch, key, topic.name, partition, reader.log_start_offset)
+                if found is not None:
+                    return found
         return None
     finally:
         reader.close()
@@ -42,36 +34,20 @@ def has_keyed_records(topic: Topic) -> bool:
     for partition in range(topic.partitions):
         reader = PartitionReader(topic, partition)
         try:
-            for first, stop in reader.stretches():
-                reader.seek(first)
-                for batch in reader.headers(stop):
-                    if may_hold_keys(batch):
-                        if batch.key_length < 0:
-                            batch = reader.load(batch)
-                        with _named(reader, batch):
-                            if holds_keys(batch):
-                                return True
+            for stored in _newest_first(reader):
+                if may_hold_keys(stored.header):
+                    if stored.header.key_length >= 0:
+                        return True
+                    with stored.loaded() as batch:
+                        if holds_keys(batch):
+                            return True
         finally:
             reader.close()
     return False
 
 
-class _named:
-    """Give a CodecError that leaves this block the place of its batch."""
-
-    def __init__(self, reader: PartitionReader, batch: RecordBatch) -> None:
-        self._path = reader.segment_path
-        self._batch = batch
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        if isinstance(error, CodecError):
-            raise CorruptBatchError(
-                path=self._path,
-                position=self._batch.position,
-                offset=self._batch.base_offset,
-                found=str(error),
-                readable_from=self._batch.next_offset,
-            ) from None
+def _newest_first(reader: PartitionReader) -> Iterator[StoredBatch]:
+    for stored in reader.batches_backward(reader.high_watermark):
+        if stored.header.next_offset <= reader.log_start_offset:
+            return
+        yield stored

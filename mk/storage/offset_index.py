@@ -55,13 +55,6 @@ def last_entry(fd: int) -> tuple[int, int, int] | None:
     return _entry(fd, count - 1) if count else None
 
 
-def relative_offsets(fd: int) -> list[int]:
-    """Return the relative offsets of all whole entries, as they stand."""
-    size = files.size(fd)
-    data = files.pread(fd, size - size % ENTRY.size, 0)
-    return [entry[0] for entry in ENTRY.iter_unpack(data[: len(data) - len(data) % ENTRY.size])]
-
-
 def first_behind(fd: int, position: int) -> tuple[int, int]:
     """Return (relative offset, position) of the first entry behind `position`; (0, 0) if there is none."""
     number = whole_entries_up_to(fd, position) // ENTRY.size

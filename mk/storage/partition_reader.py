@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 _FIRST_READ = 64 << 10
 """What one read asks for: many small batches at once, or the front of a large one, whose rest is then read exactly."""
 
-_STRETCH_ENTRIES = 128
-"""Index entries in a stretch at most: some 8 MiB, or as many batches if they are larger."""
-
 _STATE_TRIES = 100
 _STATE_PAUSE_SECONDS = 0.002
 
@@ -184,64 +181,6 @@ class PartitionReader:
             found=fault,
             readable_from=self._readable_from(base, position, self.next_offset),
         )
-
-    def headers(self, stop_offset: int) -> Iterator[RecordBatch]:
-        """Yield the batches from `next_offset` up to `stop_offset`, their payloads unread: see `load`.
-
-        As with `fetch`, the first one may begin before `next_offset`. What does not look right is left to `fetch`, which
-        looks again and tells damage; a batch that comes from there is loaded already.
-        """
-        while self.next_offset < min(stop_offset, self.high_watermark):
-            if self.segment_fd < 0 and not self._open_at(self.next_offset):
-                return
-            if self.next_offset >= self._segment_end >= 0:
-                self._close_segment()
-                continue
-            batch = parse_header(files.pread(self.segment_fd, HEADER_SIZE, self._position))
-            if batch is None or not batch.base_offset <= self.next_offset < batch.next_offset <= self.high_watermark:
-                fetched = self.fetch()
-                if not fetched:
-                    return
-                yield from fetched
-                continue
-            batch.position = self._position
-            self._position += batch.size_bytes
-            self.next_offset = batch.next_offset
-            yield batch
-
-    def load(self, batch: RecordBatch) -> RecordBatch:
-        """Return a batch that `headers` has just yielded with its payload, checked. Raises CorruptBatchError."""
-        if batch.payload is None:
-            payload = files.pread(self.segment_fd, batch.payload_length, batch.position + HEADER_SIZE)
-            if not batch.check_payload(payload):
-                following = self.next_offset
-                self.seek(batch.base_offset)
-                batch = (self.fetch() or [batch])[0]
-                self.seek(following)
-        return batch
-
-    def stretches(self) -> Iterator[tuple[int, int]]:
-        """Yield the log as stretches (first offset, offset behind the last), newest first, which together are all of it.
-
-        They are cut at index entries, and grow on the way: a search near the end reads little, a long one seeks little.
-        """
-        stop, entries = self.high_watermark, 1
-        for base in reversed([base for base in list_segments(self._files.fd) if base <= self.active_segment]):
-            starts = {base}
-            index_fd = self._files.open_index(base)
-            if index_fd >= 0:
-                try:
-                    starts.update(base + relative for relative in offset_index.relative_offsets(index_fd))
-                finally:
-                    files.close(index_fd)
-            # A hint may be stale. Whatever it says, the stretches tile the log.
-            cuts = sorted(start for start in starts if base <= start < stop)
-            while cuts and stop > self.log_start_offset:
-                first = cuts[-entries] if entries < len(cuts) else cuts[0]
-                del cuts[-entries:]
-                entries = min(2 * entries, _STRETCH_ENTRIES)
-                yield max(first, self.log_start_offset), stop
-                stop = first
 
     def offset_for_time(self, timestamp_ms: int) -> int:
         """Return the first offset whose record's time is `timestamp_ms` or later; the high watermark if there is none.

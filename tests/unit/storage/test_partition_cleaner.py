@@ -18,7 +18,7 @@ from mk.errors import (
     StorageError,
 )
 from mk.records.record_batch import encode_columns, encode_lines
-from mk.storage import files, segment_removal
+from mk.storage import files, partition_reader, segment_removal
 from mk.storage.log_directory import LogDirectory
 from mk.storage.partition_cleaner import PartitionCleaner, plan_clean
 from mk.storage.partition_log import DISK
@@ -29,6 +29,7 @@ from tests.unit.storage.conftest import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
     from mk.storage.partition_cleaner import CleanReport
     from mk.storage.partition_log import PartitionLog
@@ -618,11 +619,11 @@ def test_a_recovery_keeps_the_log_start(ten: World) -> None:
 # Readers under way.
 
 
-def removed_when(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+def removed_when(
+    monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], module: ModuleType = partition_reader
+) -> None:
     """Have `act` done between the listing of segments and the opening of one."""
-    from mk.storage import partition_reader
-
-    real = partition_reader.open_segment
+    real = module.open_segment
     done = []
 
     def open_segment(base: int, *, partition_fd: int) -> int:
@@ -631,7 +632,7 @@ def removed_when(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> 
             act()
         return real(base, partition_fd=partition_fd)
 
-    monkeypatch.setattr(partition_reader, "open_segment", open_segment)
+    monkeypatch.setattr(module, "open_segment", open_segment)
 
 
 def test_a_segment_that_goes_between_the_listing_and_the_opening_is_named(
@@ -659,8 +660,10 @@ def test_so_it_is_when_all_go_and_the_reader_knows_none_of_the_new_ones(
 
 
 def test_a_time_is_looked_up_while_segments_go(ten: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mk.storage import time_lookup
+
     reader = ten.open_reader()
-    removed_when(monkeypatch, lambda: cleaner(ten).delete_records(7))
+    removed_when(monkeypatch, lambda: cleaner(ten).delete_records(7), time_lookup)
     assert reader.offset_for_time(NOW + 2) >= 3
 
 

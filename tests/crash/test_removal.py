@@ -1,0 +1,188 @@
+"""Removing records, killed at any operation or with the power cut behind it: what stays is whole, and the next one works."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mk.storage import files
+from mk.storage.log_directory import LogDirectory
+from mk.storage.partition_cleaner import PartitionCleaner
+from mk.storage.partition_log import DISK, PartitionLog
+from mk.storage.partition_reader import PartitionReader
+from mk.storage.topic import encode_topic
+from tests.crash import oracle
+from tests.crash.recorder import Killed, RecordingDisk, fast_disk
+from tests.crash.world import TOPIC, Records, Sweep, World, drain, make_batch, promised
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def cleaner(world: World) -> PartitionCleaner:
+    world.open_reader()
+    assert world.topic is not None
+    opened = PartitionCleaner(world.topic, 0, lock_wait_ms=0)
+    world.logs.append(opened)
+    return opened
+
+
+def configure(world: World, **config: int) -> None:
+    settings = {"segment.bytes": 4096, "retention.ms": -1, "min.free": 0}
+    settings |= {name.replace("_", "."): value for name, value in config.items()}
+    content = encode_topic(TOPIC, oracle.topic_id(world.path, TOPIC), 1, "crc32", settings)  # type: ignore[arg-type]
+    directory = files.open_directory(str(world.path / "topics" / TOPIC))
+    files.replace_file("topic.json", content, dir_fd=directory)
+    files.close(directory)
+
+
+def roll_that_removes(world: World) -> None:
+    configure(world, retention_bytes=5000)
+    world.append(world.open(), DISK, value=1700)
+
+
+def clean_by_size(world: World) -> None:
+    configure(world, retention_bytes=5000)
+    report = cleaner(world).clean()
+    if report.error is not None:
+        raise report.error
+
+
+def clean_a_quiet_topic(world: World) -> None:
+    configure(world, retention_ms=1000)
+    report = cleaner(world).clean()
+    if report.error is not None:
+        raise report.error
+
+
+def trim_into_a_segment(world: World) -> None:
+    cleaner(world).delete_records(7)
+
+
+def trim_to_the_end(world: World) -> None:
+    cleaner(world).delete_records(max(offset for records, _ in world.acked for offset in records) + 1)
+
+
+ACTIONS = [roll_that_removes, clean_by_size, clean_a_quiet_topic, trim_into_a_segment, trim_to_the_end]
+
+
+def check(path: Path, expected: Records, limit: int) -> Records:
+    """What is at or above `limit` is there; what is below it may be gone, from the front. Then use the log, and clean it."""
+    partition = path / "topics" / TOPIC / "0"
+    directory = LogDirectory(str(path))
+    topic = directory.open_topic(TOPIC)
+    reader = PartitionReader(topic, 0)
+    log = PartitionCleaner(topic, 0, lock_wait_ms=0)
+    try:
+        found = drain(reader)
+        first = min(found, default=reader.high_watermark)
+        assert list(found) == list(range(first, first + len(found)))
+        assert first <= limit, f"the log begins at {first}, nobody removed what is above {limit}"
+        for offset, value in expected.items():
+            assert offset < first or found.get(offset) == value, f"offset {offset} is lost or altered"
+        assert sum(last - start + 1 for start, last in reader.skipped) <= first
+        result = log.append([make_batch(itertools.count(90_000_000), 1, 40)], DISK)
+        assert result.first_offset == max([*found, *expected, limit - 1]) + 1
+        report = log.clean()
+        assert report.error is None
+        stored = oracle.verify(partition)
+        left = {record.offset: record.value for record in stored.records}
+        assert {offset: value for offset, value in found.items() if offset in left} == {
+            offset: value for offset, value in left.items() if offset < result.first_offset
+        }
+        assert min([*left, result.last_offset + 1]) >= first
+        assert drain(reader).keys() >= {result.first_offset} & left.keys()
+        return left  # type: ignore[return-value]
+    finally:
+        log.close()
+        reader.close()
+        topic.close()
+        directory.close()
+
+
+def life(world: World) -> PartitionLog:
+    """Some segments of 4 KiB, with two or four records each."""
+    world.create()
+    log = world.open()
+    for number in range(6):
+        world.append(log, DISK, value=800 + 100 * number)
+    return log
+
+
+def limit_of(tmp_path: Path, action: Callable[[World], None]) -> int:
+    """Return where the log begins when nobody kills the action."""
+    base = tmp_path / "whole"
+    base.mkdir()
+    with RecordingDisk(base) as disk:
+        world = World(disk)
+        life(world)
+        action(world)
+        state = oracle.read_state_file((world.partition / "state").read_bytes())
+        assert state is not None
+        oracle.verify(world.partition)
+        world.abandon()
+    limit = int(state["log_start"])
+    assert limit > 0
+    return limit
+
+
+def sweep_removal(tmp_path: Path, action: Callable[[World], None], *, per_cut: int, cut_every: int) -> None:
+    limit = limit_of(tmp_path, action)
+    sweep = Sweep(tmp_path, seed=5, per_cut=per_cut)
+    for kill_after in itertools.count():
+        base = tmp_path / f"killed-{kill_after}"
+        base.mkdir()
+        with RecordingDisk(base) as disk:
+            world = World(disk)
+            survivor = life(world)
+            follower = world.open_reader()
+            follower.fetch()
+            start = len(disk.operations)
+            disk.restart_count()
+            disk.kill_after = kill_after
+            finished = False
+            try:
+                action(world)
+                finished = True
+            except Killed:
+                pass
+            disk.revive()
+            end = len(disk.operations)
+            position = follower.next_offset
+            world.append(survivor, DISK, value=60)
+            had = promised(disk, len(disk.operations))
+            found = check(world.path, had, limit)
+            # A batch may begin below the log start: who reads drops what is named as skipped.
+            rest = drain(follower).keys()
+            skipped = {offset for first, last in follower.skipped for offset in range(first, last + 1)}
+            assert sorted(skipped | rest) == list(range(position, follower.high_watermark))
+            assert {offset for offset in found if offset >= position} <= rest - skipped
+            world.abandon()
+
+        def check_image(target: Path, count: int, disk: RecordingDisk = disk, end: int = end) -> None:
+            if count <= end:
+                with fast_disk():
+                    check(target / "mk", promised(disk, count), limit)
+
+        if kill_after % cut_every == 0 or finished:
+            sweep.power_cuts(disk, check_image, start=start)
+        if finished:
+            break
+    assert kill_after >= 3
+    print(f"{action.__name__}: {kill_after + 1} kills, {sweep.images} images")
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.__name__)
+def test_killed_at_any_operation_nothing_above_the_log_start_is_lost(
+    tmp_path: Path, action: Callable[[World], None]
+) -> None:
+    sweep_removal(tmp_path, action, per_cut=2, cut_every=4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.__name__)
+def test_with_many_power_cuts_behind_it(tmp_path: Path, action: Callable[[World], None]) -> None:
+    sweep_removal(tmp_path, action, per_cut=20, cut_every=1)
