@@ -151,7 +151,8 @@ def _side_by_side(directory, seconds):
             thread.join()
         kill_all([follower])
     assert not [clean for clean in cleans if clean.status or clean.stderr], cleans
-    assert cleans and max(sizes) <= limit + 3 * segment + (8 << 20), sizes
+    # A batch of 256 KiB has a segment for itself; the producer goes on while we look.
+    assert cleans and max(sizes) <= limit + 4 * (256 << 10), sizes
     skipped = []
     for line in notes:
         match = re.fullmatch(rb"mk: t 0: offsets (\d+) to (\d+) are gone; reading on at (\d+)\n", line)
