@@ -41,6 +41,27 @@ os._exit(os.waitstatus_to_exitcode(status) & 255)
 """
 
 
+MANY_TOPICS = 20_000
+
+MAKE_TOPICS = """
+import os, sys
+from mk.storage import files
+from mk.storage.log_directory import LogDirectory, create_directory
+from mk.storage.topic import encode_topic
+files.fsync = files.fdatasync = lambda fd: None
+create_directory(sys.argv[1])
+directory = LogDirectory(sys.argv[1])
+for number in range(int(sys.argv[2])):
+    name, topic_id = f"t-{number}", os.urandom(16).hex()
+    files.mkdir(name, dir_fd=directory.topics_fd)
+    fd = files.open_directory(name, dir_fd=directory.topics_fd)
+    directory.create_locks(topic_id, range(1))
+    directory.create_partition(fd, topic_id, 0)
+    files.write_new_file("topic.json", encode_topic(name, topic_id, 1, "crc32", {}), dir_fd=fd)
+    files.close(fd)
+"""
+
+
 class Command:
     """A command to be timed: an argument vector, or a line for sh; `prepare` runs before each time, untimed."""
 
@@ -205,6 +226,20 @@ class Bench:
             rounds=self.options.rounds,
         )
 
+    def verify(self) -> None:
+        self.fresh_directory()
+        if failure := self.produce('"$MK" produce t < "$FILE"'):
+            print(f"\nverify: cannot fill a topic: {failure}")
+        self.group(
+            "verify",
+            f"Every byte of {self.options.lines:,} lines proved",
+            [
+                Command("cat | wc -l", 'cat "$FILE" | wc -l', expect=str(self.options.lines)),
+                Command("mk topics verify t", [self.mk, "topics", "verify", "t"]),
+            ],
+            rounds=self.options.rounds,
+        )
+
     def cold_start(self) -> None:
         self.fresh_directory()
         commands = [
@@ -279,14 +314,41 @@ class Bench:
             rounds=self.options.rounds * SHORT_ROUNDS,
         )
 
+    def topics(self) -> None:
+        self.fresh_directory()
+        python = interpreter_of(self.mk)
+        few, many = str(self.directory / "few"), str(self.directory / "many")
+        for directory, count in ((few, 10), (many, MANY_TOPICS)):
+            done = subprocess.run(
+                [python, "-c", MAKE_TOPICS, directory, str(count)], stderr=subprocess.PIPE, check=False
+            )
+            if done.returncode:
+                print(f"\ntopics: cannot make {count} topics: {done.stderr.decode()}")
+        repository = Path(__file__).parents[1]
+        complete = {
+            "bash": f". {repository}/completions/mk.bash; COMP_WORDS=(mk consume '') COMP_CWORD=2; _mk; echo ${{#COMPREPLY[@]}}",
+            "fish": f". {repository}/completions/mk.fish; complete -C 'mk consume ' | count",
+        }
+        commands = []
+        for words in (["topics"], ["topics", "--json"], ["produce", "t-1", "v"], ["consume", "t-1", "-n", "1"]):
+            for directory, count in ((few, 10), (many, MANY_TOPICS)):
+                commands.append(Command(f"{count}: mk {' '.join(words)}", [self.mk, *words, "-d", directory]))
+        for shell, script in complete.items():
+            for directory, count in ((few, 10), (many, MANY_TOPICS)):
+                line = ["env", f"MK_DIR={directory}", shell, "-c", script]
+                commands.append(Command(f"{count}: completion, {shell}", line, expect=str(count)))
+        self.group("topics", f"Ten topics and {MANY_TOPICS:,}", commands, rounds=self.options.rounds)
+
 
 GROUPS: dict[str, Callable[[Bench], None]] = {
     "bulk-produce": Bench.bulk_produce,
     "keyed-produce": Bench.keyed_produce,
     "bulk-consume": Bench.bulk_consume,
+    "verify": Bench.verify,
     "cold-start": Bench.cold_start,
     "memory": Bench.memory,
     "find": Bench.find,
+    "topics": Bench.topics,
 }
 
 

@@ -79,6 +79,8 @@ _mk() {
             ((i < COMP_CWORD && i + 1 >= COMP_CWORD)) && here="$path:$position:$plain"
             value=${COMP_WORDS[++i]}
         fi
+        # Bash breaks a value such as key=value into three words.
+        [[ ${COMP_WORDS[i + 1]} == = && $((i + 2)) -lt $COMP_CWORD ]] && ((i += 2))
         if [[ $word == -d || $word == --dir ]]; then
             _mk_unquote "$value"
             [[ -n $unquoted ]] && directory=$unquoted

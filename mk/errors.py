@@ -110,7 +110,7 @@ class CorruptBatchError(DataError):
         super().__init__(
             f"{path} is damaged at byte {position}, offset {offset}",
             why=found,
-            fix="nothing was changed; other partitions are unaffected; restore the file from a copy"
+            fix="nothing was changed; `mk topics verify` shows all damage; restore the file from a copy"
             + (
                 f", or read on with `-o {readable_from}`, the next offset behind the damage that is surely found"
                 if readable_from >= 0
@@ -128,7 +128,11 @@ class CorruptStateError(DataError):
     """A small file of the directory is unreadable, or disagrees with the segments."""
 
     def __init__(
-        self, *, path: str, found: str, fix: str = "nothing was changed; restore the file from a copy"
+        self,
+        *,
+        path: str,
+        found: str,
+        fix: str = "nothing was changed; `mk topics verify` shows all damage; restore the file from a copy",
     ) -> None:
         super().__init__(f"{path} is damaged", why=found, fix=fix, path=path, found=found)
 

@@ -213,6 +213,11 @@ PRODUCE = Command(
             "The topic is made on first use. Records with the same key go to the same partition; records without a key "
             "stay together batch by batch."
         ),
+        (
+            "With --producer-id, input that was broken off can be sent again from its start, in the same way: what is "
+            "stored is left out, and each record ends up there once, in order. Records without a key then all go to one "
+            "partition. mk-guarantees(7) says what counts as the same input."
+        ),
     ),
     parameters=(
         Parameter(

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mk.storage.backward_reader import BackwardBatch
+    from mk.storage.backward_reader import StoredBatch
     from mk.storage.partition_reader import PartitionReader
 
 
@@ -64,7 +64,7 @@ class _End:
         self._starts = array("q")
         self._counts = array("q")
         self._times = array("q")
-        self._undecoded: BackwardBatch | None = None
+        self._undecoded: StoredBatch | None = None
         self.newest = 0
 
     def step_back(self) -> bool:

@@ -8,7 +8,6 @@ only what two of them find alike is damage. A log that stands still is read once
 from __future__ import annotations
 
 import os
-import time
 from stat import S_ISLNK
 
 from mk.errors import CorruptStateError
@@ -18,6 +17,7 @@ from mk.maintenance.findings import DAMAGE, NOTE, WARNING, Finding
 from mk.maintenance.index_check import IndexCheck
 from mk.maintenance.producer_check import ProducerCheck
 from mk.maintenance.segment_scan import CUT_SHORT, GAP, NEWER, UNLINKED, Fault, SegmentScan
+from mk.maintenance.state_check import StateCheck, contradictions
 from mk.storage import files
 from mk.storage.host import boot_id
 from mk.storage.leader_epochs import FILE_NAME as EPOCHS_FILE
@@ -33,7 +33,7 @@ from mk.storage.log_segment import (
 )
 from mk.storage.partition_files import FAILED_FILE, STATE_FILE
 from mk.storage.partition_reader import ReadBuffer
-from mk.storage.partition_state import SLOT_DISTANCE, SLOT_SIZE, STATE_SIZE, LogEnd, decode_slot
+from mk.storage.partition_state import LogEnd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,10 +47,6 @@ if TYPE_CHECKING:
 _PASSES = 5
 """Passes over a log that moves all the time; what the last two of them find alike counts."""
 
-_SLOT_READS = 5
-_SLOT_PAUSE_SECONDS = 0.005
-"""A slot that is just being overwritten looks torn for microseconds: one that stays the same for so long is damaged."""
-
 MAX_FINDINGS = 1000
 """Findings that are kept of one partition. A file of noise would have millions."""
 
@@ -60,17 +56,16 @@ class PartitionCheck:
 
     __slots__ = (
         "_chain",
+        "_buffer",
         "_epoch_check",
         "_epochs",
         "_fd",
-        "_index",
         "_left_out",
         "_producers",
         "_report",
         "_state",
-        "_state_fd",
+        "_state_file",
         "_topic",
-        "buffer",
         "findings",
         "partition",
         "path",
@@ -78,13 +73,15 @@ class PartitionCheck:
         "size_bytes",
     )
 
+    _fd: int
+    _state_file: StateCheck
+
     def __init__(self, topic: Topic, partition: int, buffer: ReadBuffer, report: Callable[[int], None] | None) -> None:
         self._topic = topic
         self.partition = partition
         self.path = f"topics/{topic.name}/{partition}"
-        self.buffer = buffer
+        self._buffer = buffer
         self._report = report
-        self._fd = self._state_fd = -1
         self._begin()
 
     def _begin(self) -> None:
@@ -107,13 +104,7 @@ class PartitionCheck:
         before: set[Finding] | None = None
         for _ in range(_PASSES):
             self._begin()
-            try:
-                moved = self._pass()
-            finally:
-                for fd in (self._state_fd, self._fd):
-                    if fd >= 0:
-                        files.close(fd)
-                self._fd = self._state_fd = -1
+            moved = self._pass()
             damage = {finding for finding in self.findings if finding.severity == DAMAGE}
             if damage:
                 # What is missing from a topic that is being deleted is no damage.
@@ -136,7 +127,20 @@ class PartitionCheck:
         except (FileNotFoundError, NotADirectoryError):
             self._add(kinds.MISSING_PARTITION, DAMAGE, "", "the partition's directory is missing")
             return True
-        state = self._state = self._read_state()
+        try:
+            self._state_file = StateCheck(self._fd, self._topic.topic_id)
+            try:
+                self._look()
+                return self._state_file.has_moved()
+            finally:
+                self._state_file.close()
+        finally:
+            files.close(self._fd)
+
+    def _look(self) -> None:
+        for kind, severity, found, position in self._state_file.faults:
+            self._add(kind, severity, STATE_FILE, found, position=position)
+        state = self._state = self._state_file.state
         self._read_epochs()
         names = set(os.listdir(self._fd))
         bases = list_segments(self._fd)
@@ -146,7 +150,8 @@ class PartitionCheck:
         first = max((base for base in bases if base <= log_start), default=-1)
         live = [base for base in bases if max(first, 0) <= base <= active]
         if state is not None:
-            self._check_state(state)
+            for offset, found in contradictions(state):
+                self._mismatch(offset, found)
         begins_at = live[0] if live else active
         if first < 0 and log_start < begins_at:
             without_log = [int(name[:20]) for name in names if name[20:] == INDEX_SUFFIX and name[:20].isdecimal()]
@@ -168,75 +173,12 @@ class PartitionCheck:
         if live and live[0] > 0 and self._topic.has_producers() and not self._producers.known:
             found = "no snapshot can be used, and the log no longer begins at 0: what is stored of producer ids cannot be told"
             self._add(kinds.MISSING_SNAPSHOT, DAMAGE, segment_name(live[-1], PRODUCERS_SUFFIX), found, offset=live[-1])
-        return self._moved()
 
     def _floor(self, state: PartitionState) -> LogEnd:
         """Return up to where the log has to be whole, as far as `state` knows."""
         return state.written if state.boot_id == boot_id() and not state.syncing else state.durable
 
     # `state` and the other small files.
-
-    def _read_state(self) -> PartitionState | None:
-        path = STATE_FILE
-        try:
-            self._state_fd = files.open_file(path, os.O_RDONLY, dir_fd=self._fd)
-        except FileNotFoundError:
-            self._add(kinds.DAMAGED_STATE, DAMAGE, path, "it is missing")
-            return None
-        except CorruptStateError as error:
-            self._add(kinds.DAMAGED_STATE, DAMAGE, path, error.why)
-            return None
-        data = files.pread(self._state_fd, STATE_SIZE, 0)
-        for _ in range(_SLOT_READS):
-            places = (0, SLOT_DISTANCE)
-            slots = [decode_slot(data[at : at + SLOT_SIZE]) for at in places]
-            if None not in slots:
-                break
-            time.sleep(_SLOT_PAUSE_SECONDS)
-            again = files.pread(self._state_fd, STATE_SIZE, 0)
-            if again == data and self._is_new(data, slots):
-                break
-            data = again
-        valid = [slot for slot in slots if slot is not None]
-        if not valid:
-            self._add(kinds.DAMAGED_STATE, DAMAGE, path, "neither of its slots can be read", position=0)
-            return None
-        state = max(valid, key=lambda slot: slot.sequence)
-        if len(valid) == 1 and not self._is_new(data, slots):
-            at = places[slots.index(None)]
-            found = "one of its two slots is damaged; the other one is used, and the next append replaces it"
-            self._add(kinds.DAMAGED_SLOT, NOTE, path, found, position=at)
-        if state.topic_id != self._topic.topic_id:
-            self._add(kinds.DAMAGED_STATE, DAMAGE, path, f"it belongs to topic id {state.topic_id}", position=0)
-            return None
-        return state
-
-    def _is_new(self, data: bytes, slots: list[PartitionState | None]) -> bool:
-        """Tell whether the second slot was never written."""
-        first = slots[0]
-        return first is not None and first.sequence == 0 and not any(data[SLOT_DISTANCE:])
-
-    def _newest_slot(self) -> PartitionState | None:
-        data = files.pread(self._state_fd, STATE_SIZE, 0)
-        slots = [decode_slot(data[:SLOT_SIZE]), decode_slot(data[SLOT_DISTANCE:])]
-        return max((slot for slot in slots if slot is not None), key=lambda slot: slot.sequence, default=None)
-
-    def _moved(self) -> bool:
-        """Tell whether somebody has written `state` since this pass read it."""
-        if self._state_fd < 0:
-            return False
-        now = self._newest_slot()
-        return (now and now.sequence) != (self._state and self._state.sequence)
-
-    def _check_state(self, state: PartitionState) -> None:
-        if not (state.durable.offset <= state.written.offset and state.durable.position <= state.written.position):
-            self._mismatch(state.durable.offset, "its durable end lies behind its written end")
-        if state.high_watermark > state.written.offset:
-            self._mismatch(state.high_watermark, f"its high watermark lies behind the end, {state.written.offset}")
-        if state.log_start_offset > state.written.offset:
-            self._mismatch(state.log_start_offset, f"its log start lies behind the end, {state.written.offset}")
-        if state.segment > state.durable.offset:
-            self._mismatch(state.durable.offset, f"its durable end lies before its segment, {state.segment}")
 
     def _mismatch(self, offset: int, found: str) -> None:
         self._add(kinds.STATE_MISMATCH, DAMAGE, STATE_FILE, found, offset=offset)
@@ -318,7 +260,7 @@ class PartitionCheck:
                 self._check_tail(fd, name, start, size)
         finally:
             files.close(fd)
-        for kind, severity, found in self._producers.end(moved=following is None and self._moved()):
+        for kind, severity, found in self._producers.end(moved=following is None and self._state_file.has_moved()):
             self._add(kind, severity, segment_name(base, PRODUCERS_SUFFIX), found, offset=base)
         if index is not None and index.found:
             found = f"{index.found}; nobody relies on it"
@@ -348,7 +290,7 @@ class PartitionCheck:
             stop_offset=stop_offset,
             hints=index.hints() if index is not None else None,
             report=self._report,
-            buffer=self.buffer,
+            buffer=self._buffer,
         )
 
     def _check_sealed(
@@ -411,7 +353,7 @@ class PartitionCheck:
             index.reach(scan.position, scan.offset, scan.max_timestamp)
         end_position = self._check_tail(fd, name, floor, size)
         if index is not None:
-            index.end(1 << 32 if self._moved() else max(end_position, state.written.position))
+            index.end(1 << 32 if self._state_file.has_moved() else max(end_position, state.written.position))
 
     def _compare_ends(self, ends: list[tuple[str, LogEnd]], scan: SegmentScan, whole: bool) -> None:
         """Compare the place that the pass is at with what `state` says of it."""
@@ -436,7 +378,8 @@ class PartitionCheck:
                 index.reach(scan.position, scan.offset, scan.max_timestamp)
             self._epoch_check.take(item)
             self._producers.take(item, scan.position, scan.chain)
-            self.records += item.record_count
+            log_start = self._state.log_start_offset if self._state is not None else 0
+            self.records += max(0, min(item.record_count, item.next_offset - log_start))
             return
         if item.kind == UNLINKED:
             self._add(kinds.BROKEN_CHAIN, DAMAGE, name, item.found, position=item.position, offset=item.offset)
@@ -505,7 +448,7 @@ class PartitionCheck:
         return bound
 
     def _note_tail(self, name: str, start: LogEnd, end: LogEnd, size: int, found: str) -> None:
-        if self._moved():
+        if self._state_file.has_moved():
             return  # Somebody appends: what stood there is no tail any more.
         text = f"{size - start.position} bytes above the end that `state` knows"
         if end.offset > start.offset:
@@ -528,7 +471,7 @@ class PartitionCheck:
                 except FileNotFoundError:
                     continue
                 # In this order: a segment is named in `state` before its first byte.
-                now = self._newest_slot()
+                now = self._state_file.newest()
                 if now is None or now.segment >= base:
                     continue
                 if size:

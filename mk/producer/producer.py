@@ -360,7 +360,8 @@ class Producer:
         from mk.topic_partition import check_producer_id
 
         check_producer_id(name)
-        pin = pin_producer(self._topic, name, partition=self._fixed_partition, lock_wait_ms=self._lock_wait_ms)
+        with files.about(self._topic.path):
+            pin = pin_producer(self._topic, name, partition=self._fixed_partition, lock_wait_ms=self._lock_wait_ms)
         return InputSequence(pin)
 
     def _take(self, input: InputSequence, partition: int, count: int) -> int:

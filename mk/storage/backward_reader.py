@@ -6,13 +6,11 @@ read forward, then from the one before it, and so on. What is held is the header
 
 from __future__ import annotations
 
-import os
-
 from mk.errors import CorruptBatchError
 from mk.records.codecs import CodecError
 from mk.records.record_batch import HEADER_SIZE, parse_header
 from mk.storage import files
-from mk.storage.log_segment import INDEX_SUFFIX, list_segments, open_segment, segment_name
+from mk.storage.log_segment import list_segments, open_segment, refuse_newer
 from mk.storage.offset_index import ENTRY
 
 TYPE_CHECKING = False
@@ -23,8 +21,8 @@ if TYPE_CHECKING:
     from mk.storage.partition_files import PartitionFiles
 
 
-class BackwardBatch:
-    """A batch of which only the header was read. Valid until the next one is asked for."""
+class StoredBatch:
+    """A batch of which only the header was read, in a segment that is open. Valid as long as that is."""
 
     __slots__ = ("_fd", "_path", "header")
 
@@ -54,45 +52,47 @@ class BackwardBatch:
         )
 
 
-def batches_backward(partition: PartitionFiles, active_segment: int, end_offset: int) -> Iterator[BackwardBatch]:
+def batches_backward(partition: PartitionFiles, active_segment: int, end_offset: int) -> Iterator[StoredBatch]:
     """Yield the batches that begin below `end_offset`, the last one first, back to where the log starts.
 
-    Segments that vanish meanwhile (retention) are where it starts by then.
+    Where segments vanish meanwhile, it ends at the first one that is still there.
 
     Raises:
         CorruptBatchError: something that is no batch lies between two that are.
+        UnsupportedBatchError: only a newer mk can read what lies there.
     """
     above = end_offset
-    for base in reversed([base for base in list_segments(partition.fd) if base <= active_segment]):
-        if base >= above:
-            continue
+    while True:
+        # Listed anew for each: a segment that has gone was removed with all before it, or merged into the one before.
+        base = max(
+            (base for base in list_segments(partition.fd) if base <= active_segment and base < above), default=-1
+        )
+        if base < 0:
+            return
         try:
             fd = open_segment(base, partition_fd=partition.fd)
         except FileNotFoundError:
-            return
+            continue
         try:
-            for relative, position in _places_backward(partition.fd, base):
+            for relative, position in _places_backward(partition, base):
                 if base + relative >= above:
                     continue
                 headers = _headers(fd, partition.segment_path(base), base + relative, position, above)
                 if headers:
                     above = headers[0].base_offset
                 while headers:
-                    yield BackwardBatch(fd, partition.segment_path(base), headers.pop())
+                    yield StoredBatch(fd, partition.segment_path(base), headers.pop())
         finally:
             files.close(fd)
 
 
-def _places_backward(partition_fd: int, base: int) -> Iterator[tuple[int, int]]:
+def _places_backward(partition: PartitionFiles, base: int) -> Iterator[tuple[int, int]]:
     """Yield (relative offset, position) of the index's entries, the last one first, and of the segment's start."""
-    try:
-        index_fd = files.open_file(segment_name(base, INDEX_SUFFIX), os.O_RDONLY, dir_fd=partition_fd)
-    except FileNotFoundError:
-        data = b""
-    else:
+    data = b""
+    index_fd = partition.open_index(base)
+    if index_fd >= 0:
         try:
-            size = files.size(index_fd)
-            data = files.pread(index_fd, size, 0)
+            data = files.pread(index_fd, files.size(index_fd), 0)
         finally:
             files.close(index_fd)
     for at in range(len(data) // ENTRY.size - 1, -1, -1):
@@ -114,6 +114,7 @@ def _headers(fd: int, path: str, first_offset: int, position: int, end_offset: i
         if header is None or header.base_offset != expected:
             if position and not headers:
                 return []
+            refuse_newer(fd, position, expected, path)
             raise CorruptBatchError(
                 path=path,
                 position=position,

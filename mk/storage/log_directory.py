@@ -220,7 +220,7 @@ class LogDirectory:
             )
 
     def create_locks(self, topic_id: str, partitions: range) -> None:
-        """Make lock files, on disk when it returns. One that a killed change left was never anybody's, and is as good."""
+        """Make lock files, on disk when it returns. One that a killed change left was never anybody's, and is replaced."""
         try:
             files.mkdir(topic_id, PRIVATE, dir_fd=self.locks_fd)
         except FileExistsError:
@@ -231,7 +231,9 @@ class LogDirectory:
                 try:
                     files.write_new_file(str(partition), b"", dir_fd=fd, mode=0o600)
                 except FileExistsError:
-                    pass
+                    # Perhaps another user's, killed before it could share it with the group.
+                    files.unlink(str(partition), dir_fd=fd)
+                    files.write_new_file(str(partition), b"", dir_fd=fd, mode=0o600)
             files.fsync(fd)
         finally:
             files.close(fd)

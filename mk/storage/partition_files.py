@@ -55,6 +55,13 @@ class PartitionFiles:
     def segment_path(self, base_offset: int) -> str:
         return f"{self.path}/{segment_name(base_offset)}"
 
+    def open_index(self, base_offset: int) -> int:
+        """Open a segment's index for reading; -1 if it has none, which only makes a look-up longer."""
+        try:
+            return files.open_file(segment_name(base_offset, INDEX_SUFFIX), os.O_RDONLY, dir_fd=self.fd)
+        except FileNotFoundError:
+            return -1
+
     def open_segment_for_append(self, base_offset: int, *, linked: bool = False) -> int:
         """linked: it may have a second name, in quarantine/, where a kill left it while it was being given up."""
         return files.open_file(segment_name(base_offset), os.O_RDWR | os.O_APPEND, dir_fd=self.fd, linked=linked)

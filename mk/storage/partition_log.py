@@ -156,6 +156,8 @@ class PartitionLog:
                     if not batches and durability == DISK and state.durable.offset < first_offset:
                         # Stored, but by somebody who did not wait for the disk.
                         state = self._make_durable(state)
+                else:
+                    self._producers = None  # Not brought up to date, so it must not go on with what is appended now.
                 if batches:
                     self._check_room(batches)
                 at = 0

@@ -14,7 +14,6 @@ from mk.records.record_batch import HEADER_SIZE, parse_any_header, parse_header
 from mk.storage import files, offset_index
 from mk.storage.host import boot_id
 from mk.storage.log_segment import (
-    INDEX_SUFFIX,
     list_segments,
     open_segment,
     refuse_newer,
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mk.records.record_batch import RecordBatch
-    from mk.storage.backward_reader import BackwardBatch
+    from mk.storage.backward_reader import StoredBatch
     from mk.storage.leader_epochs import LeaderEpochs
     from mk.storage.partition_state import PartitionState
     from mk.storage.topic import Topic
@@ -229,7 +228,7 @@ class PartitionReader:
         stop, entries = self.high_watermark, 1
         for base in reversed([base for base in list_segments(self._files.fd) if base <= self.active_segment]):
             starts = {base}
-            index_fd = self._open_index(base)
+            index_fd = self._files.open_index(base)
             if index_fd >= 0:
                 try:
                     starts.update(base + relative for relative in offset_index.relative_offsets(index_fd))
@@ -245,15 +244,15 @@ class PartitionReader:
                 stop = first
 
     def offset_for_time(self, timestamp_ms: int) -> int:
-        """Return the first offset whose record's time is `timestamp_ms` or later; the high watermark if there is none."""
-        from mk.storage.time_lookup import first_offset_of_time
+        """Return the first offset whose record's time is `timestamp_ms` or later; the high watermark if there is none.
 
-        return first_offset_of_time(
-            self._files,
-            timestamp_ms,
-            active_segment=self.active_segment,
-            log_start_offset=self.log_start_offset,
-            high_watermark=self.high_watermark,
+        Reads an index entry or two of each segment, and the headers behind one of them; never the log. What is below the
+        log start does not count, even where it is still there.
+        """
+        from mk.storage.time_lookup import offset_for_time
+
+        return offset_for_time(
+            self._files, self.active_segment, self.log_start_offset, self.high_watermark, timestamp_ms
         )
 
     def size_from(self, offset: int) -> int:
@@ -270,7 +269,7 @@ class PartitionReader:
                     continue  # Removed while we looked.
         return max(size_bytes, 0)
 
-    def batches_backward(self, end_offset: int) -> Iterator[BackwardBatch]:
+    def batches_backward(self, end_offset: int) -> Iterator[StoredBatch]:
         """Yield the batches that begin below `end_offset`, at most the high watermark, the last one first."""
         from mk.storage.backward_reader import batches_backward
 
@@ -416,18 +415,11 @@ class PartitionReader:
         """Raise NoSuchTopicError if the topic was deleted while we read it."""
         self._files.topic.check_not_deleted()
 
-    def _open_index(self, base_offset: int) -> int:
-        """Open a segment's index; -1 if it has none that can be used, which only makes a look-up longer."""
-        try:
-            return files.open_file(segment_name(base_offset, INDEX_SUFFIX), os.O_RDONLY, dir_fd=self._files.fd)
-        except (FileNotFoundError, PermissionError, CorruptStateError):
-            return -1
-
     def _position_of(self, offset: int) -> int:
         """Return where the batch that holds `offset` starts in the open segment."""
         start = (0, 0)
         if offset > self._segment:
-            index_fd = self._open_index(self._segment)
+            index_fd = self._files.open_index(self._segment)
             if index_fd >= 0:
                 try:
                     start = offset_index.lookup_offset(index_fd, offset - self._segment)
@@ -473,7 +465,7 @@ class PartitionReader:
             batch = parse_header(files.pread(fd, HEADER_SIZE, position))
             if batch is not None and batch.base_offset == offset:
                 return batch.next_offset  # Only its payload is damaged.
-            index_fd = self._open_index(base)
+            index_fd = self._files.open_index(base)
             if index_fd >= 0:
                 try:
                     relative, entry_position = offset_index.first_behind(index_fd, position)

@@ -78,6 +78,10 @@ def _read(topic: Topic, file_name: str) -> ProducerPin | None:
         fd = files.open_directory(PRODUCERS_DIRECTORY, dir_fd=topic.fd)
     except FileNotFoundError:
         return None
+    except PermissionError:
+        if not files.is_shared(topic.fd):
+            raise
+        return None  # Its maker was killed before sharing it: whoever makes the pin makes it again.
     try:
         data = files.read_file(file_name, dir_fd=fd)
         # A process that made it may have been killed before its name was on disk.
@@ -160,7 +164,10 @@ def _make(topic: Topic, file_name: str, pin: ProducerPin, lock_wait_ms: int) -> 
                     begin_producers(opened)
                 finally:
                     opened.close()
+        try:
             files.mkdir(PRODUCERS_DIRECTORY, dir_fd=topic.fd)
+        except FileExistsError:
+            pass
         fd = files.open_directory(PRODUCERS_DIRECTORY, dir_fd=topic.fd)
         try:
             for entry in os.listdir(fd):

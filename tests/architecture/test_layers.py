@@ -124,6 +124,28 @@ def test_flock_and_portalocker_are_called_in_one_module():
             assert "flock(" not in path.read_text(), module
 
 
+def test_everything_in_a_log_directory_is_made_in_one_module():
+    """It knows the modes of what a group shares, and how to refuse what was planted."""
+    makers = {
+        "mkdir",
+        "makedirs",
+        "mknod",
+        "mkfifo",
+        "link",
+        "symlink",
+        "rename",
+        "replace",
+        "chmod",
+        "chown",
+        "truncate",
+    }
+    for module, path in SOURCES.items():
+        if module.startswith(("mk.storage.", "mk.producer.", "mk.consumer.", "mk.maintenance.")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
+                    assert node.attr not in makers or module == "mk.storage.files", f"{module}: os.{node.attr}"
+
+
 @pytest.mark.parametrize("module", SOURCES)
 def test_a_module_can_be_read_in_a_sitting(module):
     # The definition is data: every command and option in one place.

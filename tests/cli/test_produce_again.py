@@ -106,7 +106,7 @@ def test_partitions_that_are_added_later_are_not_used(mk):
     assert [len(log) > 0 for log in found] == [True, True, False, False, False]
     assert sum(map(len, found)) == 500
     mk.ok("produce", "t", "--producer-id", "later", "-K", r"\t", stdin=LINES)
-    assert all(records(mk, 5))
+    assert any(records(mk, 5)[2:])
 
 
 def test_skipped_records_count_as_input(mk):

@@ -99,7 +99,7 @@ def test_a_record_over_the_limit_is_named_by_its_number(mk):
     done = mk("produce", "t", "-0", stdin=b"a\nb\0" + b"x" * 11 + b"\0c")
     assert done.status == 65
     assert "input record 2 has 11 bytes or more, over max.message.bytes (10)" in done.err
-    assert "1 records stored" in done.err
+    assert "1 record stored" in done.err
     assert values(mk) == [b"a\nb"]
 
 
@@ -207,7 +207,7 @@ def test_a_file_over_the_limit_is_named(mk, inputs):
     done = mk("produce", "t", "--whole", *words)
     assert done.status == 65
     assert f"{inputs}/big has" in done.err
-    assert "1 records stored" in done.err
+    assert "1 record stored" in done.err
     done = mk("produce", "t", "--whole", "--skip-bad", *words)
     assert done.status == 1
     assert done.err.count("skipped: ") == 1

@@ -203,6 +203,21 @@ def test_a_member_killed_before_it_shares_what_it_made_shuts_nobody_out(shared):
 
 
 @pytest.mark.skipif(STRACE is None, reason="needs strace, to kill at a system call")
+@pytest.mark.parametrize("shared", ["all"], indirect=True)
+@pytest.mark.parametrize("words", [["topics", "alter", "t", "--partitions"], ["produce", "t", "v", "--producer-id"]])
+def test_a_member_killed_while_adding_to_a_topic_shuts_nobody_out(shared, words):
+    mk = shared
+    number, killed = 1, True
+    while killed:
+        number += 1
+        killed = killed_at(mk, ANN, "fchmod", number - 1, *words, number)
+        mk.ok(*words, number, prefix=BOB)
+        mk.ok("produce", "t", "-p", 0, "v", prefix=BOB)
+        check_modes(mk)
+    assert number > 2
+
+
+@pytest.mark.skipif(STRACE is None, reason="needs strace, to kill at a system call")
 def test_first_use_can_be_killed_at_any_change_of_a_mode(place):
     mk = place
     number, killed = 0, True

@@ -61,7 +61,7 @@ TOPICS = ["Pay_ments-2", "orders", "other"]
 CASES = [
     ("mk ", ["completion", "consume", "help", "produce", "tail", "topics"]),
     ("mk pr", ["produce"]),
-    ("mk topics d", ["delete", "describe", "dump"]),
+    ("mk topics de", ["delete", "describe"]),
     ("mk produce ", TOPICS),
     ("mk produce or", ["orders"]),
     ("mk produce orders ", []),
@@ -78,7 +78,8 @@ CASES = [
     ("mk topics describe orders P", ["Pay_ments-2"]),
     ("mk topics describe -c or", ["orders"]),
     ("mk topics describe -sp or", ["orders"]),
-    ("mk topics alter -c or", []),
+    ("mk topics alter -c segment.by", ["segment.bytes="]),
+    ("mk topics alter --lock-wait or", []),
     ("mk topics alter -c flush.ms=5 or", ["orders"]),
     ("mk topics get orders -f j", ["json"]),
     ("mk topics create ", []),

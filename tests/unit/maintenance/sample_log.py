@@ -52,7 +52,7 @@ def build(path: Path, *, producers: bool = False) -> None:
     """Make a log directory with a topic of two partitions: several segments, two epochs, and a tail that was not synced."""
     create_directory(str(path))
     directory = LogDirectory(str(path))
-    overrides: dict[str, int | str] = {"segment.bytes": 1200}
+    overrides: dict[str, int | str] = {"segment.bytes": 1200, "retention.ms": -1}
     directory.create_topic(TOPIC, partitions=2, partitioner="crc32", overrides=overrides, wait_ms=0)
     topic = directory.open_topic(TOPIC)
     pin = pin_producer(topic, "shop", partition=None, lock_wait_ms=0) if producers else None
