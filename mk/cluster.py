@@ -106,6 +106,12 @@ class Cluster(Protocol):
     def offset_for_time(self, name: str, partition: int, timestamp_ms: int) -> int:
         """Return the first offset whose record is of that time or later; the end if there is none."""
 
+    def committed_offset(self, group: str, topic: str, partition: int) -> int | None:
+        """Return where a group stands in a partition, None before its first commit.
+
+        Raises NoSuchGroupError, and CommitBeyondEndError for an offset that the log does not have.
+        """
+
     def clean(self, name: str, partition: int, *, dry_run: bool = False, wait_ms: int = 10_000) -> dict[str, Any]:
         """Remove the segments of a partition that the topic's limits let go, and what killed processes left.
 

@@ -21,6 +21,7 @@ LEVELS = {
     "mk.records": 1,
     "mk.formats": 2,
     "mk.storage": 2,
+    "mk.groups": 3,
     "mk.producer": 4,
     "mk.consumer": 4,
     "mk.maintenance": 4,
@@ -36,6 +37,7 @@ ALLOWED = {
     ("mk.topic_partition", "mk.errors"),  # What is refused is an error,
     ("mk.config", "mk.errors"),  # here too,
     ("mk.timestamp", "mk.errors"),  # and here.
+    ("mk.config", "mk.topic_partition"),  # Names of groups are checked as those of topics are.
     ("mk.cli", "mk"),  # for the version alone
 }
 
