@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mk.consumer.offset_spec import OffsetSpec
     from mk.errors import MkError
     from mk.maintenance.dump import Item
-    from mk.maintenance.findings import Report
+    from mk.maintenance.findings import Finding, Report
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
     from mk.storage.partition_log import AppendResult
@@ -164,6 +164,9 @@ class Cluster(Protocol):
 
         progress: told of bytes done and of bytes in all. Damage is reported, not raised.
         """
+
+    def orphaned_claims(self) -> list[Finding]:
+        """Return a note of each topic that is gone, and on which a group still has claims."""
 
     def dump_partition(
         self, name: str, partition: int, *, records: bool = False, from_offset: int = 0

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mk.consumer.offset_spec import OffsetSpec
     from mk.errors import MkError
     from mk.maintenance.dump import Item
-    from mk.maintenance.findings import Report
+    from mk.maintenance.findings import Finding, Report
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
     from mk.storage.partition_log import AppendResult
@@ -284,6 +284,12 @@ class DirectoryCluster:
 
         with files.about(f"{self.location}/topics/{name}"):
             return verify_topic(self._directory, check_name(name), partitions=partitions, progress=progress)
+
+    def orphaned_claims(self) -> list[Finding]:
+        from mk.maintenance.claim_check import orphaned_claims
+
+        with files.about(self.location):
+            return orphaned_claims(self._directory)
 
     def dump_partition(
         self, name: str, partition: int, *, records: bool = False, from_offset: int = 0

@@ -34,23 +34,28 @@ def committed_offset(topic: Topic, group: str, reader: PartitionReader) -> int |
         claims.close()
     if slot is None or slot.offset == NO_OFFSET:
         return None
-    if slot.offset > reader.high_watermark:
-        reader.refresh()  # Records may have come, and been read by the group, since the reader looked.
-    stands_at = min(in_log(topic, reader.partition, _group_offset(group, slot)), reader.high_watermark)
-    if stands_at < slot.offset:
+    offset = stands_at(topic, group, slot, reader)
+    if offset < slot.offset:
         raise CommitBeyondEndError(
-            group=group, topic=topic.name, partition=reader.partition, offset=slot.offset, stands_at=stands_at
+            group=group, topic=topic.name, partition=reader.partition, offset=slot.offset, stands_at=offset
         )
     return slot.offset
 
 
-def in_log(topic: Topic, partition: int, offset: GroupOffset) -> int:
-    """Return up to where a group has read the log that is there, which may have been cut and have grown again."""
-    fd = files.open_directory(str(partition), dir_fd=topic.fd)
+def stands_at(topic: Topic, group: str, slot: ClaimSlot, reader: PartitionReader) -> int:
+    """Return up to where a group has read the log that is there, which may have been cut and have grown again.
+
+    That is what it has committed, or less. reader: of the partition; it is brought up to date.
+    """
+    if slot.offset > reader.high_watermark:
+        reader.refresh()  # Records may have come, and been read by the group, since the reader looked.
+    path = f"{topic.path}/{reader.partition}"
+    fd = files.open_directory(str(reader.partition), dir_fd=topic.fd)
     try:
-        return offset.in_log(read_epochs(fd, f"{topic.path}/{partition}").end_of)
+        end_of_epoch = read_epochs(fd, path).end_of
     finally:
         files.close(fd)
+    return min(_group_offset(group, slot).in_log(end_of_epoch), reader.high_watermark)
 
 
 def group_offsets(topic: Topic, partition: int, wanted: str) -> list[GroupOffset]:

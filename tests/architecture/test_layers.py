@@ -142,7 +142,7 @@ def test_everything_in_a_log_directory_is_made_in_one_module():
         "truncate",
     }
     for module, path in SOURCES.items():
-        if module.startswith(("mk.storage.", "mk.producer.", "mk.consumer.", "mk.maintenance.")):
+        if module.startswith(("mk.storage.", "mk.groups.", "mk.producer.", "mk.consumer.", "mk.maintenance.")):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
                     assert node.attr not in makers or module == "mk.storage.files", f"{module}: os.{node.attr}"
