@@ -197,7 +197,9 @@ def test_dump_shows_the_batches_of_a_topic(filled):
     items, _ = dump(filled, "t", "-p", 1)
     assert {item["type"] for item in items} == {"batch"}
     assert [item["base_offset"] for item in items] == [0, 2, 4, 6, 8, 10]
-    assert [item["kind"] for item in items] == ["lines"] * 4 + ["columns", "lines"]
+    # Two records of one command are lines if they came in the same millisecond.
+    assert {item["kind"] for item in items[:4]} <= {"lines", "columns"}
+    assert [item["kind"] for item in items[4:]] == ["columns", "lines"]
     assert items[-1]["codec"] == "zstd" and items[-1]["record_count"] == 100
     items, _ = dump(filled, "t", "-p", 1, "-o", 9)
     assert [item["base_offset"] for item in items] == [8, 10]
