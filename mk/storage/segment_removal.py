@@ -205,11 +205,8 @@ def _max_timestamp(partition: PartitionFiles, base: int, end_offset: int, last_w
     The index says it in its last entry, and nothing vouches for an index: it is believed where the file was last written at
     about that time. Otherwise the headers tell; where they cannot be followed to the end, the last write does.
     """
-    try:
-        index_fd = files.open_file(segment_name(base, INDEX_SUFFIX), os.O_RDONLY, dir_fd=partition.fd)
-    except FileNotFoundError:
-        pass
-    else:
+    index_fd = partition.open_index(base)
+    if index_fd >= 0:
         try:
             entry = offset_index.last_entry(index_fd)
         finally:
