@@ -56,9 +56,10 @@ def parse_groups(text: str) -> tuple[str, ...]:
 
 def _check_groups(text: str) -> str:
     """Return a list of groups without blanks and repetitions."""
+    text = text.strip(" ")
+    if text in ("", ALL_GROUPS):
+        return text
     names = list(dict.fromkeys(name.strip(" ") for name in text.split(",")))
-    if names == [""] or names == [ALL_GROUPS]:
-        return names[0]
     for name in names:
         if name == ALL_GROUPS or not is_valid_name(name):
             raise ValueError(

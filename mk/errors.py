@@ -151,7 +151,7 @@ class CommitBeyondEndError(DataError):
             f"group {group} has committed offset {offset} of partition {partition} of {topic}, and the log is another one",
             why=f"it is the one that the group has read up to offset {stands_at} only: records were lost, as when a "
             "copy was restored; others have their offsets, or will have them",
-            fix=f"`-o {partition}:{stands_at}` goes on there, `-o start` reads all there is, `-o end` only what comes; "
+            fix=f"`-p {partition} -o {stands_at}` goes on there, `-o start` reads all there is, `-o end` only what comes; "
             "nothing was changed",
             group=group,
             topic=topic,
