@@ -182,8 +182,8 @@ WRONG = (
 
 
 CLOSING = (
-    "committed (or stored) is where the own group stands, and is refused without one; group:NAME is of any group. There is no "
-    "group NAME: status 66. One whose committed offset is not in the log, as after a copy was restored: 65.",
+    "committed (or stored) is where the own group stands, and is refused without one; group:NAME is of any group.",
+    "If there is no such group, the status is 66; if the log does not have the offset that it has committed, 65.",
     "`mk topics offsets TOPIC` shows where each partition starts and ends.",
 )
 
