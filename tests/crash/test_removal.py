@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mk.errors import MkError
+from mk.maintenance.findings import DAMAGE
+from mk.maintenance.verify import verify_topic
 from mk.storage import files
 from mk.storage.log_directory import LogDirectory
 from mk.storage.partition_cleaner import PartitionCleaner
@@ -186,3 +190,72 @@ def test_killed_at_any_operation_nothing_above_the_log_start_is_lost(
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.__name__)
 def test_with_many_power_cuts_behind_it(tmp_path: Path, action: Callable[[World], None]) -> None:
     sweep_removal(tmp_path, action, per_cut=20, cut_every=1)
+
+
+def sweep_second_removal(tmp_path: Path, action: Callable[[World], None], *, is_killed: bool, per_cut: int) -> None:
+    """Break an action off at each operation, by a kill or a refusal, clean, and cut the power anywhere behind it."""
+    sweep = Sweep(tmp_path, seed=5, per_cut=per_cut)
+    for number in itertools.count():
+        base = tmp_path / f"broken-{number}"
+        base.mkdir()
+        with RecordingDisk(base) as disk:
+            world = World(disk)
+            life(world)
+            disk.restart_count()
+            if is_killed:
+                disk.kill_after = number
+            else:
+                disk.fault = lambda at, kind, name, number=number: errno.EIO if at == number else 0  # type: ignore[misc]
+            try:
+                action(world)
+            except (Killed, MkError, OSError):
+                pass
+            finished = disk.asked <= number and disk.kill_after != disk.asked
+            disk.revive()
+            start = len(disk.operations)
+            (world.partition / "FAILED").unlink(missing_ok=True)
+            cleaner(world).clean()
+            world.abandon()
+
+        def check_image(target: Path, count: int) -> None:
+            with fast_disk():
+                directory = LogDirectory(str(target / "mk"))
+                found = [finding for finding in verify_topic(directory, TOPIC).findings if finding.severity == DAMAGE]
+                directory.close()
+            assert not found, found
+
+        sweep.power_cuts(disk, check_image, start=start)
+        if finished:
+            break
+    assert number >= 3
+
+
+@pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "refused"])
+@pytest.mark.parametrize("action", [clean_by_size, trim_to_the_end], ids=lambda action: action.__name__)
+def test_nothing_is_unlinked_by_a_log_start_that_somebody_did_not_come_to_put_on_disk(
+    tmp_path: Path, action: Callable[[World], None], is_killed: bool
+) -> None:
+    sweep_second_removal(tmp_path, action, is_killed=is_killed, per_cut=3)
+
+
+def test_trimming_again_what_a_kill_broke_off_is_on_disk(tmp_path: Path) -> None:
+    with RecordingDisk(tmp_path) as disk:
+        world = World(disk)
+        life(world)
+        disk.restart_count()
+        # The new log start is published, and not on disk.
+        disk.kill_after = 1
+        with pytest.raises(Killed):
+            trim_into_a_segment(world)
+        disk.revive()
+        trim_into_a_segment(world)
+        world.abandon()
+    images = tmp_path / "images"
+    images.mkdir()
+
+    def check_image(target: Path, count: int) -> None:
+        state = oracle.read_state_file((target / "mk" / "topics" / TOPIC / "0" / "state").read_bytes())
+        assert state is not None
+        assert state["log_start"] == "7"
+
+    Sweep(images, seed=5, per_cut=5).power_cuts(disk, check_image, start=len(disk.operations))
