@@ -162,6 +162,9 @@ class PartitionCleaner(PartitionLog):
             if before_offset == state.written.offset and state.written.position:
                 state = self._roll(state)
                 report.rolled = True
+            elif before_offset > state.durable.offset:
+                # Or a power cut leaves a log that ends in front of its start, and what is appended there nobody reads.
+                state = self._make_durable(state)
             if log_start := max(before_offset, state.log_start_offset):
                 # Also where it is there already: who moved it may have been killed before it was on disk.
                 state = self._move_log_start(state, log_start, report)

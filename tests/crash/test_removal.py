@@ -14,7 +14,7 @@ from mk.maintenance.verify import verify_topic
 from mk.storage import files
 from mk.storage.log_directory import LogDirectory
 from mk.storage.partition_cleaner import PartitionCleaner
-from mk.storage.partition_log import DISK, PartitionLog
+from mk.storage.partition_log import DISK, PAGE_CACHE, PartitionLog
 from mk.storage.partition_reader import PartitionReader
 from mk.storage.topic import encode_topic
 from tests.crash import oracle
@@ -205,7 +205,7 @@ def sweep_second_removal(tmp_path: Path, action: Callable[[World], None], *, is_
             if is_killed:
                 disk.kill_after = number
             else:
-                disk.fault = lambda at, kind, name, number=number: errno.EIO if at == number else 0  # type: ignore[misc]
+                disk.fault = lambda at, kind, name, number=number: errno.EIO if at == number else 0
             try:
                 action(world)
             except (Killed, MkError, OSError):
@@ -259,3 +259,28 @@ def test_trimming_again_what_a_kill_broke_off_is_on_disk(tmp_path: Path) -> None
         assert state["log_start"] == "7"
 
     Sweep(images, seed=5, per_cut=5).power_cuts(disk, check_image, start=len(disk.operations))
+
+
+def test_a_trim_never_begins_the_log_behind_what_a_power_cut_leaves_of_it(tmp_path: Path) -> None:
+    with RecordingDisk(tmp_path) as disk:
+        world = World(disk)
+        world.create(segment_bytes=1 << 20)
+        world.append(world.open(), PAGE_CACHE, batches=4, count=5)
+        start = len(disk.operations)
+        cleaner(world).delete_records(8)
+        world.abandon()
+    images = tmp_path / "images"
+    images.mkdir()
+
+    def check_image(target: Path, count: int) -> None:
+        with fast_disk():
+            directory = LogDirectory(str(target / "mk"))
+            topic = directory.open_topic(TOPIC)
+            log = PartitionLog(topic, 0, lock_wait_ms=0)
+            result = log.append([make_batch(itertools.count(90_000_000), 1, 40)], DISK)
+            reader = PartitionReader(topic, 0)
+            assert result.first_offset in drain(reader), "acknowledged, and nobody can read it"
+            for opened in (reader, log, topic, directory):
+                opened.close()
+
+    Sweep(images, seed=5, per_cut=5).power_cuts(disk, check_image, start=start)
