@@ -9,11 +9,11 @@ import os
 import time
 from _signal import SIG_BLOCK, SIG_SETMASK, pthread_sigmask  # type: ignore[import-not-found]
 
-from mk.errors import CorruptStateError, MkError, NotLeaderError, OffsetOutOfRangeError, StorageError
+from mk.errors import MkError, NotLeaderError, OffsetOutOfRangeError, StorageError
 from mk.storage import files
 from mk.storage.locks import release
 from mk.storage.log_segment import list_segments
-from mk.storage.partition_files import STATE_FILE, PartitionFiles
+from mk.storage.partition_files import PartitionFiles
 from mk.storage.partition_log import DEFERRED_SIGNALS, PartitionLog
 from mk.storage.segment_removal import NO_ROOM, keep_producers, move_log_start, remove_dead_segments, verdicts
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 _PAUSE_SECONDS = 0.002
 """Between two goes at a long list of files, so that those who wait for the lock get it."""
-
-_STATE_TRIES = 100
 
 
 class CleanReport:
@@ -261,13 +259,7 @@ def plan_clean(topic: Topic, partition: int) -> CleanReport:
     """Tell what `clean` would do now, without a lock and without changing anything."""
     opened = PartitionFiles(topic, partition, os.O_RDONLY)
     try:
-        for _ in range(_STATE_TRIES):
-            state = opened.read_state()
-            if state is not None:
-                break
-            time.sleep(_PAUSE_SECONDS)
-        else:
-            raise CorruptStateError(path=f"{opened.path}/{STATE_FILE}", found="neither of its slots can be read")
+        state = opened.wait_for_state()
         report = CleanReport(partition)
         found = list(verdicts(opened, state, record_clock=False))
         report.removed = [verdict for verdict in found if verdict.goes]
