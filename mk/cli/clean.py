@@ -82,7 +82,7 @@ def trim(options: Options) -> int:
     done = [
         cluster.delete_records(options.topic, row["partition"], row["to"], wait_ms=options.lock_wait_ms)
         for row in plan
-        if row["records"]
+        if row["to"]  # Also if that is where the log begins: whoever moved it there may have been killed half way.
     ]
     if options.json:
         print_json(
