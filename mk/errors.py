@@ -191,11 +191,13 @@ class NoSuchPartitionError(NotFoundError):
 
 
 class OffsetOutOfRangeError(NotFoundError):
-    def __init__(self, *, topic: str, partition: int, offset: int, log_start_offset: int, log_end_offset: int) -> None:
+    def __init__(
+        self, *, topic: str, partition: int, offset: int, log_start_offset: int, log_end_offset: int, fix: str = ""
+    ) -> None:
         super().__init__(
             f"partition {partition} of {topic} has no offset {offset}",
             why=f"it holds offsets {log_start_offset} up to {log_end_offset}, the end excluded",
-            fix="`-o start` reads all that is there, `-o end` only what comes",
+            fix=fix or "`-o start` reads all that is there, `-o end` only what comes",
             topic=topic,
             partition=partition,
             offset=offset,

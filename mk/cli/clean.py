@@ -61,7 +61,7 @@ def clean(options: Options) -> int:
 
 
 def trim(options: Options) -> int:
-    """Remove records below an offset, after saying which."""
+    """Remove records below an offset, after saying which. A partition that refuses is named and left out."""
     cluster = connect(options.directory, allow_network_fs=options.allow_network_fs)
     plan = _plan_trim(cluster, options)
     if options.json and options.dry_run:
@@ -79,16 +79,24 @@ def trim(options: Options) -> int:
         return 0
     if any(row["records"] for row in plan):
         confirm(f"remove {sum(row['records'] for row in plan)} records?", options, what="trimming")
-    done = [
-        cluster.delete_records(options.topic, row["partition"], row["to"], wait_ms=options.lock_wait_ms)
-        for row in plan
-        if row["records"]
-    ]
+    removed: dict[int, int] = {}
+    errors: list[MkError] = []
+    for row in plan:
+        if row["records"]:
+            try:
+                document = cluster.delete_records(
+                    options.topic, row["partition"], row["to"], wait_ms=options.lock_wait_ms
+                )
+                removed[row["partition"]] = document["bytes"]
+            except MkError as error:
+                # That partition stays as it was, but for what the error says; the others were promised just the same.
+                errors.append(error)
+                if not options.quiet:
+                    note(f"mk: {row['topic']} {row['partition']}: not done")
     if options.json:
-        print_json(
-            [{**row, "bytes": sum(d["bytes"] for d in done if d["partition"] == row["partition"])} for row in plan]
-        )
-    return 0
+        rows = [row for row in plan if row["partition"] in removed or not row["records"]]
+        print_json([{**row, "bytes": removed.get(row["partition"], 0)} for row in rows])
+    return _finish(errors)
 
 
 def _means_all(options: Options) -> bool:
@@ -149,7 +157,7 @@ def _plan_trim(cluster: Cluster, options: Options) -> list[dict[str, Any]]:
         raise UsageError(
             f"--to cannot be {options.to}",
             why="what goes always begins at the start of the log",
-            fix="name the first offset that stays, and no range; nothing was removed",
+            fix="name the first offset that stays, and no range; for one partition, with -p; nothing was removed",
         )
     positions = options.to.by_partition or dict.fromkeys(options.partitions or range(len(rows)), options.to.first)
     if options.to.by_partition and options.partitions:
@@ -174,6 +182,7 @@ def _plan_trim(cluster: Cluster, options: Options) -> list[dict[str, Any]]:
                 offset=to,
                 log_start_offset=start,
                 log_end_offset=end,
+                fix="`--to end` removes all there is, -p names partitions, 0:N,1:M gives each its own; nothing was removed",
             )
         plan.append(
             {
