@@ -294,6 +294,22 @@ def test_first_use_of_a_full_disk(small_disk):
     assert mk.ok("consume", "t", "-o", -1) == b"v\n"
 
 
+def test_no_temporary_directory_is_needed(mk, tmp_path):
+    """As with / read-only and a volume for the log, or with /tmp as full as the log's disk."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import tempfile\n"
+        "def none():\n"
+        "    raise FileNotFoundError(2, 'No usable temporary directory found')\n"
+        "tempfile._get_default_tempdir = none\n"
+    )
+    without = {"env": {"PYTHONPATH": str(tmp_path / "site")}}
+    mk.ok("produce", "t", "v", **without)
+    mk.ok("topics", "rename", "t", "u", **without)
+    assert mk.ok("consume", "u", **without) == b"v\n"
+    mk.ok("topics", "delete", "u", "--yes", **without)
+
+
 def test_a_limit_on_file_sizes(mk):
     mk.ok("produce", "t", "before")
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # noqa: E731
