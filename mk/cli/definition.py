@@ -1001,6 +1001,7 @@ TOPICS_GET = Command(
         ("mk topics get users user1 -J | jq .offset", "where it stands"),
         ("mk topics get users user1 --all-partitions", "wherever it stands"),
     ),
+    exit_status="The status is 3 if no record has the key, or if the last one is a tombstone.",
 )
 
 TOPICS_OFFSETS = Command(
@@ -1213,7 +1214,8 @@ TOPICS_TRIM = Command(
         ("mk topics trim orders --to -100 --yes", "all but the last 100 of each partition, in a script"),
         ("mk topics trim orders --to end -p 0", "partition 0 becomes empty"),
     ),
-    exit_status="The status is 66 if SPEC lies beyond the end of a partition; nothing is removed then.",
+    exit_status="The status is 66 if SPEC lies beyond the end of a partition; nothing is removed then. A partition that "
+    "stays locked is left out, named, and makes the status 75; the others are trimmed.",
 )
 
 COMPLETION = Command(
