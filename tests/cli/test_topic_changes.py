@@ -170,6 +170,7 @@ def test_a_name_that_is_taken_or_cannot_be_is_refused(mk):
         done = mk("topics", "rename", "t", new)
         assert done.status == status, done
         assert "exists" in done.err or status == 2 or "in the way" in done.err
+        assert "choose another name" in done.err and "--if-not-exists" not in done.err
     assert mk("topics", "rename", "nope", "u").status == 66
     assert mk.ok("topics", "-q") == b"UPPER\nother\nt\n"
     # Only the case of its own name.
