@@ -74,8 +74,8 @@ def _synopsis(level: Command) -> "list[str]":
     lines = [f".Nm {'mk' if not level.path else 'mk ' + ' '.join(level.path)}"]
     for parameter in level.parameters:
         if parameter.flags and not parameter.hidden:
-            optional = "" if parameter.required else "Op "
-            lines.append(f".{optional}{_flag(parameter.flags[0])}{_value(parameter)}")
+            macro = "" if parameter.required else "Op "
+            lines.append(f".{macro}{_flag(parameter.flags[0])}{_value(parameter)}")
     for parameter in level.parameters:
         if not parameter.flags:
             optional = help_pages.synopsis_of_argument(parameter).startswith("[")
