@@ -861,7 +861,13 @@ TOPICS_ALTER = Command(
             help="a setting under Kafka's name, such as segment.bytes=1048576; may be repeated",
         ),
         Parameter(
-            "unset", "--unset", metavar="KEY", default=(), multiple=True, help="back to the default; may be repeated"
+            "unset",
+            "--unset",
+            metavar="KEY",
+            default=(),
+            multiple=True,
+            complete=SETTING,
+            help="back to the default; may be repeated",
         ),
         Parameter(
             "partitions",
