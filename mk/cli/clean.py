@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mk.cli.confirmation import confirm
 from mk.cli.console import print_json, size_text
-from mk.cli.notes import note
+from mk.cli.notes import counted, note
 from mk.cli.selection import raise_first, selected
 from mk.cli.topics import print_rows
 from mk.cluster import connect
@@ -73,12 +73,12 @@ def trim(options: Options) -> int:
             if row["records"]:
                 note(
                     f"mk: removes from {row['topic']} {row['partition']}: offsets {row['log_start_offset']} to "
-                    f"{row['to'] - 1}, {row['records']} records"
+                    f"{row['to'] - 1}, {counted(row['records'], 'record')}"
                 )
     if options.dry_run:
         return 0
     if any(row["records"] for row in plan):
-        confirm(f"remove {sum(row['records'] for row in plan)} records?", options, what="trimming")
+        confirm(f"remove {counted(sum(row['records'] for row in plan), 'record')}?", options, what="trimming")
     removed: dict[int, int] = {}
     errors: list[MkError] = []
     for row in plan:
@@ -116,11 +116,11 @@ def _tell(document: dict[str, Any]) -> None:
     if removed:
         reasons = ", ".join(dict.fromkeys(segment["reason"] for segment in removed))
         note(
-            f"mk: {place}: removed {len(removed)} {'segment' if len(removed) == 1 else 'segments'}, offsets "
+            f"mk: {place}: removed {counted(len(removed), 'segment')}, offsets "
             f"{removed[0]['segment']} to {removed[-1]['last_offset']}, {size_text(document['bytes'])} ({reasons})"
         )
     elif document["files"]:
-        note(f"mk: {place}: removed {document['files']} files that were left behind, {size_text(document['bytes'])}")
+        note(f"mk: {place}: removed {counted(document['files'], 'file')} left behind, {size_text(document['bytes'])}")
 
 
 def _print_plan(documents: list[dict[str, Any]], options: Options) -> None:

@@ -149,7 +149,7 @@ def test_what_killed_processes_left_is_removed(mk):
     (topics / "t" / "0" / ".tmp-0123456789abcdef").write_bytes(b"x")
     done = mk("topics", "clean")
     assert done.status == 0
-    assert "mk: t 0: removed 1 files that were left behind" in done.err
+    assert "mk: t 0: removed 1 file left behind, " in done.err
     assert "mk: removed what 2 broken off" in done.err
     assert sorted(path.name for path in topics.iterdir()) == ["t"]
     assert not list((topics / "t" / "0").glob(".tmp-*"))

@@ -279,5 +279,7 @@ def test_create_what_is_there_says_what_is_different(mk):
 def test_one_is_not_many(mk):
     mk.ok("produce", "t", "v")
     assert "deletes t: 1 record, " in mk("topics", "delete", "t", "--dry-run").err
+    assert b", 1 record, no damage" in mk.ok("topics", "verify", "t")
+    assert mk("topics", "trim", "t", "--to", "end", "--yes").err == "mk: removes from t 0: offsets 0 to 0, 1 record\n"
     done = mk("produce", "t", stdin=b"v\n" + b"x" * 17_000_000)
     assert done.status == 65 and "mk: 1 record stored" in done.err
