@@ -89,7 +89,7 @@ class LogDirectory:
                 raise PermissionDeniedError(
                     f"you may read {self.path} but not write to it",
                     why="its locks/ directory is closed to you",
-                    fix="become a user who may, or produce to a directory of your own with -d; nothing was written",
+                    fix="become a user who may, or name a directory of your own with -d; nothing was written",
                 ) from None
         return self._locks_fd
 

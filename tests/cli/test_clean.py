@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import time
 
 import pytest
@@ -160,6 +161,13 @@ def test_damage_in_one_partition_does_not_keep_the_others_from_being_cleaned(lar
     done = large("topics", "clean")
     assert done.status == 65
     assert segments(large, "t", 1) == [1, 2, 3]
+
+
+def test_what_is_wrong_with_all_partitions_is_said_once(large):
+    shutil.rmtree(large.directory / "locks")
+    done = large("topics", "clean")
+    assert done.status == 65
+    assert done.err.count("locks is damaged") == 1, done.err
 
 
 def test_whoever_may_only_read_may_look(large):
