@@ -261,7 +261,7 @@ complete -c mk -n '__mk_within topics describe' -l json -d 'JSON instead of text
 complete -c mk -n '__mk_within topics describe' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
 complete -c mk -n '__mk_argument_from 0 topics describe' -f -a '(__mk_topics)'
 complete -c mk -n '__mk_within topics alter' -s c -l config -r -f -a 'compression.type= flush.ms= max.message.bytes= min.free= partitioner= retention.bytes= retention.ms= segment.bytes= segment.ms=' -d 'a setting under Kafka\'s name, such as segment.bytes=1048576; may be repeated'
-complete -c mk -n '__mk_within topics alter' -l unset -r -f -d 'back to the default; may be repeated'
+complete -c mk -n '__mk_within topics alter' -l unset -r -f -a 'compression.type flush.ms max.message.bytes min.free partitioner retention.bytes retention.ms segment.bytes segment.ms' -d 'back to the default; may be repeated'
 complete -c mk -n '__mk_within topics alter' -s p -l partitions -r -f -d 'the number of partitions that the topic shall have'
 complete -c mk -n '__mk_within topics alter' -l dry-run -d 'only show what would be done'
 complete -c mk -n '__mk_within topics alter' -l yes -d 'do not ask; needed when stdin is no terminal'

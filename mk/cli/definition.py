@@ -861,7 +861,13 @@ TOPICS_ALTER = Command(
             help="a setting under Kafka's name, such as segment.bytes=1048576; may be repeated",
         ),
         Parameter(
-            "unset", "--unset", metavar="KEY", default=(), multiple=True, help="back to the default; may be repeated"
+            "unset",
+            "--unset",
+            metavar="KEY",
+            default=(),
+            multiple=True,
+            complete=SETTING,
+            help="back to the default; may be repeated",
         ),
         Parameter(
             "partitions",
@@ -1001,6 +1007,7 @@ TOPICS_GET = Command(
         ("mk topics get users user1 -J | jq .offset", "where it stands"),
         ("mk topics get users user1 --all-partitions", "wherever it stands"),
     ),
+    exit_status="The status is 3 if no record has the key, or if the last one is a tombstone.",
 )
 
 TOPICS_OFFSETS = Command(
@@ -1213,7 +1220,8 @@ TOPICS_TRIM = Command(
         ("mk topics trim orders --to -100 --yes", "all but the last 100 of each partition, in a script"),
         ("mk topics trim orders --to end -p 0", "partition 0 becomes empty"),
     ),
-    exit_status="The status is 66 if SPEC lies beyond the end of a partition; nothing is removed then.",
+    exit_status="The status is 66 if SPEC lies beyond the end of a partition; nothing is removed then. A partition that "
+    "stays locked is left out, named, and makes the status 75; the others are trimmed.",
 )
 
 COMPLETION = Command(

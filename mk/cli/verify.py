@@ -84,7 +84,8 @@ def _print_report(report: Report, options: Options) -> None:
     counts += [counted(report.count(severity), severity) for severity in (WARNING, NOTE) if report.count(severity)]
     size = size_text(report.size_bytes)
     partitions = counted(report.partitions, "partition")
-    print(f"{report.topic}: {partitions}, {size}, {report.records:,} records, {', '.join(counts)}")
+    records = f"{report.records:,} record{'' if report.records == 1 else 's'}"
+    print(f"{report.topic}: {partitions}, {size}, {records}, {', '.join(counts)}")
 
 
 def _row(finding: Finding) -> dict[str, object]:
