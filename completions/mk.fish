@@ -180,7 +180,7 @@ complete -c mk -n '__mk_within produce' -l skip-bad -d 'skip a record that canno
 complete -c mk -n '__mk_within produce' -s k -l key -r -f -d 'the key of every record'
 complete -c mk -n '__mk_within produce' -s K -l key-delimiter -r -f -d 'split each record at the first DELIM into key and value; \\t and \\xNN are understood; beats -k'
 complete -c mk -n '__mk_within produce' -s H -l header -r -f -d 'a header of every record; also NAME:VALUE; NAME alone is null, NAME= empty; may be repeated'
-complete -c mk -n '__mk_within produce' -l timestamp -r -f -d 'the time of every record, such as 2026-11-23T10:00:00Z, -1h or seconds since 1970; default now'
+complete -c mk -n '__mk_within produce' -l timestamp -r -f -d 'the time of every record, such as 2026-11-23T10:00:00Z, -1h or seconds since 1970; default now; retention.ms, 7 days by default, counts from it'
 complete -c mk -n '__mk_within produce' -s Z -d 'an empty value is a null: with a key a tombstone, which compaction takes as deleted'
 complete -c mk -n '__mk_within produce' -s p -l partition -r -f -d 'put every record into partition N, whatever its key'
 complete -c mk -n '__mk_within produce' -s z -l compression -r -f -a 'none gzip lz4 zstd' -d 'compress batches: none, gzip, lz4 or zstd; default the topic\'s compression.type'

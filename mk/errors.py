@@ -402,7 +402,7 @@ class TimedOutError(MkError):
     def __init__(self, *, timeout_ms: int, records: int) -> None:
         super().__init__(
             f"not done after {timeout_ms / 1000:g} s",
-            why=f"{records} records were printed by then, and more are asked for",
+            why=f"{records} {'record was' if records == 1 else 'records were'} printed by then, and more are asked for",
             fix="what was printed is whole records; raise --timeout, or say --max-time if that is no failure",
             timeout_ms=timeout_ms,
             records=records,

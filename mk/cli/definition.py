@@ -311,7 +311,8 @@ PRODUCE = Command(
             kind=TIMESTAMP,
             metavar="TIME",
             panel="Records",
-            help="the time of every record, such as 2026-11-23T10:00:00Z, -1h or seconds since 1970; default now",
+            help="the time of every record, such as 2026-11-23T10:00:00Z, -1h or seconds since 1970; default now;"
+            " retention.ms, 7 days by default, counts from it",
         ),
         Parameter(
             "null_value",

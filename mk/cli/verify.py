@@ -125,12 +125,12 @@ class _Shown:
     """Prints the items of a dump: JSON lines, or a line of text each. Records look the same in both."""
 
     def __init__(self, options: Options) -> None:
-        from mk.formats.terminal import escape
+        from mk.formats.terminal import escape_json
         from mk.formats.writers import writer
 
         self._json = options.json
         self._write = writer("json")
-        self._escape = escape if os.isatty(1) else bytes
+        self._escape = escape_json if os.isatty(1) else bytes
         self._path: object = None
 
     def __call__(self, item: Item) -> None:
