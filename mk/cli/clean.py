@@ -174,7 +174,10 @@ def _plan_trim(cluster: Cluster, options: Options) -> list[dict[str, Any]]:
         def offset_for_time(timestamp_ms: int, partition: int = partition) -> int:
             return cluster.offset_for_time(options.topic, partition, timestamp_ms)
 
-        to = position.resolve(start, end, offset_for_time)
+        def committed_offset(group: str, partition: int = partition) -> int | None:
+            return cluster.committed_offset(group, options.topic, partition)
+
+        to = position.resolve(start, end, offset_for_time, committed_offset)
         if to > end:
             raise OffsetOutOfRangeError(
                 topic=options.topic,
