@@ -122,7 +122,8 @@ def _changes(topic: dict[str, Any], wanted: dict[str, int | str], unset: tuple[s
 def _show(topic: str, changes: list[dict[str, Any]], before: int, after: int) -> None:
     for change in changes:
         old, new = (
-            f"{change[side]}{' (default)' if change[f'{side}_source'] == 'default' else ''}" for side in ("old", "new")
+            f"{'-' if change[side] == '' else change[side]}{' (default)' if change[f'{side}_source'] == 'default' else ''}"
+            for side in ("old", "new")
         )
         note(f"mk: alters {topic}: {change['setting']} {old} -> {new}")
     if after != before:

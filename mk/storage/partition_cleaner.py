@@ -9,7 +9,7 @@ import os
 import time
 from _signal import SIG_BLOCK, SIG_SETMASK, pthread_sigmask  # type: ignore[import-not-found]
 
-from mk.errors import MkError, NotLeaderError, OffsetOutOfRangeError, StorageError
+from mk.errors import LockTimeoutError, MkError, NotLeaderError, OffsetOutOfRangeError, StorageError
 from mk.storage import files
 from mk.storage.locks import release
 from mk.storage.log_segment import list_segments
@@ -81,6 +81,11 @@ class _held:
         self._mask = pthread_sigmask(SIG_BLOCK, DEFERRED_SIGNALS)
         try:
             self._log._acquire(self._mask)
+        except LockTimeoutError as error:
+            self.__exit__()
+            # The partition may have lost a part already, and with it the lock for a moment; and this is no append.
+            error.fix = "wait, raise --lock-wait, or stop that process, then run it again; what is not removed is whole"
+            raise
         except BaseException:
             self.__exit__()
             raise

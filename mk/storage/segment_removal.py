@@ -15,8 +15,10 @@ import os
 import time
 
 from mk import clock
+from mk.errors import CorruptStateError
 from mk.records.record_batch import HEADER_SIZE, parse_header
 from mk.storage import clock_record, files, offset_index
+from mk.storage.leader_epochs import read_epochs
 from mk.storage.log_segment import (
     INDEX_SUFFIX,
     LOG_SUFFIX,
@@ -26,7 +28,7 @@ from mk.storage.log_segment import (
     segment_name,
 )
 from mk.storage.partition_state import write_state
-from mk.storage.retention import NO_LIMIT, SegmentFacts, judge
+from mk.storage.retention import NO_LIMIT, Hold, SegmentFacts, hold_of, judge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,8 +91,24 @@ def verdicts(
         retention_bytes=int(topic.config("retention.bytes")),
         log_start_offset=state.log_start_offset,
         keep_from=state.high_watermark,
+        hold=_hold(partition) if retention_ms != NO_LIMIT else None,
         clock_is_believed=is_believed,
     )
+
+
+def _hold(partition: PartitionFiles) -> Hold | None:
+    """Return what the groups of retention.groups have not read, as of now. What cannot be read holds everything."""
+    topic = partition.topic
+    wanted = str(topic.config("retention.groups"))
+    if not wanted:
+        return None
+    if topic.directory.group_offsets is None:
+        return Hold(0, "what groups have read cannot be told here")
+    try:
+        epochs = read_epochs(partition.fd, partition.path)
+    except CorruptStateError as error:
+        return Hold(0, f"{error.what}, which tells whose offsets are of this log")
+    return hold_of(topic.directory.group_offsets(topic, partition.partition, wanted), epochs.end_of)
 
 
 def keep_producers(partition: PartitionFiles, state: PartitionState, offset: int) -> None:
@@ -190,11 +208,8 @@ def _max_timestamp(partition: PartitionFiles, base: int, end_offset: int, last_w
     The index says it in its last entry, and nothing vouches for an index: it is believed where the file was last written at
     about that time. Otherwise the headers tell; where they cannot be followed to the end, the last write does.
     """
-    try:
-        index_fd = files.open_file(segment_name(base, INDEX_SUFFIX), os.O_RDONLY, dir_fd=partition.fd)
-    except FileNotFoundError:
-        pass
-    else:
+    index_fd = partition.open_index(base)
+    if index_fd >= 0:
         try:
             entry = offset_index.last_entry(index_fd)
         finally:

@@ -174,7 +174,10 @@ def _add_partitions(topic: Topic, partitions: int) -> None:
 
 def _check_leader(topic: Topic) -> None:
     """Raise NotLeaderError where another directory leads: it must be the one that makes new partitions."""
-    fd = files.open_directory("0", dir_fd=topic.fd)
+    try:
+        fd = files.open_directory("0", dir_fd=topic.fd)
+    except (FileNotFoundError, NotADirectoryError):
+        raise CorruptStateError(path=f"{topic.path}/0", found="the partition's directory is missing") from None
     try:
         leader = read_epochs(fd, f"{topic.path}/0").latest.leader_id
     finally:
