@@ -8,12 +8,14 @@
       DataError                    65  damaged or unparsable data
         CorruptBatchError              a batch below the high watermark that does not prove itself
         CorruptStateError              a state, epochs or JSON file that contradicts itself or the segments
+        CommitBeyondEndError           a group has committed an offset that this log does not have
         RecordTooLargeError            an input record over max.message.bytes
       NotFoundError                66  no such directory, topic, partition, offset or input file
         NoSuchDirectoryError
         NoSuchTopicError               also: deleted, renamed or made anew while we worked
         NoSuchPartitionError
         OffsetOutOfRangeError
+        NoSuchGroupError
         UnreadableInputError           an input file that cannot be opened
       CannotCreateError            73  something is there already, or cannot be made
         TopicExistsError
@@ -25,6 +27,7 @@
       TryAgainError                75  not now: a lock was not got in time, or another directory leads
         LockTimeoutError
         NotLeaderError
+        ClaimFencedError               another member of the group has taken the partition
       PermissionDeniedError        77  permission denied
         TopicSealedError               it takes no more records until the seal is undone
       ConfigurationError           78  a setting that cannot be, or a place where this mk must not write
@@ -137,6 +140,27 @@ class CorruptStateError(DataError):
         super().__init__(f"{path} is damaged", why=found, fix=fix, path=path, found=found)
 
 
+class CommitBeyondEndError(DataError):
+    """A committed offset that is not one of this log: it was cut, or is a copy, or its topic another one.
+
+    stands_at: up to where the log is the one that the group has read.
+    """
+
+    def __init__(self, *, group: str, topic: str, partition: int, offset: int, stands_at: int) -> None:
+        super().__init__(
+            f"group {group} has committed offset {offset} of partition {partition} of {topic}, and the log is another one",
+            why=f"it is the one that the group has read up to offset {stands_at} only: records were lost, as when a "
+            "copy was restored; others have their offsets, or will have them",
+            fix=f"`-p {partition} -o {stands_at}` goes on there, `-o start` reads all there is, `-o end` only what comes; "
+            "nothing was changed",
+            group=group,
+            topic=topic,
+            partition=partition,
+            offset=offset,
+            stands_at=stands_at,
+        )
+
+
 class RecordTooLargeError(DataError):
     """An input record is over max.message.bytes; the records before it are stored."""
 
@@ -203,6 +227,16 @@ class OffsetOutOfRangeError(NotFoundError):
             offset=offset,
             log_start_offset=log_start_offset,
             log_end_offset=log_end_offset,
+        )
+
+
+class NoSuchGroupError(NotFoundError):
+    def __init__(self, *, group: str, directory: str) -> None:
+        super().__init__(
+            f"no group {group} in {directory}",
+            fix="a group begins with the first consumer that joins it; nothing was changed",
+            group=group,
+            directory=directory,
         )
 
 
@@ -331,6 +365,23 @@ class NotLeaderError(TryAgainError):
         )
 
 
+class ClaimFencedError(TryAgainError):
+    """Another member owns the partition now. committed: the last offset that was acknowledged to this one, -1 if none."""
+
+    def __init__(self, *, group: str, topic: str, partition: int, generation: int, committed: int) -> None:
+        super().__init__(
+            f"partition {partition} of {topic} is another member's of group {group} now",
+            why=f"this process did nothing for too long, and its claim, generation {generation}, was replaced",
+            fix="this commit does not count; what was read since the one before it will be read again by that member; "
+            "join again",
+            group=group,
+            topic=topic,
+            partition=partition,
+            generation=generation,
+            committed=committed,
+        )
+
+
 class PermissionDeniedError(MkError):
     exit_status = 77
 
@@ -402,7 +453,7 @@ class TimedOutError(MkError):
     def __init__(self, *, timeout_ms: int, records: int) -> None:
         super().__init__(
             f"not done after {timeout_ms / 1000:g} s",
-            why=f"{records} records were printed by then, and more are asked for",
+            why=f"{records} {'record was' if records == 1 else 'records were'} printed by then, and more are asked for",
             fix="what was printed is whole records; raise --timeout, or say --max-time if that is no failure",
             timeout_ms=timeout_ms,
             records=records,

@@ -82,7 +82,7 @@ def trim(options: Options) -> int:
     removed: dict[int, int] = {}
     errors: list[MkError] = []
     for row in plan:
-        if row["records"]:
+        if row["to"]:  # Also if the log begins there: whoever moved it there may have been killed half way.
             try:
                 document = cluster.delete_records(
                     options.topic, row["partition"], row["to"], wait_ms=options.lock_wait_ms
@@ -94,7 +94,7 @@ def trim(options: Options) -> int:
                 if not options.quiet:
                     note(f"mk: {row['topic']} {row['partition']}: not done")
     if options.json:
-        rows = [row for row in plan if row["partition"] in removed or not row["records"]]
+        rows = [row for row in plan if row["partition"] in removed or not row["to"]]
         print_json([{**row, "bytes": removed.get(row["partition"], 0)} for row in rows])
     return _finish(errors)
 
@@ -174,7 +174,10 @@ def _plan_trim(cluster: Cluster, options: Options) -> list[dict[str, Any]]:
         def offset_for_time(timestamp_ms: int, partition: int = partition) -> int:
             return cluster.offset_for_time(options.topic, partition, timestamp_ms)
 
-        to = position.resolve(start, end, offset_for_time)
+        def committed_offset(group: str, partition: int = partition) -> int | None:
+            return cluster.committed_offset(group, options.topic, partition)
+
+        to = position.resolve(start, end, offset_for_time, committed_offset)
         if to > end:
             raise OffsetOutOfRangeError(
                 topic=options.topic,

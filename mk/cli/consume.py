@@ -138,9 +138,9 @@ class Output:
         self._null = b"NULL" if options.show_null else b""
         self._escape: Callable[[bytes], bytes] | None = None
         if is_terminal and not options.raw:
-            from mk.formats.terminal import escape
+            from mk.formats.terminal import escape, escape_json
 
-            self._escape = escape
+            self._escape = escape_json if options.format == "json" else escape
         self._takes_lines = options.format == "value" and self._delimiter == b"\n" and self._escape is None
         self._format = options.format
         self._writer: Callable[[Iterable[ConsumerRecord]], bytes] | None = None

@@ -53,10 +53,15 @@ def verify(options: Options) -> int:
         reports.append(report)
         if not options.json:
             _print_report(report, options)
+    orphans = [] if options.topics or options.regex is not None else cluster.orphaned_claims()
+    if orphans and not options.json:
+        print_table(_COLUMNS, map(_row, orphans), no_color=options.no_color)
+        print(f"groups: claims on topics that are gone, {counted(len(orphans), NOTE)}")
     damage = sum(report.count(DAMAGE) for report in reports)
     if options.json:
         topics = [report.document() for report in reports]
         findings: list[Any] = [finding for topic in topics for finding in topic.pop("findings")]  # type: ignore[attr-defined]
+        findings += [finding.document() for finding in orphans]
         print_json({"damage": damage, "topics": topics, "findings": findings})
     elif damage and not options.quiet:
         sys.stdout.flush()
@@ -125,12 +130,12 @@ class _Shown:
     """Prints the items of a dump: JSON lines, or a line of text each. Records look the same in both."""
 
     def __init__(self, options: Options) -> None:
-        from mk.formats.terminal import escape
+        from mk.formats.terminal import escape_json
         from mk.formats.writers import writer
 
         self._json = options.json
         self._write = writer("json")
-        self._escape = escape if os.isatty(1) else bytes
+        self._escape = escape_json if os.isatty(1) else bytes
         self._path: object = None
 
     def __call__(self, item: Item) -> None:

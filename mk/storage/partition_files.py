@@ -58,10 +58,10 @@ class PartitionFiles:
         return f"{self.path}/{segment_name(base_offset)}"
 
     def open_index(self, base_offset: int) -> int:
-        """Open a segment's index for reading; -1 if it has none, which only makes a look-up longer."""
+        """Open a segment's index for reading; -1 if it has none that can be used, which only makes a look-up longer."""
         try:
             return files.open_file(segment_name(base_offset, INDEX_SUFFIX), os.O_RDONLY, dir_fd=self.fd)
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError, CorruptStateError):
             return -1
 
     def open_segment_for_append(self, base_offset: int, *, linked: bool = False) -> int:

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,32 @@ from running import Mk
 def mk(tmp_path: Path) -> Mk:
     """The command line on a log directory of the test's own, which does not exist yet."""
     return Mk(tmp_path / "log")
+
+
+@pytest.fixture
+def for_reader():
+    """Return a function that makes of a Mk one on a copy that everybody may read, and the words before `mk` that make
+    it run as somebody who may do no more. pytest's own directories are closed to others."""
+    tops = []
+
+    def copy(mk: Mk) -> tuple[Mk, tuple[str, ...]]:
+        top = Path(tempfile.mkdtemp(prefix="mk-reader-", dir="/tmp"))
+        tops.append(top)
+        top.chmod(0o755)
+        copied = Mk(top / "log")
+        shutil.copytree(mk.directory, copied.directory)
+        if os.geteuid():
+            (copied.directory / "locks").chmod(0)
+            return copied, ()
+        prefix = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+        if copied("--version", prefix=prefix).status:
+            pytest.skip("another user cannot run this mk")
+        return copied, prefix
+
+    yield copy
+    for top in tops:
+        (top / "log" / "locks").chmod(0o700)
+        shutil.rmtree(top)
 
 
 @pytest.fixture

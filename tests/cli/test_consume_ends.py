@@ -112,6 +112,7 @@ def test_a_timeout_is_124_and_what_was_printed_stays(mk):
     assert done.status == 124
     assert json.loads(done.err)["facts"] == {"timeout_ms": 400, "records": 3}
     assert mk("--timeout", "100ms", "consume", "t", "-F").status == 124
+    assert "1 record was printed" in mk("consume", "t", "-F", "-o", "-1", "--timeout", "100ms").err
 
 
 def test_a_timeout_does_not_matter_once_it_is_done(mk):

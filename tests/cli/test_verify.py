@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import stat
 
 import pytest
 from running import read_to_end
@@ -153,15 +152,9 @@ def test_failed_locks_and_modes_are_warnings(filled):
     }
 
 
-@pytest.mark.root
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs to become somebody else")
-def test_somebody_who_may_only_read(filled):
-    for path in [filled.directory.parent, filled.directory]:
-        path.chmod(0o755)
-    for parent in filled.directory.parents:
-        if not parent.stat().st_mode & stat.S_IXOTH:
-            pytest.skip(f"others may not look into {parent}")
-    done = filled("topics", "verify", prefix=("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"))
+def test_somebody_who_may_only_read(filled, for_reader):
+    mk, as_reader = for_reader(filled)
+    done = mk("topics", "verify", prefix=as_reader)
     assert (done.status, done.err) == (0, "")
 
 
@@ -199,7 +192,9 @@ def test_dump_shows_the_batches_of_a_topic(filled):
     items, _ = dump(filled, "t", "-p", 1)
     assert {item["type"] for item in items} == {"batch"}
     assert [item["base_offset"] for item in items] == [0, 2, 4, 6, 8, 10]
-    assert [item["kind"] for item in items] == ["lines"] * 4 + ["columns", "lines"]
+    # Two records of one command are lines if they came in the same millisecond.
+    assert {item["kind"] for item in items[:4]} <= {"lines", "columns"}
+    assert [item["kind"] for item in items[4:]] == ["columns", "lines"]
     assert items[-1]["codec"] == "zstd" and items[-1]["record_count"] == 100
     items, _ = dump(filled, "t", "-p", 1, "-o", 9)
     assert [item["base_offset"] for item in items] == [8, 10]

@@ -171,7 +171,8 @@ def test_several_stop_signals_at_once_end_a_command_as_silently_as_one(directory
 
 def test_a_stop_signal_waits_until_the_lock_is_let_go(directory, running):
     """^Z at random moments of a stream: whenever the producer is stopped, the lock is free."""
-    process = start(directory, "produce", "t", stderr=subprocess.DEVNULL)
+    # A group of its own: ^Z is nothing to a group that has no parent in its session, as that of a test run in the background.
+    process = start(directory, "produce", "t", stderr=subprocess.DEVNULL, preexec_fn=os.setpgrp)
     running.append(process)
     stop = threading.Event()
 
