@@ -9,9 +9,12 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
 SIGINT: int = _signal.SIGINT
 SIGPIPE: int = _signal.SIGPIPE
+
+_STOP_SIGNALS = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
 
 
 class Stopped(KeyboardInterrupt):
@@ -24,9 +27,9 @@ class Stopped(KeyboardInterrupt):
 
 def raise_on_stop_signals() -> None:
     """Make SIGINT, SIGTERM and SIGHUP raise Stopped in the main thread; one that is ignored (nohup, &) stays so."""
-    for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
+    for number in _STOP_SIGNALS:
         if _signal.getsignal(number) == _signal.SIG_DFL:
-            _signal.signal(number, _raise_stopped)
+            _signal.signal(number, raise_stopped)
 
 
 def call_on_stop_signals(stop: "Callable[[], None]") -> "list[int]":
@@ -39,10 +42,10 @@ def call_on_stop_signals(stop: "Callable[[], None]") -> "list[int]":
     def note(number: int, frame: object) -> None:
         arrived.append(number)
         if len(arrived) > 1:
-            raise Stopped(number)
+            raise_stopped(number, frame)
         stop()
 
-    for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
+    for number in _STOP_SIGNALS:
         if _signal.getsignal(number) != _signal.SIG_IGN:
             _signal.signal(number, note)
     return arrived
@@ -50,11 +53,25 @@ def call_on_stop_signals(stop: "Callable[[], None]") -> "list[int]":
 
 def die_of(number: int) -> int:
     """End this process by signal `number`, so that the parent sees it; return 128 + number if it does not end."""
+    # First runs what has arrived already, which Python would otherwise report as a signal that has no handler any more.
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, _STOP_SIGNALS)
     _signal.signal(number, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (number,))
     os.kill(os.getpid(), number)
     return 128 + number
 
 
-def _raise_stopped(number: int, frame: object) -> None:
+def raise_stopped(number: int, frame: object = None) -> "NoReturn":
+    """Raise Stopped, and let the next signal end us where we are.
+
+    A terminal that is closed sends several. Raised as well, the second would come out of what handles the first, as a
+    traceback.
+    """
+    for each in _STOP_SIGNALS:
+        if _signal.getsignal(each) != _signal.SIG_IGN:
+            _signal.signal(each, _die)
     raise Stopped(number)
+
+
+def _die(number: int, frame: object) -> None:
+    die_of(number)
