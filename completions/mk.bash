@@ -176,14 +176,15 @@ _mk_values() {
         "tail:-f" | "tail:--format") offer="value kv json raw" ;;
         "tail:-d" | "tail:--dir") list=directory ;;
         "topics list:-d" | "topics list:--dir") list=directory ;;
-        "topics create:-c" | "topics create:--config") offer="compression.type= flush.ms= max.message.bytes= min.free= partitioner= retention.bytes= retention.ms= segment.bytes= segment.ms=" ;;
+        "topics create:-c" | "topics create:--config") offer="compression.type= flush.ms= max.message.bytes= min.free= partitioner= retention.bytes= retention.groups= retention.ms= segment.bytes= segment.ms=" ;;
         "topics create:--shared-group") list=group ;;
         "topics create:--shared-readers") offer="all group" ;;
         "topics create:-d" | "topics create:--dir") list=directory ;;
         "topics describe:topics") list=topic ;;
         "topics describe:-d" | "topics describe:--dir") list=directory ;;
         "topics alter:topic") list=topic ;;
-        "topics alter:-c" | "topics alter:--config") offer="compression.type= flush.ms= max.message.bytes= min.free= partitioner= retention.bytes= retention.ms= segment.bytes= segment.ms=" ;;
+        "topics alter:-c" | "topics alter:--config") offer="compression.type= flush.ms= max.message.bytes= min.free= partitioner= retention.bytes= retention.groups= retention.ms= segment.bytes= segment.ms=" ;;
+        "topics alter:--unset") offer="compression.type flush.ms max.message.bytes min.free partitioner retention.bytes retention.groups retention.ms segment.bytes segment.ms" ;;
         "topics alter:-d" | "topics alter:--dir") list=directory ;;
         "topics rename:topic") list=topic ;;
         "topics rename:-d" | "topics rename:--dir") list=directory ;;

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mk.consumer.offset_spec import OffsetSpec
     from mk.errors import MkError
     from mk.maintenance.dump import Item
-    from mk.maintenance.findings import Report
+    from mk.maintenance.findings import Finding, Report
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
     from mk.storage.partition_log import AppendResult
@@ -106,6 +106,12 @@ class Cluster(Protocol):
     def offset_for_time(self, name: str, partition: int, timestamp_ms: int) -> int:
         """Return the first offset whose record is of that time or later; the end if there is none."""
 
+    def committed_offset(self, group: str, topic: str, partition: int) -> int | None:
+        """Return where a group stands in a partition, None before its first commit.
+
+        Raises NoSuchGroupError, and CommitBeyondEndError for an offset that the log does not have.
+        """
+
     def clean(self, name: str, partition: int, *, dry_run: bool = False, wait_ms: int = 10_000) -> dict[str, Any]:
         """Remove the segments of a partition that the topic's limits let go, and what killed processes left.
 
@@ -158,6 +164,9 @@ class Cluster(Protocol):
 
         progress: told of bytes done and of bytes in all. Damage is reported, not raised.
         """
+
+    def orphaned_claims(self) -> list[Finding]:
+        """Return a note of each topic that is gone, and on which a group still has claims."""
 
     def dump_partition(
         self, name: str, partition: int, *, records: bool = False, from_offset: int = 0

@@ -6,10 +6,11 @@ They keep Kafka's spelling (`segment.bytes`) everywhere; Topic.config looks them
 from __future__ import annotations
 
 from mk.errors import ConfigurationError
+from mk.topic_partition import MAX_NAME_LENGTH, is_valid_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 DAY_MS = 86_400_000
@@ -18,9 +19,12 @@ FOREVER_MS = 10**15
 
 
 class TopicConfigKey:
-    """One setting: its name, default, smallest and largest value (integers), or its choices (strings)."""
+    """One setting: its name, default, smallest and largest value (integers), or its choices, or a check of it (strings).
 
-    __slots__ = ("choices", "default", "help", "maximum", "minimum", "name")
+    check: returns the text as it is kept, or "" for the default; raises ValueError saying what it may be.
+    """
+
+    __slots__ = ("check", "choices", "default", "help", "maximum", "minimum", "name")
 
     def __init__(
         self,
@@ -31,6 +35,7 @@ class TopicConfigKey:
         minimum: int = 0,
         maximum: int = 0,
         choices: tuple[str, ...] = (),
+        check: Callable[[str], str] | None = None,
     ) -> None:
         self.name = name
         self.default = default
@@ -38,6 +43,30 @@ class TopicConfigKey:
         self.minimum = minimum
         self.maximum = maximum
         self.choices = choices
+        self.check = check
+
+
+ALL_GROUPS = "all"
+
+
+def parse_groups(text: str) -> tuple[str, ...]:
+    """Return the names in a value of retention.groups, none if it is empty."""
+    return tuple(text.split(",")) if text else ()
+
+
+def _check_groups(text: str) -> str:
+    """Return a list of groups without blanks and repetitions."""
+    text = text.strip(" ")
+    if text in ("", ALL_GROUPS):
+        return text
+    names = list(dict.fromkeys(name.strip(" ") for name in text.split(",")))
+    for name in names:
+        if name == ALL_GROUPS or not is_valid_name(name):
+            raise ValueError(
+                f"it is {ALL_GROUPS}, or names of groups with commas between them; a name is like that of a topic, with at "
+                f"most {MAX_NAME_LENGTH} of A-Z a-z 0-9 . _ -"
+            )
+    return ",".join(names)
 
 
 TOPIC_CONFIG = {
@@ -77,6 +106,12 @@ TOPIC_CONFIG = {
             "size of a partition from which on its oldest segments are removed, bytes; -1 is no limit",
             minimum=-1,
             maximum=1 << 56,
+        ),
+        TopicConfigKey(
+            "retention.groups",
+            "",
+            "groups whose committed offsets keep records beyond retention.ms: names with commas, or all",
+            check=_check_groups,
         ),
         TopicConfigKey(
             "retention.ms",
@@ -152,6 +187,11 @@ def _parse_value(key: TopicConfigKey, text: str) -> int | str:
         raise ConfigurationError(
             f"{key.name} cannot be {text!a}", fix="it is one of " + ", ".join(key.choices), name=key.name
         )
+    if key.check is not None:
+        try:
+            return key.check(text)
+        except ValueError as error:
+            raise ConfigurationError(f"{key.name} cannot be {text!a}", fix=str(error), name=key.name) from None
     number, factor = _split_suffix(text, _TIME_SUFFIXES if key.name.endswith(".ms") else _SIZE_SUFFIXES)
     value = key.minimum - 1 if number is None else int(number * factor)
     if text == "-1":

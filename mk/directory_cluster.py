@@ -20,22 +20,30 @@ from mk.topic_partition import check_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
     from mk.consumer.consumer import Consumer
     from mk.consumer.offset_spec import OffsetSpec
     from mk.errors import MkError
     from mk.maintenance.dump import Item
-    from mk.maintenance.findings import Report
+    from mk.maintenance.findings import Finding, Report
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
     from mk.storage.partition_log import AppendResult
+    from mk.storage.retention import GroupOffset
     from mk.storage.topic import Topic
 
 
+def _group_offsets(topic: Topic, partition: int, wanted: str) -> Iterable[GroupOffset]:
+    """Tell retention how far groups have read. It is loaded when a topic asks for it, not with each producer."""
+    from mk.groups.offset_store import group_offsets
+
+    return group_offsets(topic, partition, wanted)
+
+
 class DirectoryCluster:
-    """See Cluster. A log directory is made by the first process that asks for it with `create`."""
+    """See `help(mk.Cluster)` for what the methods do. A log directory is made by the first process that asks for it with `create`."""
 
     def __init__(
         self, path: str, *, create: bool, allow_network_fs: bool, shared_group: str | None, shared_readers: str
@@ -48,18 +56,22 @@ class DirectoryCluster:
             sharing = Sharing(shared_group, shared_readers)
         with files.about(path):
             try:
-                self._directory = LogDirectory(path, allow_network_fs=allow_network_fs)
+                self._directory = self._open_directory(path, allow_network_fs)
             except NoSuchDirectoryError:
                 if not create:
                     raise
                 create_directory(path, sharing=sharing, allow_network_fs=allow_network_fs)
-                self._directory = LogDirectory(path, allow_network_fs=allow_network_fs)
+                self._directory = self._open_directory(path, allow_network_fs)
             if sharing is not None:
                 try:
                     self._directory.check_sharing(sharing)
                 except BaseException:
                     self._directory.close()
                     raise
+
+    @staticmethod
+    def _open_directory(path: str, allow_network_fs: bool) -> LogDirectory:
+        return LogDirectory(path, allow_network_fs=allow_network_fs, group_offsets=_group_offsets)
 
     def __enter__(self) -> DirectoryCluster:
         return self
@@ -273,6 +285,12 @@ class DirectoryCluster:
         with files.about(f"{self.location}/topics/{name}"):
             return verify_topic(self._directory, check_name(name), partitions=partitions, progress=progress)
 
+    def orphaned_claims(self) -> list[Finding]:
+        from mk.maintenance.claim_check import orphaned_claims
+
+        with files.about(self.location):
+            return orphaned_claims(self._directory)
+
     def dump_partition(
         self, name: str, partition: int, *, records: bool = False, from_offset: int = 0
     ) -> Iterator[Item]:
@@ -293,6 +311,20 @@ class DirectoryCluster:
             return {key: topic.config(key) for key in sorted(TOPIC_CONFIG)}
         finally:
             topic.close()
+
+    def committed_offset(self, group: str, topic: str, partition: int) -> int | None:
+        from mk.groups.offset_store import committed_offset
+        from mk.storage.partition_reader import PartitionReader
+
+        opened = self._open(topic)
+        try:
+            reader = PartitionReader(opened, partition)
+            try:
+                return committed_offset(opened, group, reader)
+            finally:
+                reader.close()
+        finally:
+            opened.close()
 
     def clean(self, name: str, partition: int, *, dry_run: bool = False, wait_ms: int = 10_000) -> dict[str, Any]:
         from mk.storage.partition_cleaner import PartitionCleaner, plan_clean

@@ -8,12 +8,14 @@
       DataError                    65  damaged or unparsable data
         CorruptBatchError              a batch below the high watermark that does not prove itself
         CorruptStateError              a state, epochs or JSON file that contradicts itself or the segments
+        CommitBeyondEndError           a group has committed an offset that this log does not have
         RecordTooLargeError            an input record over max.message.bytes
       NotFoundError                66  no such directory, topic, partition, offset or input file
         NoSuchDirectoryError
         NoSuchTopicError               also: deleted, renamed or made anew while we worked
         NoSuchPartitionError
         OffsetOutOfRangeError
+        NoSuchGroupError
         UnreadableInputError           an input file that cannot be opened
       CannotCreateError            73  something is there already, or cannot be made
         TopicExistsError
@@ -25,6 +27,7 @@
       TryAgainError                75  not now: a lock was not got in time, or another directory leads
         LockTimeoutError
         NotLeaderError
+        ClaimFencedError               another member of the group has taken the partition
       PermissionDeniedError        77  permission denied
         TopicSealedError               it takes no more records until the seal is undone
       ConfigurationError           78  a setting that cannot be, or a place where this mk must not write
@@ -74,7 +77,7 @@ class NoSuchKeyError(ConditionFalseError):
         elsewhere = all_partitions > len(partitions)
         where = f"partition {','.join(map(str, partitions))} of {topic}" if elsewhere else f"topic {topic}"
         super().__init__(
-            f"no record in {where} has the key {key!a}",
+            f"no record in {where} has the key '{key}'",
             fix="`--all-partitions` searches the others too" if elsewhere else "",
             topic=topic,
             key=key,
@@ -87,7 +90,7 @@ class KeyDeletedError(ConditionFalseError):
 
     def __init__(self, *, topic: str, key: str, partition: int, offset: int) -> None:
         super().__init__(
-            f"the key {key!a} was deleted from {topic}",
+            f"the key '{key}' was deleted from {topic}",
             why=f"the last record with it, offset {offset} of partition {partition}, is a tombstone",
             topic=topic,
             key=key,
@@ -135,6 +138,27 @@ class CorruptStateError(DataError):
         fix: str = "nothing was changed; `mk topics verify` shows all damage; restore the file from a copy",
     ) -> None:
         super().__init__(f"{path} is damaged", why=found, fix=fix, path=path, found=found)
+
+
+class CommitBeyondEndError(DataError):
+    """A committed offset that is not one of this log: it was cut, or is a copy, or its topic another one.
+
+    stands_at: up to where the log is the one that the group has read.
+    """
+
+    def __init__(self, *, group: str, topic: str, partition: int, offset: int, stands_at: int) -> None:
+        super().__init__(
+            f"group {group} has committed offset {offset} of partition {partition} of {topic}, and the log is another one",
+            why=f"it is the one that the group has read up to offset {stands_at} only: records were lost, as when a "
+            "copy was restored; others have their offsets, or will have them",
+            fix=f"`-p {partition} -o {stands_at}` goes on there, `-o start` reads all there is, `-o end` only what comes; "
+            "nothing was changed",
+            group=group,
+            topic=topic,
+            partition=partition,
+            offset=offset,
+            stands_at=stands_at,
+        )
 
 
 class RecordTooLargeError(DataError):
@@ -191,16 +215,28 @@ class NoSuchPartitionError(NotFoundError):
 
 
 class OffsetOutOfRangeError(NotFoundError):
-    def __init__(self, *, topic: str, partition: int, offset: int, log_start_offset: int, log_end_offset: int) -> None:
+    def __init__(
+        self, *, topic: str, partition: int, offset: int, log_start_offset: int, log_end_offset: int, fix: str = ""
+    ) -> None:
         super().__init__(
             f"partition {partition} of {topic} has no offset {offset}",
             why=f"it holds offsets {log_start_offset} up to {log_end_offset}, the end excluded",
-            fix="`-o start` reads all that is there, `-o end` only what comes",
+            fix=fix or "`-o start` reads all that is there, `-o end` only what comes",
             topic=topic,
             partition=partition,
             offset=offset,
             log_start_offset=log_start_offset,
             log_end_offset=log_end_offset,
+        )
+
+
+class NoSuchGroupError(NotFoundError):
+    def __init__(self, *, group: str, directory: str) -> None:
+        super().__init__(
+            f"no group {group} in {directory}",
+            fix="a group begins with the first consumer that joins it; nothing was changed",
+            group=group,
+            directory=directory,
         )
 
 
@@ -221,14 +257,16 @@ class CannotCreateError(MkError):
 
 
 class TopicExistsError(CannotCreateError):
-    def __init__(self, *, topic: str, existing: str) -> None:
+    """renaming: it is to be the new name of a topic, for which the one that is there is no good."""
+
+    def __init__(self, *, topic: str, existing: str, renaming: bool = False) -> None:
         super().__init__(
             f"topic {topic} exists already" + ("" if topic == existing else f", as {existing}"),
             why=""
             if topic == existing
             else "names that differ only in upper and lower case would clash on some file systems",
             fix=f"`mk topics describe {existing}` shows it"
-            + ("; `--if-not-exists` accepts it" if topic == existing else "; choose another name"),
+            + ("; `--if-not-exists` accepts it" if topic == existing and not renaming else "; choose another name"),
             topic=topic,
             existing=existing,
         )
@@ -324,6 +362,23 @@ class NotLeaderError(TryAgainError):
             topic=topic,
             partition=partition,
             leader=leader,
+        )
+
+
+class ClaimFencedError(TryAgainError):
+    """Another member owns the partition now. committed: the last offset that was acknowledged to this one, -1 if none."""
+
+    def __init__(self, *, group: str, topic: str, partition: int, generation: int, committed: int) -> None:
+        super().__init__(
+            f"partition {partition} of {topic} is another member's of group {group} now",
+            why=f"this process did nothing for too long, and its claim, generation {generation}, was replaced",
+            fix="this commit does not count; what was read since the one before it will be read again by that member; "
+            "join again",
+            group=group,
+            topic=topic,
+            partition=partition,
+            generation=generation,
+            committed=committed,
         )
 
 

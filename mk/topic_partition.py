@@ -1,4 +1,4 @@
-"""Names of topics and producers and numbers of partitions, checked wherever one enters: command line, API, a listing, a file."""
+"""Names of topics, groups and producers and numbers of partitions, checked wherever one enters: command line, API, a listing, a file."""
 
 from mk.errors import UsageError
 
@@ -8,7 +8,7 @@ _ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345
 
 
 def is_valid_name(name: str) -> bool:
-    """Tell whether `name` can be a topic: Kafka's letters, and nothing that a file system or mk itself uses.
+    """Tell whether `name` can be a topic or a group: Kafka's letters, and nothing that a file system or mk itself uses.
 
     It begins with a letter or digit, so it can be no option and no hidden file; it never holds a slash.
     """
@@ -21,11 +21,11 @@ def is_valid_name(name: str) -> bool:
     )
 
 
-def check_name(name: str) -> str:
-    """Return `name`, or raise UsageError saying what a topic may be called."""
+def check_name(name: str, what: str = "topic") -> str:
+    """Return `name`, or raise UsageError saying what a topic, or a group, may be called."""
     if not is_valid_name(name):
         raise UsageError(
-            f"{name!a} cannot be the name of a topic",
+            f"{name!a} cannot be the name of a {what}",
             why=f"a name has at most {MAX_NAME_LENGTH} of the letters A-Z a-z 0-9 . _ -, begins with a letter or digit,"
             " does not end with a dot and does not hold .deleted",
             fix="choose another name; nothing was done",

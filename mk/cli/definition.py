@@ -690,7 +690,8 @@ _CHANGE_OPTIONS = (LOCK_WAIT_OPTION, DIRECTORY_OPTION, NETWORK_OPTION, JSON_OPTI
 _SETTINGS = (
     "Settings, with their defaults: compression.type=none (or gzip, lz4, zstd), flush.ms=1000, "
     "max.message.bytes=16777216, min.free=-1 (1 % of the disk, at most 1 GiB; 0 switches it off), retention.bytes=-1 "
-    "(no limit, else per partition), retention.ms=604800000 (-1 keeps records for ever), segment.bytes=134217728, "
+    "(no limit, else per partition), retention.groups= (none; NAME,NAME or all: what these groups have not committed stays "
+    "beyond retention.ms, but not beyond retention.bytes), retention.ms=604800000 (-1 keeps records for ever), segment.bytes=134217728, "
     "segment.ms=604800000, partitioner=crc32 (librdkafka's; or murmur2, Java's). Sizes take k, M and G, times ms, s, m, "
     "h and d."
 )
@@ -862,7 +863,13 @@ TOPICS_ALTER = Command(
             help="a setting under Kafka's name, such as segment.bytes=1048576; may be repeated",
         ),
         Parameter(
-            "unset", "--unset", metavar="KEY", default=(), multiple=True, help="back to the default; may be repeated"
+            "unset",
+            "--unset",
+            metavar="KEY",
+            default=(),
+            multiple=True,
+            complete=SETTING,
+            help="back to the default; may be repeated",
         ),
         Parameter(
             "partitions",
@@ -1002,6 +1009,7 @@ TOPICS_GET = Command(
         ("mk topics get users user1 -J | jq .offset", "where it stands"),
         ("mk topics get users user1 --all-partitions", "wherever it stands"),
     ),
+    exit_status="The status is 3 if no record has the key, or if the last one is a tombstone.",
 )
 
 TOPICS_OFFSETS = Command(
@@ -1042,6 +1050,10 @@ TOPICS_VERIFY = Command(
         (
             "A finding is damage, a warning (no record is affected, but somebody should act) or a note (harmless: a stale "
             "index, an append that was broken off). Behind damage it reads on, and says which offsets cannot be read."
+        ),
+        (
+            "It also checks the claims of groups on the topic: that where they stand can be read, and is in the log. Claims on "
+            "topics that are gone are named if no TOPIC is. Who may only read does not see claims."
         ),
     ),
     parameters=(
@@ -1131,7 +1143,8 @@ TOPICS_CLEAN = Command(
             "Removes from each TOPIC, all topics if none is named, the oldest segments that are older than retention.ms or make a "
             "partition larger than retention.bytes. Whoever begins a new segment does the same for the partition that it "
             "writes to; this does it also for topics to which nobody writes any more. A segment goes when its last record "
-            "is old enough, so a log may hold one segment more than its limits say."
+            "is old enough, so a log may hold one segment more than its limits say. What the groups of retention.groups have "
+            "not read stays beyond retention.ms, and --dry-run names the group that holds it and its offset."
         ),
         (
             "It also seals segments that are older than segment.ms, and removes what killed processes left. It works when "
@@ -1185,8 +1198,8 @@ TOPICS_TRIM = Command(
             metavar="SPEC",
             required=True,
             complete=OFFSET,
-            help="the first record that stays: N, -N for the last N, @TIME, end for none, 0:5,1:end by partition; see "
-            "`mk help offsets`",
+            help="the first record that stays: N, -N for the last N, @TIME, group:NAME for what that group has not read, end for "
+            "none, 0:5,1:end by partition; see `mk help offsets`",
         ),
         Parameter(
             "partitions",
@@ -1212,9 +1225,12 @@ TOPICS_TRIM = Command(
     examples=(
         ("mk topics trim orders --to 1000 --dry-run", "what lies below offset 1000"),
         ("mk topics trim orders --to -100 --yes", "all but the last 100 of each partition, in a script"),
+        ("mk topics trim orders --to group:billing", "what the group billing has read"),
         ("mk topics trim orders --to end -p 0", "partition 0 becomes empty"),
     ),
-    exit_status="The status is 66 if SPEC lies beyond the end of a partition; nothing is removed then.",
+    exit_status="The status is 66 if SPEC lies beyond the end of a partition or there is no such group, and 65 if a group "
+    "has committed an offset that the log does not have; nothing is removed then. A partition that stays locked is left "
+    "out, named, and makes the status 75; the others are trimmed.",
 )
 
 COMPLETION = Command(

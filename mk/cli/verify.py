@@ -53,10 +53,15 @@ def verify(options: Options) -> int:
         reports.append(report)
         if not options.json:
             _print_report(report, options)
+    orphans = [] if options.topics or options.regex is not None else cluster.orphaned_claims()
+    if orphans and not options.json:
+        print_table(_COLUMNS, map(_row, orphans), no_color=options.no_color)
+        print(f"groups: claims on topics that are gone, {counted(len(orphans), NOTE)}")
     damage = sum(report.count(DAMAGE) for report in reports)
     if options.json:
         topics = [report.document() for report in reports]
         findings: list[Any] = [finding for topic in topics for finding in topic.pop("findings")]  # type: ignore[attr-defined]
+        findings += [finding.document() for finding in orphans]
         print_json({"damage": damage, "topics": topics, "findings": findings})
     elif damage and not options.quiet:
         sys.stdout.flush()
@@ -84,7 +89,8 @@ def _print_report(report: Report, options: Options) -> None:
     counts += [counted(report.count(severity), severity) for severity in (WARNING, NOTE) if report.count(severity)]
     size = size_text(report.size_bytes)
     partitions = counted(report.partitions, "partition")
-    print(f"{report.topic}: {partitions}, {size}, {report.records:,} records, {', '.join(counts)}")
+    records = f"{report.records:,} record{'' if report.records == 1 else 's'}"
+    print(f"{report.topic}: {partitions}, {size}, {records}, {', '.join(counts)}")
 
 
 def _row(finding: Finding) -> dict[str, object]:

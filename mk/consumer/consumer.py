@@ -254,7 +254,7 @@ class Consumer:
             return
         reader = source.reader
         start, end = reader.log_start_offset, reader.high_watermark
-        first = position.resolve(start, end, reader.offset_for_time)
+        first = position.resolve(start, end, reader.offset_for_time, lambda group: self._committed(source, group))
         source.first_offset = first
         if first > end:
             return  # _check_range judges that, knowing the other partitions.
@@ -274,7 +274,13 @@ class Consumer:
         reader = source.reader
         if stop.kind == "after-start":
             return reader.log_start_offset + stop.value  # Not the end, to which it is resolved, if that is nearer.
-        return stop.resolve(reader.log_start_offset, reader.high_watermark, reader.offset_for_time)
+        start, end = reader.log_start_offset, reader.high_watermark
+        return stop.resolve(start, end, reader.offset_for_time, lambda group: self._committed(source, group))
+
+    def _committed(self, source: Source, group: str) -> int | None:
+        from mk.groups.offset_store import committed_offset
+
+        return committed_offset(source.topic, group, source.reader)
 
     def _check_range(self) -> None:
         """Go to the end in partitions that end before the first offset asked for; refuse it if none reaches it."""

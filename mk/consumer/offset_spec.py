@@ -1,6 +1,6 @@
 """Which offsets to read: the grammar of `-o`, and what its words mean in a given partition.
 
-    position   start | end | N | -N | +N | start+N | end-N | @TIME
+    position   start | end | N | -N | +N | start+N | end-N | group:NAME | @TIME
     range      position | [position]:[position] | @[TIME]:[TIME] | s@MS | e@MS
     partition  range | N:position,N:position...
 
@@ -15,6 +15,7 @@ What users read of this is in offset_spellings.py, whose every row is tested.
 from __future__ import annotations
 
 from mk.errors import UsageError
+from mk.topic_partition import is_valid_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,47 +28,57 @@ _COMMITTED = frozenset(("committed", "stored"))
 _MAX_DIGITS = 18
 """So many digits always are an offset: 2^63 has nineteen."""
 
-_POSITIONS = "start, end, N, -N, +N, start+N, end-N or @TIME"
+_GROUP = "group:"
+_POSITIONS = "start, end, N, -N, +N, start+N, end-N, group:NAME or @TIME"
 _DOCUMENTED = "`mk help offsets` shows all spellings with examples"
 
 
 class OffsetSpec:
     """A position in a partition, as people say it.
 
-    kind: `start`, `end`, `at` (offset `value`), `after-start` and `before-end` (`value` offsets away), or `time` (the first
-    record of `value`, ms since 1970, or later).
+    kind: `start`, `end`, `at` (offset `value`), `after-start` and `before-end` (`value` offsets away), `time` (the first
+    record of `value`, ms since 1970, or later), or `group` (where the group of that name stands).
     """
 
-    __slots__ = ("kind", "value")
+    __slots__ = ("group", "kind", "value")
 
-    def __init__(self, kind: str, value: int = 0) -> None:
+    def __init__(self, kind: str, value: int = 0, *, group: str = "") -> None:
         self.kind = kind
         self.value = value
+        self.group = group
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, OffsetSpec) and (self.kind, self.value) == (other.kind, other.value)
+        return isinstance(other, OffsetSpec) and repr(self) == repr(other)
 
     def __hash__(self) -> int:
-        return hash((self.kind, self.value))
+        return hash(repr(self))
 
     def __repr__(self) -> str:
-        return f"OffsetSpec({self.kind!r}, {self.value})"
+        return f"OffsetSpec({self.kind!r}, {self.value}{f', group={self.group!r}' if self.group else ''})"
 
     def __str__(self) -> str:
         """Return a spelling of it; parse_offset_spec makes of that the same again."""
         if self.kind == "time":
             return f"@{_spelled_time(self.value)}"
+        if self.kind == "group":
+            return f"{_GROUP}{self.group}"
         if self.kind in _WORDS:
             return self.kind
         return {"at": "", "after-start": "+", "before-end": "-"}[self.kind] + str(self.value)
 
     def resolve(
-        self, log_start_offset: int, high_watermark: int, offset_for_time: Callable[[int], int] | None = None
+        self,
+        log_start_offset: int,
+        high_watermark: int,
+        offset_for_time: Callable[[int], int] | None = None,
+        committed_offset: Callable[[str], int | None] | None = None,
     ) -> int:
         """Return the offset in a partition that holds these. `at` may lie outside; the reader judges that.
 
         offset_for_time: finds the first offset of a time or later, the high watermark if there is none; only
         positions of kind `time` need it.
+        committed_offset: finds where a group stands, None before its first commit, which is the log start; only positions
+        of kind `group` need it.
         """
         if self.kind == "start":
             return log_start_offset
@@ -81,6 +92,11 @@ class OffsetSpec:
             if offset_for_time is None:
                 raise TypeError("a time can only be resolved by who can look it up")
             return offset_for_time(self.value)
+        if self.kind == "group":
+            if committed_offset is None:
+                raise TypeError("where a group stands can only be resolved by who can look it up")
+            committed = committed_offset(self.group)
+            return log_start_offset if committed is None else committed
         return self.value
 
 
@@ -160,9 +176,11 @@ class _Parser:
             return OffsetRange(first=time) if text[0] == "s" else OffsetRange(stop=time)
         if "," in text:
             return self._partitions()
-        left, colon, right = text.partition(":")
-        if not colon or left == "group":
+        # The colon of group:NAME parts nothing; a name has none.
+        colon = text.find(":", len(_GROUP) if text.startswith(_GROUP) else 0)
+        if colon < 0:
             return OffsetRange(first=self.position(0, text))
+        left, right = text[:colon], text[colon + 1 :]
         if not left and not right:
             self._refuse(1, f"one side of the colon may be left out, the other is {_POSITIONS}")
         first = self.position(0, left) if left else None
@@ -175,10 +193,14 @@ class _Parser:
         word = _ALIASES.get(text, text)
         if word in _WORDS:
             return OffsetSpec(word)
-        if word in _COMMITTED or word.startswith("group:"):
+        if word.startswith(_GROUP):
+            if not is_valid_name(word[len(_GROUP) :]):
+                self._refuse(at + len(_GROUP), "group: is followed by the name of a group")
+            return OffsetSpec("group", group=word[len(_GROUP) :])
+        if word in _COMMITTED:
             raise UsageError(
                 f"{self.text!a} needs a consumer group",
-                why="what a group has committed is known of groups only, and this reads without one",
+                why="it is where the own group stands, and this reads without one",
                 fix=f"begin at {_POSITIONS}",
                 offset=self.text,
                 position=at,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 EXAMPLE_TOPIC = (
     "The examples read a topic with two partitions that got a record a minute from 2026-11-23T10:00Z on: ten in "
-    "partition 0, offsets 0 to 9, and five in partition 1, offsets 0 to 4. `0: 7-9` is: the offsets 7 to 9 of partition 0."
+    "partition 0, offsets 0 to 9, and five in partition 1, offsets 0 to 4. A group named billing has read six of partition 0, "
+    "and none of partition 1. `0: 7-9` is: the offsets 7 to 9 of partition 0."
 )
 
 
@@ -47,6 +48,13 @@ POSITIONS = (
         "-o @2026-11-23T10:03",
         "0: 3-9  1: 3-4",
     ),
+    Spelling(
+        "group:NAME",
+        "where the group NAME stands: behind the last record that it has committed; the start in partitions where it has "
+        "committed nothing",
+        "-o group:billing",
+        "0: 6-9  1: 0-4",
+    ),
 )
 
 RANGES = (
@@ -54,6 +62,7 @@ RANGES = (
     Spelling("A:B", "other positions", "-o start+1:end-1", "0: 1-8  1: 1-3"),
     Spelling("A:", "from A on, as A alone", "-o -2:", "0: 8-9  1: 3-4"),
     Spelling(":B", "from the start up to B", "-o :end-3", "0: 0-6  1: 0-1"),
+    Spelling(":B", "what a group has read", "-o :group:billing", "0: 0-5"),
     Spelling("A:B", "a B behind the end is the end; with -F it is waited for", "-o 3:100", "0: 3-9  1: 3-4"),
     Spelling("A:B", "0:5 is a range of every partition, five offsets long", "-o 0:5", "0: 0-4  1: 0-4"),
     Spelling("A:@TIME", "from A up to the first record of TIME or later", "-o 2:@2026-11-23T10:04", "0: 2-3  1: 2-3"),
@@ -124,7 +133,10 @@ TIMES = (
 )
 
 WRONG = (
-    ("-o soon", "at character 1 stands 'soon'; a position is start, end, N, -N, +N, start+N, end-N or @TIME"),
+    (
+        "-o soon",
+        "at character 1 stands 'soon'; a position is start, end, N, -N, +N, start+N, end-N, group:NAME or @TIME",
+    ),
     ("-o ''", "at character 1 stands the end; a position is start"),
     ("-o start-5", "a position is start"),
     ("-o -x", "at character 2 stands 'x'; - is followed by a number of offsets"),
@@ -155,7 +167,10 @@ WRONG = (
     ("-o 0:5,1:2:3", "at character 7 stands '2:3'; a position is start"),
     ("-o committed", "begin at start, end, N"),
     ("-o stored", "begin at start, end, N"),
-    ("-o group:billing", "begin at start, end, N"),
+    ("-o group:", "at character 7 stands the end; group: is followed by the name of a group"),
+    ("-o group:../x", "at character 7 stands '../x'; group: is followed by the name of a group"),
+    ("-o 0:group:a/b,1:5", "at character 9 stands 'a/b"),
+    ("-o group:billing:5:6", "a position is start"),
     ("--from 5:10", "a position is start"),
     ("--to x", "a position is start"),
     ("--since soon", "it is a time, one of: seconds"),
@@ -171,7 +186,8 @@ WRONG = (
 
 
 CLOSING = (
-    "committed (or stored) and group:NAME need a consumer group, and are refused without one.",
+    "committed (or stored) is where the own group stands, and is refused without one; group:NAME is of any group.",
+    "If there is no such group, the status is 66; if the log does not have the offset that it has committed, 65.",
     "`mk topics offsets TOPIC` shows where each partition starts and ends.",
 )
 

@@ -10,6 +10,7 @@ import os
 
 from mk.errors import CorruptStateError, NoSuchTopicError
 from mk.maintenance import findings as kinds
+from mk.maintenance.claim_check import check_claims
 from mk.maintenance.findings import DAMAGE, NOTE, WARNING, Finding, Report
 from mk.maintenance.partition_check import PartitionCheck
 from mk.storage import files
@@ -77,6 +78,7 @@ def verify_topic(
             report.findings += check.findings
             producer_ids |= check.producer_ids
         _check_pins(topic, report, producer_ids)
+        report.findings += check_claims(topic, chosen)
     finally:
         topic.close()
     return report

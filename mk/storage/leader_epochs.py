@@ -47,6 +47,10 @@ class LeaderEpochs:
         """Return the epoch of the batch that ends at `offset`, -1 if there is none: the next one may not be older."""
         return max((entry.epoch for entry in self.entries if entry.first_offset < offset), default=-1)
 
+    def end_of(self, epoch: int) -> int | None:
+        """Return where a log whose last record is of `epoch` has surely gone on as this one; None if nothing came since."""
+        return next((entry.first_offset for entry in self.entries if entry.epoch > epoch), None)
+
     def raised(self, first_offset: int, epoch: int) -> LeaderEpochs:
         """Return these epochs with `epoch` from `first_offset` on, led by whoever leads now.
 

@@ -23,8 +23,9 @@ from mk.topic_partition import check_name, check_partition_count, is_valid_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from mk.storage.retention import GroupOffset
     from mk.storage.sharing import Sharing
 
 FILE_NAME = "mk.json"
@@ -37,14 +38,25 @@ _OWN_NAMES = frozenset(("topics", "locks", "groups", "replicas", "quarantine"))
 class LogDirectory:
     """An open log directory. Its descriptors are held, so nobody can redirect later opens by renaming above it.
 
-    directory_id: 32 hex digits, never used twice; it names the leader in `epochs`.
+    directory_id: 32 hex digits, never used twice; it names the leader in `epochs`. group_offsets: see __init__.
     """
 
-    __slots__ = ("_allow_network_fs", "_locks_fd", "directory_id", "fd", "path", "topics_fd")
+    __slots__ = ("_allow_network_fs", "_locks_fd", "directory_id", "fd", "group_offsets", "path", "topics_fd")
 
-    def __init__(self, path: str, *, allow_network_fs: bool = False) -> None:
-        """Open an existing directory; nothing is written, and no write permission is needed."""
+    def __init__(
+        self,
+        path: str,
+        *,
+        allow_network_fs: bool = False,
+        group_offsets: Callable[[Topic, int, str], Iterable[GroupOffset]] | None = None,
+    ) -> None:
+        """Open an existing directory; nothing is written, and no write permission is needed.
+
+        group_offsets: tells how far the groups have read a partition that a value of retention.groups names; nothing
+            below the groups knows. Without it, what that setting protects stays.
+        """
         self.path = path
+        self.group_offsets = group_offsets
         self._locks_fd = self.topics_fd = -1
         try:
             # The root itself may be reached through a link: that is the user's own choice of a path.
@@ -89,7 +101,7 @@ class LogDirectory:
                 raise PermissionDeniedError(
                     f"you may read {self.path} but not write to it",
                     why="its locks/ directory is closed to you",
-                    fix="become a user who may, or produce to a directory of your own with -d; nothing was written",
+                    fix="become a user who may, or name a directory of your own with -d; nothing was written",
                 ) from None
         return self._locks_fd
 
@@ -206,7 +218,7 @@ class LogDirectory:
         """Raise CannotCreateError if a topic cannot have that name. `but` is a topic that will give up its own for it."""
         for existing in self.topic_names():
             if existing.casefold() == name.casefold() and existing != but:
-                raise TopicExistsError(topic=name, existing=existing)
+                raise TopicExistsError(topic=name, existing=existing, renaming=bool(but))
         try:
             there = os.stat(name, dir_fd=self.topics_fd, follow_symlinks=False).st_ino
         except FileNotFoundError:

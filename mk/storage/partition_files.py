@@ -31,6 +31,8 @@ class PartitionFiles:
         except FileNotFoundError:
             topic.check_not_deleted()
             raise CorruptStateError(path=self.path, found="the partition's directory is missing") from None
+        except NotADirectoryError:
+            raise CorruptStateError(path=self.path, found="it is not a directory") from None
         try:
             self.state_fd = files.open_file(STATE_FILE, flags, dir_fd=self.fd)
         except FileNotFoundError:

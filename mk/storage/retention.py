@@ -4,6 +4,8 @@ its cleaner.
 Whole segments go, from the front, one after the other, and the first one that stays keeps all behind it. A segment goes
 when all its records are below the log start, when the largest time in it is more than retention.ms ago, or when
 the log has at least retention.bytes without it.
+What a group has not read, where retention.groups asks for it, does not go for its age, but for retention.bytes it does:
+otherwise a group that nobody runs any more would fill the disk.
 Source: Kafka's UnifiedLog.deleteOldSegments, whose three passes come to the same.
 """
 
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 LOG_START = "log start"
 RETENTION_MS = "retention.ms"
@@ -51,6 +53,53 @@ class Verdict:
         return bool(self.reason)
 
 
+class GroupOffset:
+    """How far a group has read a partition: it has committed `offset`, -1 for nothing yet.
+
+    leader_epoch: of the record before it, -1 where that is not known. trouble: why it cannot be told, else "".
+    """
+
+    __slots__ = ("group", "leader_epoch", "offset", "trouble")
+
+    def __init__(self, group: str, offset: int, leader_epoch: int, trouble: str = "") -> None:
+        self.group = group
+        self.offset = offset
+        self.leader_epoch = leader_epoch
+        self.trouble = trouble
+
+    def in_log(self, end_of_epoch: Callable[[int], int | None]) -> int:
+        """Return up to where the group has read the log that is there, given where a later epoch than one began in it.
+
+        Records of a log that was cut since, and has grown again, have the same offsets and a later epoch.
+        """
+        end = end_of_epoch(self.leader_epoch) if self.leader_epoch >= 0 else None
+        return self.offset if end is None else min(self.offset, end)
+
+
+class Hold:
+    """From which offset on no record goes for its age, and why."""
+
+    __slots__ = ("offset", "why")
+
+    def __init__(self, offset: int, why: str) -> None:
+        self.offset = offset
+        self.why = why
+
+
+def hold_of(groups: Iterable[GroupOffset], end_of_epoch: Callable[[int], int | None]) -> Hold | None:
+    """Return what the slowest of some groups holds; None if there are none. Who cannot be asked holds everything."""
+    holds = []
+    for group in groups:
+        if group.trouble:
+            holds.append(Hold(0, f"how far group {group.group} has read is not known: {group.trouble}"))
+        elif group.offset < 0:
+            holds.append(Hold(0, f"group {group.group} has committed nothing yet"))
+        else:
+            offset = group.in_log(end_of_epoch)
+            holds.append(Hold(offset, f"group {group.group} has read up to offset {offset}"))
+    return min(holds, key=lambda hold: hold.offset, default=None)
+
+
 def judge(
     segments: Iterable[SegmentFacts],
     *,
@@ -60,6 +109,7 @@ def judge(
     retention_bytes: int,
     log_start_offset: int,
     keep_from: int,
+    hold: Hold | None = None,
     clock_is_believed: bool = True,
 ) -> Iterator[Verdict]:
     """Yield a verdict on each segment, the oldest first. No segment is asked for before the verdict on it is.
@@ -67,6 +117,7 @@ def judge(
     Args:
         total_bytes: size of all segments.
         keep_from: the offset from which on all stays whatever the limits say: the high watermark.
+        hold: what groups have not read.
         clock_is_believed: else nothing goes by its time.
     """
     kept = False
@@ -82,7 +133,7 @@ def judge(
             why = f"it reaches beyond offset {keep_from}, up to which records may be read"
         else:
             reason, why = _by_limits(
-                segment, total_bytes, now_ms - segment.time_ms, retention_ms, retention_bytes, clock_is_believed
+                segment, total_bytes, now_ms - segment.time_ms, retention_ms, retention_bytes, hold, clock_is_believed
             )
         kept = kept or not reason
         total_bytes -= segment.size_bytes
@@ -95,6 +146,7 @@ def _by_limits(
     age_ms: int,
     retention_ms: int,
     retention_bytes: int,
+    hold: Hold | None,
     clock_is_believed: bool,
 ) -> tuple[str, str]:
     stays = []
@@ -105,6 +157,8 @@ def _by_limits(
     if retention_ms != NO_LIMIT:
         if not clock_is_believed:
             stays.append("the clock has leapt, and is believed when it has run evenly for a day")
+        elif age_ms > retention_ms and hold is not None and segment.next_offset > hold.offset:
+            stays.append(f"{hold.why}, and retention.groups keeps the rest for it")
         elif age_ms > retention_ms:
             return RETENTION_MS, f"its last record is {_duration(age_ms)} old"
         else:

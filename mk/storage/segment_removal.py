@@ -4,6 +4,7 @@ First `state` says, on disk, that the log begins behind them; only then are they
 `state` already tells everybody that they are dead, whoever is killed in between leaves files that the next roll or clean
 knows by their base, and on a full disk a longer name may find no room. Whoever removes holds the partition's lock, needs no
 recovery first, and leaves the slot's boot id and ends as it found them.
+A log start that is read there may be of somebody who was killed before it was on disk: so whoever unlinks publishes it again.
 Source: man/mk-guarantees.7, REMOVING RECORDS.
 """
 
@@ -14,8 +15,10 @@ import os
 import time
 
 from mk import clock
+from mk.errors import CorruptStateError
 from mk.records.record_batch import HEADER_SIZE, parse_header
 from mk.storage import clock_record, files, offset_index
+from mk.storage.leader_epochs import read_epochs
 from mk.storage.log_segment import (
     INDEX_SUFFIX,
     LOG_SUFFIX,
@@ -25,7 +28,7 @@ from mk.storage.log_segment import (
     segment_name,
 )
 from mk.storage.partition_state import write_state
-from mk.storage.retention import NO_LIMIT, SegmentFacts, judge
+from mk.storage.retention import NO_LIMIT, Hold, SegmentFacts, hold_of, judge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,12 +55,12 @@ def retain(partition: PartitionFiles, state: PartitionState, began_ms: int) -> P
 
     For whoever has just begun a new segment. began_ms: when the one before it began.
     """
-    log_start = state.log_start_offset
+    log_start = -1
     for verdict in verdicts(partition, state, record_clock=True, last_seen_ms=began_ms):
         if not verdict.goes or verdict.segment.base_offset >= state.segment:
             break
-        log_start = max(log_start, verdict.segment.next_offset)
-    if log_start == state.log_start_offset:
+        log_start = max(state.log_start_offset, verdict.segment.next_offset)
+    if log_start < 0:
         return state
     keep_producers(partition, state, log_start)
     return move_log_start(partition, state, log_start)
@@ -88,8 +91,24 @@ def verdicts(
         retention_bytes=int(topic.config("retention.bytes")),
         log_start_offset=state.log_start_offset,
         keep_from=state.high_watermark,
+        hold=_hold(partition) if retention_ms != NO_LIMIT else None,
         clock_is_believed=is_believed,
     )
+
+
+def _hold(partition: PartitionFiles) -> Hold | None:
+    """Return what the groups of retention.groups have not read, as of now. What cannot be read holds everything."""
+    topic = partition.topic
+    wanted = str(topic.config("retention.groups"))
+    if not wanted:
+        return None
+    if topic.directory.group_offsets is None:
+        return Hold(0, "what groups have read cannot be told here")
+    try:
+        epochs = read_epochs(partition.fd, partition.path)
+    except CorruptStateError as error:
+        return Hold(0, f"{error.what}, which tells whose offsets are of this log")
+    return hold_of(topic.directory.group_offsets(topic, partition.partition, wanted), epochs.end_of)
 
 
 def keep_producers(partition: PartitionFiles, state: PartitionState, offset: int) -> None:
@@ -115,6 +134,8 @@ def remove_dead_segments(
     partition: PartitionFiles, state: PartitionState, log_start_offset: int
 ) -> tuple[int, int, bool]:
     """Unlink what ends at or below `log_start_offset`, the oldest first, for a short while.
+
+    log_start_offset: one that the caller has put on disk, and not merely found in `state`.
 
     Returns how many files and bytes went, and whether there is more to remove: let others have the lock first.
     """

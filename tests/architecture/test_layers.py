@@ -21,6 +21,7 @@ LEVELS = {
     "mk.records": 1,
     "mk.formats": 2,
     "mk.storage": 2,
+    "mk.groups": 3,
     "mk.producer": 4,
     "mk.consumer": 4,
     "mk.maintenance": 4,
@@ -36,6 +37,7 @@ ALLOWED = {
     ("mk.topic_partition", "mk.errors"),  # What is refused is an error,
     ("mk.config", "mk.errors"),  # here too,
     ("mk.timestamp", "mk.errors"),  # and here.
+    ("mk.config", "mk.topic_partition"),  # Names of groups are checked as those of topics are.
     ("mk.cli", "mk"),  # for the version alone
 }
 
@@ -140,7 +142,7 @@ def test_everything_in_a_log_directory_is_made_in_one_module():
         "truncate",
     }
     for module, path in SOURCES.items():
-        if module.startswith(("mk.storage.", "mk.producer.", "mk.consumer.", "mk.maintenance.")):
+        if module.startswith(("mk.storage.", "mk.groups.", "mk.producer.", "mk.consumer.", "mk.maintenance.")):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
                     assert node.attr not in makers or module == "mk.storage.files", f"{module}: os.{node.attr}"

@@ -5,6 +5,7 @@ import shlex
 import time
 
 import pytest
+from committing import commit
 from running import Mk
 
 import mk as api
@@ -32,6 +33,7 @@ def example(tmp_path_factory):
             with cluster.producer("t", partition=partition) as producer:
                 for minute in range(count):
                     producer.send(b"v", timestamp_ms=FIRST_MS + minute * 60_000)
+    commit(mk.directory, "billing", "t", 0, 6)
     return mk
 
 

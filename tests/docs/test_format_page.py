@@ -19,10 +19,14 @@ from mdoc_page import Page
 
 import mk
 from mk import config, topic_partition
+from mk.groups import claim_slot
+from mk.groups.claim import fence, take
+from mk.groups.claim_directory import make_claims
 from mk.records import codecs, record_batch
 from mk.records.record_batch import EncodedBatch, encode_columns, encode_lines, parse_header
 from mk.storage import flat_json, offset_index, partition_state, producer_state
 from mk.storage.leader_epochs import read_epochs
+from mk.storage.log_directory import LogDirectory
 from mk.storage.partition_state import LogEnd, PartitionState, decode_slot
 
 PAGE = Page("mk-format.5")
@@ -56,6 +60,7 @@ HEADER = PAGE.table("RECORD BATCH", "offset", "size", "type", "field")
 CHAIN = PAGE.table("Chain", "offset", "size", "type", "field")
 INDEX = PAGE.table("INDEX", "offset", "size", "type", "field")
 STATE = PAGE.table("STATE", "field", "type")
+CLAIM = PAGE.table("CLAIMS", "field", "type")
 CODECS = {row["name"]: row for row in PAGE.table("Attributes", "number", "name")}
 ATTRIBUTES = PAGE.table("Attributes", "bits", "mask", "name")
 
@@ -374,6 +379,42 @@ def test_the_example_of_state_is_a_valid_slot():
     assert decode_slot(slot).written.position == 302
 
 
+# Claims.
+
+
+def test_a_claim_is_as_the_page_says_and_shows(directory):
+    directory.create_topic("orders")
+    opened = LogDirectory(directory.location)
+    topic = opened.open_topic("orders")
+    claims = make_claims(topic, "billing")
+    claim = take(claims, 0)
+    path = Path(directory.location, "groups", "billing", "claims", topic.topic_id, f"0.{1:010d}")
+    text = PAGE.section("CLAIMS").replace("\n", " ")
+    size, distance = claim_slot.SLOT_SIZE, claim_slot.SLOT_DISTANCE
+    assert (
+        f"Two slots, at bytes 0 and {distance}, of {size} bytes each. The file has {claim_slot.CLAIM_SIZE} bytes"
+        in text
+    )
+    new = path.read_bytes()
+    assert len(new) == claim_slot.CLAIM_SIZE
+    first = {"sequence": 0, "topic": topic.topic_id, "name": "orders", "partition": 0, "generation": 1, "offset": -1}
+    assert read_claim_slot(new[:512]).items() >= {**first, "leader_epoch": -1}.items()
+    assert new[512:] == bytes(4096)
+    for offset in (5, 7, 9):
+        claim.commit(offset, 3)
+        data = path.read_bytes()
+        slots = [read_claim_slot(data[:512]), read_claim_slot(data[4096:])]
+        assert [slot["sequence"] % 2 for slot in slots] == [0, 1]
+        newest = max(slots, key=lambda slot: slot["sequence"])
+        assert (newest["offset"], newest["leader_epoch"]) == (offset, 3)
+    second = fence(claims, 0)
+    assert read_claim_slot(path.with_name(f"0.{2:010d}").read_bytes()[:512])["sequence"] == 4
+    for one in (claim, second, claims, topic, opened):
+        one.close()
+    slot = PAGE.examples("CLAIMS")[0].strip().replace("\n", " ").encode().ljust(511) + b"\n"
+    assert read_claim_slot(slot)["offset"] == claim_slot.decode_slot(slot).offset == 1200
+
+
 # Small files.
 
 
@@ -453,6 +494,16 @@ def test_names_have_the_bounds_of_the_page():
     assert f"A topic has 1 to {topic_partition.MAX_PARTITIONS} partitions." in text
 
 
+def commit_offset(location, name):
+    opened = LogDirectory(location)
+    topic = opened.open_topic(name)
+    claims = make_claims(topic, "billing")
+    claim = take(claims, 0)
+    claim.commit(1, 0)
+    for one in (claim, claims, topic, opened):
+        one.close()
+
+
 def test_every_file_that_is_written_is_in_the_layout(directory):
     directory.create_topic("orders", partitions=2, config={"segment.bytes": 4096})
     with directory.producer("orders", partition=1) as producer:
@@ -462,9 +513,13 @@ def test_every_file_that_is_written_is_in_the_layout(directory):
     with directory.producer("orders", producer_id="import-7") as producer:
         producer.send(b"more")
     root = Path(directory.location)
+    commit_offset(directory.location, "orders")
     topic_id = read_flat_json((root / "topics/orders/topic.json").read_bytes())["topic_id"]
     places = {"topic": "orders", "partition": "[01]", "base": "[0-9]{20}", "id": topic_id, "producer": "[0-9a-f]{16}"}
-    place = re.compile(r"(?<![a-z.])(topic|partition|base|id|producer)(?![a-z])(?!\[[.]\]json)")
+    places |= {"group": "billing", "generation": "[0-9]{10}"}
+    place = re.compile(
+        r"(?<![a-z.])(topic|partition|base|id|producer|group|(?<=[.]\])generation)(?![a-z])(?!\[[.]\]json)"
+    )
     known = [
         re.compile(place.sub(lambda name: places[name[1]], row["path"].replace(".", r"[.]")))
         for row in PAGE.table("LAYOUT", "path")
@@ -571,6 +626,18 @@ def read_slot(slot):
         elif row["type"] != "string":
             fields[row["field"]] = int(value)
     return fields
+
+
+def read_claim_slot(slot):
+    """Return the fields of a slot of a claim, or None if it is not valid."""
+    line, found, rest = slot.rpartition(b" crc=")
+    if len(slot) != 512 or not found or rest[:8] != b"%08x" % crc(line):
+        return None
+    assert rest[8:] == b" " * (len(rest) - 9) + b"\n"
+    fields = dict(field.split("=") for field in line.decode().split(" "))
+    types = {row["field"]: row["type"] for row in CLAIM}
+    assert list(fields) == list(types)
+    return {name: value if types[name] == "string" else int(value) for name, value in fields.items()}
 
 
 def read_epoch_lines(data):

@@ -11,7 +11,10 @@ from mdoc_page import Page, plain
 
 import mk
 from mk import errors
+from mk.groups.claim import fence, take
+from mk.groups.claim_directory import claim_name, make_claims
 from mk.storage import host, log_recovery, producer_state
+from mk.storage.log_directory import LogDirectory
 from mk.storage.partition_log import DEFERRED_SIGNALS
 
 PAGE = Page("mk-guarantees.7")
@@ -303,6 +306,36 @@ def test_when_a_snapshot_is_due_is_what_the_page_says():
     text = PAGE.section("Producers with an id").replace("\n", " ")
     mib = producer_state._SNAPSHOT_BYTES >> 20
     assert f"When {mib} MiB or {producer_state._SNAPSHOT_BATCHES} batches of the segment follow" in text
+
+
+def test_cost_of_a_damaged_claim(log):
+    directory = LogDirectory(log.location)
+    topic = directory.open_topic("t")
+    claims = make_claims(topic, "billing")
+    claim = take(claims, 0)
+    claim.commit(1, 0)
+    claim.commit(2, 0)
+    claim.close()
+    path = Path(claims.path) / claim_name(0, 1)
+    log.flip(path, 10)
+    assert cost_of("a claim, one slot").startswith("nothing that was acknowledged, or the last commit")
+    claim = take(claims, 0)
+    assert claim.committed.offset in (1, 2)
+    after = fence(claims, 0)
+    after.commit(3, 0)
+    after.close()
+    claim.close()
+    for position in (0, 4096):
+        log.flip(path.with_name(claim_name(0, 2)), position + 10)
+    assert "the generation before" in cost_of("a claim, both slots")
+    take(claims, 0).close()
+    path.unlink()
+    path.with_name(claim_name(0, 2)).write_bytes(b"damaged")
+    assert "(65)" in cost_of("a claim, both slots")
+    assert status_of(take, claims, 0) == 65
+    assert log.consume() == log.records
+    for one in (claims, topic, directory):
+        one.close()
 
 
 def test_cost_of_a_missing_quarantine(log):

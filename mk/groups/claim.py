@@ -1,0 +1,296 @@
+"""Owning a partition for a group: the lock on its newest claim file, and commits into it.
+
+Holding the lock on the newest generation is owning the partition; the kernel lets go of it when the process dies. A member
+that is stopped keeps its lock for ever, so it is fenced: somebody makes the next generation, and reads where the group
+stood only then. Whatever the stopped one commits later, it sees behind its write that there is a next generation, and says
+so instead of acknowledging. Each of them looks after it has acted, so one of the two always sees the other.
+Who owns what, and who is to be fenced, is for the members of a group to decide.
+Source: man/mk-guarantees.7, COMMITTED OFFSETS.
+"""
+
+from __future__ import annotations
+
+import os
+
+from mk import clock
+from mk.errors import ClaimFencedError, StorageError
+from mk.groups.claim_directory import FIRST_GENERATION, claim_name
+from mk.groups.claim_slot import NO_EPOCH, NO_OFFSET, ClaimSlot, new_claim
+from mk.storage import files
+from mk.storage.locks import try_acquire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mk.groups.claim_directory import ClaimDirectory
+
+_TEMPORARY = ".tmp-"
+
+_held: set[Claim] = set()
+
+
+def _let_go_in_child() -> None:
+    """Close what a fork has copied: as long as the child had it open, the parent's death would not free the claim."""
+    for claim in list(_held):
+        claim.close()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
+
+
+class Claim:
+    """One partition, owned by this process until `close` or until somebody fences it.
+
+    committed: the slot that was committed last, by whomever.
+    """
+
+    __slots__ = ("_claims", "_fd", "committed", "generation", "partition")
+
+    def __init__(
+        self, claims: ClaimDirectory, partition: int, generation: int, fd: int, committed: ClaimSlot | None
+    ) -> None:
+        self._claims = claims
+        self._fd = fd
+        self.partition = partition
+        self.generation = generation
+        self.committed = committed or _nothing_yet(claims, partition)
+        _held.add(self)
+
+    def close(self) -> None:
+        """Let go of the partition: whoever waits for it gets it at once."""
+        _held.discard(self)
+        if self._fd >= 0:
+            files.close(self._fd)
+            self._fd = -1
+
+    def is_fenced(self) -> bool:
+        """Tell whether somebody else has taken the partition. To be asked before each hand-over of records."""
+        return self._claims.exists(self.partition, self.generation + 1)
+
+    def commit(self, offset: int, leader_epoch: int) -> None:
+        """Record that the group has read up to `offset`, that one excluded; on disk on return.
+
+        leader_epoch: of the record before it. By that, and by the topic id, an offset of a log that was cut since is told
+        from one of the log that is there.
+
+        Raises:
+            ClaimFencedError: the partition is another member's. What it goes on from is an earlier commit.
+            StorageError: it is not known whether the commit is on disk; the claim was let go.
+        """
+        if self._fd < 0:
+            raise ValueError("this claim was let go, or belongs to the process that this one was forked from")
+        slot = self._next_slot(offset, leader_epoch)
+        try:
+            files.pwrite(self._fd, slot.encode(), slot.position)
+            files.fdatasync(self._fd)
+        except OSError as error:
+            # The kernel may have dropped the page, and would tell the next sync of this file that all is well.
+            self._move_on(slot, error)
+            return
+        # Behind the write, never before it: a fencer reads this file behind its link. Had we looked first, it could link
+        # and read between our look and our write, and we would acknowledge what nobody goes on from.
+        if self.is_fenced():
+            raise self._fenced()
+        self.committed = slot
+
+    def _next_slot(self, offset: int, leader_epoch: int) -> ClaimSlot:
+        claims = self._claims
+        return ClaimSlot(
+            self.committed.sequence + 1,
+            claims.topic_id,
+            claims.topic,
+            self.partition,
+            self.generation,
+            offset,
+            leader_epoch,
+            clock.now_ms(),
+        )
+
+    def _move_on(self, slot: ClaimSlot, error: OSError) -> None:
+        """Commit in a generation of our own making, since the disk refused this file."""
+        why = os.strerror(error.errno or 0)
+        slot.generation += 1
+        try:
+            fd = _create(self._claims, self.partition, slot.generation, slot)
+        except OSError:
+            fd = None
+            if not self.is_fenced():
+                path = f"{self._claims.path}/{claim_name(self.partition, self.generation)}"
+                self.close()
+                raise StorageError(
+                    f"cannot commit offset {slot.offset} of partition {self.partition} of {self._claims.topic}",
+                    why=f"{path}: {why}",
+                    fix="look at the disk (dmesg); the commit may or may not be stored, all before it are",
+                    path=path,
+                ) from None
+        if fd is None:
+            raise self._fenced()
+        files.close(self._fd)
+        self._fd = fd
+        self.generation = slot.generation
+        self.committed = slot
+
+    def _fenced(self) -> ClaimFencedError:
+        self.close()
+        return ClaimFencedError(
+            group=self._claims.group,
+            topic=self._claims.topic,
+            partition=self.partition,
+            generation=self.generation,
+            committed=self.committed.offset,
+        )
+
+
+def take(claims: ClaimDirectory, partition: int) -> Claim | None:
+    """Take a partition that nobody owns, for the first time or after its owner has gone; None if somebody owns it.
+
+    The first generation is made with a slot that says that nothing is committed yet, so that a file without a valid slot
+    never stands for a group that is new.
+
+    Raises:
+        CorruptStateError: where the group stood cannot be read.
+    """
+    while True:
+        generations = claims.generations().get(partition)
+        if generations is None:
+            first = _nothing_yet(claims, partition)
+            created = _create(claims, partition, FIRST_GENERATION, first)
+            if created is not None:
+                return Claim(claims, partition, FIRST_GENERATION, created, first)
+            continue  # Somebody else made it.
+        generation = generations[-1]
+        try:
+            # It has a second name until its maker has removed the temporary one, or for good if that one was killed.
+            fd = files.open_file(claim_name(partition, generation), os.O_RDWR, dir_fd=claims.fd, linked=True)
+        except FileNotFoundError:
+            continue
+        try:
+            if not try_acquire(fd):
+                files.close(fd)
+                return None
+            if claims.exists(partition, generation + 1):
+                files.close(fd)
+                continue  # It was fenced, and let go by its owner, between our look and our lock.
+            committed = _committed(claims, partition, generations)
+            # Whoever made it may have been killed before its name was on disk.
+            files.fsync(claims.fd)
+        except BaseException:
+            _close_quietly(fd)
+            raise
+        return _owned(Claim(claims, partition, generation, fd, committed))
+
+
+def fence(claims: ClaimDirectory, partition: int) -> Claim | None:
+    """Take a partition from an owner that holds its lock and does nothing; None if somebody else was faster.
+
+    Raises:
+        ClaimFencedError: we were fenced ourselves before we were done.
+        CorruptStateError: where the group stood cannot be read.
+    """
+    generations = claims.generations().get(partition)
+    if generations is None:
+        return take(claims, partition)
+    generation = generations[-1] + 1
+    fd = _create(claims, partition, generation, None)
+    if fd is None:
+        return None
+    try:
+        # Only now: what its owner acknowledges, it wrote before our file was there, and so before we read.
+        committed = _committed(claims, partition, generations)
+    except BaseException:
+        files.close(fd)
+        raise
+    return _owned(Claim(claims, partition, generation, fd, committed))
+
+
+def _owned(claim: Claim) -> Claim:
+    """Have the newest generation say itself where the group stands, before anything is read from there."""
+    if claim.committed.generation != claim.generation:
+        try:
+            claim.commit(claim.committed.offset, claim.committed.leader_epoch)
+        except BaseException:
+            claim.close()
+            raise
+    return claim
+
+
+def _committed(claims: ClaimDirectory, partition: int, generations: list[int]) -> ClaimSlot:
+    """Return the newest slot of the newest generation that has one. An empty one is of a fencer that got no further."""
+    for generation in reversed(generations):
+        slots = claims.slots(partition, generation)
+        if slots:
+            return slots[0]
+    raise claims.damaged(partition)
+
+
+def _nothing_yet(claims: ClaimDirectory, partition: int) -> ClaimSlot:
+    now = clock.now_ms()
+    return ClaimSlot(0, claims.topic_id, claims.topic, partition, FIRST_GENERATION, NO_OFFSET, NO_EPOCH, now)
+
+
+def _create(claims: ClaimDirectory, partition: int, generation: int, slot: ClaimSlot | None) -> int | None:
+    """Make a generation, whole and on disk, locked before anybody can see it; None if somebody else has made it."""
+    _sweep(claims)
+    while True:
+        temporary = f"{_TEMPORARY}{os.urandom(8).hex()}"
+        fd = files.open_file(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=claims.fd)
+        is_ours = is_swept = False
+        try:
+            try_acquire(fd)
+            files.pwrite(fd, new_claim(slot), 0)
+            files.fdatasync(fd)
+            try:
+                name = claim_name(partition, generation)
+                files.link(temporary, name, src_dir_fd=claims.fd, dst_dir_fd=claims.fd)
+                is_ours = True
+            except FileExistsError:
+                # Over NFS the answer to a link that succeeded may get lost, and the second try fail.
+                is_ours = os.fstat(fd).st_nlink == 2
+            except FileNotFoundError:
+                is_swept = True  # Between its creation and its lock it looked like a dead process's.
+        except BaseException:
+            _close_quietly(fd)
+            _unlink_quietly(temporary, claims)
+            raise
+        try:
+            _unlink_quietly(temporary, claims)
+            if is_ours:
+                files.fsync(claims.fd)
+        except BaseException:
+            _close_quietly(fd)
+            raise
+        if is_ours:
+            return fd
+        files.close(fd)
+        if not is_swept:
+            return None
+
+
+def _sweep(claims: ClaimDirectory) -> None:
+    """Remove what killed processes left: a temporary file that became a generation, or that nobody holds."""
+    for name in os.listdir(claims.fd):
+        if not name.startswith(_TEMPORARY):
+            continue
+        try:
+            fd = files.open_file(name, os.O_RDWR, dir_fd=claims.fd, linked=True)
+        except (FileNotFoundError, PermissionError):
+            continue  # Gone, or of another user killed before it was shared: that one removes it.
+        try:
+            # By its links first: locking what has become a generation would for a moment look like owning it.
+            if os.fstat(fd).st_nlink > 1 or try_acquire(fd):
+                _unlink_quietly(name, claims)
+        finally:
+            files.close(fd)
+
+
+def _unlink_quietly(name: str, claims: ClaimDirectory) -> None:
+    try:
+        files.unlink(name, dir_fd=claims.fd)
+    except FileNotFoundError:
+        pass
+
+
+def _close_quietly(fd: int) -> None:
+    try:
+        files.close(fd)
+    except OSError:
+        pass

@@ -1,0 +1,228 @@
+"""Where the claims of groups stand, and reading them without a lock.
+
+    groups/<group>/claims/<topic id>/<partition>.<generation>
+
+A claim is the file with the highest generation. A generation is never written to again once there is a next one that
+counts: what a fenced member still writes into its own is read by nobody but the one who fences it, once. So whoever reads
+takes the newest generation that has a valid slot, and makes sure that no newer one appeared meanwhile.
+Holding and writing them is in claim.
+Format: man/mk-format.5, CLAIMS.
+"""
+
+from __future__ import annotations
+
+import os
+
+from mk.errors import CorruptStateError, NoSuchGroupError, PermissionDeniedError
+from mk.groups.claim_slot import CLAIM_SIZE, ClaimSlot, decode_slots
+from mk.storage import files
+from mk.storage.log_directory import PRIVATE
+from mk.topic_partition import MAX_PARTITIONS, check_name, is_valid_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mk.storage.log_directory import LogDirectory
+    from mk.storage.topic import Topic
+
+GROUPS = "groups"
+CLAIMS = "claims"
+FIRST_GENERATION = 1
+_GENERATION_DIGITS = 10
+_TRIES = 100
+
+
+def claim_name(partition: int, generation: int) -> str:
+    """Return the name of a claim file; those of a partition sort by their generation."""
+    return f"{partition}.{generation:0{_GENERATION_DIGITS}d}"
+
+
+def parse_claim_name(name: str) -> tuple[int, int] | None:
+    """Return partition and generation of a claim file, None for any other name."""
+    partition, dot, generation = name.partition(".")
+    if not (dot and name.isascii() and partition.isdecimal() and generation.isdecimal()):
+        return None
+    numbers = int(partition), int(generation)
+    return numbers if claim_name(*numbers) == name and numbers[0] < MAX_PARTITIONS else None
+
+
+class ClaimDirectory:
+    """The claims of one group on one topic, held open until `close`.
+
+    topic: its name, as it goes into the slots.
+    """
+
+    __slots__ = ("fd", "group", "path", "topic", "topic_id")
+
+    def __init__(self, fd: int, path: str, *, group: str, topic: str, topic_id: str) -> None:
+        self.fd = fd
+        self.path = path
+        self.group = group
+        self.topic = topic
+        self.topic_id = topic_id
+
+    def close(self) -> None:
+        files.close(self.fd)
+
+    def generations(self) -> dict[int, list[int]]:
+        """Return of each partition with a claim the generations that are there, ascending."""
+        found: dict[int, list[int]] = {}
+        for name in os.listdir(self.fd):
+            numbers = parse_claim_name(name)
+            if numbers is not None:
+                found.setdefault(numbers[0], []).append(numbers[1])
+        return {partition: sorted(numbers) for partition, numbers in sorted(found.items())}
+
+    def exists(self, partition: int, generation: int) -> bool:
+        return files.exists(claim_name(partition, generation), dir_fd=self.fd)
+
+    def slots(self, partition: int, generation: int) -> list[ClaimSlot]:
+        """Return the valid slots of one file, the newest first. One that was written for another place is not valid."""
+        try:
+            data = files.read_file(claim_name(partition, generation), dir_fd=self.fd, max_bytes=CLAIM_SIZE)
+        except FileNotFoundError:
+            return []  # Removed as too old since it was listed.
+        return [slot for slot in decode_slots(data) if self.is_own(slot, partition, generation)]
+
+    def is_own(self, slot: ClaimSlot, partition: int, generation: int) -> bool:
+        """Tell whether a slot was written for the file in which it stands, and did not come there by a copy."""
+        return (slot.topic_id, slot.partition, slot.generation) == (self.topic_id, partition, generation)
+
+    def newest(self, partition: int) -> ClaimSlot | None:
+        """Return up to where the group has committed a partition, without a lock; None if it has no claim on it.
+
+        Never more than whoever holds the claim goes on from. In the newest generation, that is the newest slot. While
+        somebody is fencing, it is still empty, and in the one before it the member that is being fenced may just be
+        writing a slot that nobody will go on from: there the older one counts.
+
+        Raises:
+            CorruptStateError: no generation has a valid slot.
+        """
+        for _ in range(_TRIES):
+            generations = self.generations().get(partition)
+            if generations is None:
+                return None
+            slot = self._newest_of(partition, generations)
+            if slot is not None and not self.exists(partition, generations[-1] + 1):
+                return slot
+        raise self.damaged(partition)
+
+    def newest_on_disk(self, partition: int) -> ClaimSlot | None:
+        """Return the same, once it is sure to survive a power cut: for whoever removes what the group has read.
+
+        A commit is in the file before it is on disk. Read in between, and lost by a power cut, it would have let records
+        go that the group will ask for again.
+        """
+        slot = self.newest(partition)
+        if slot is not None:
+            fd = files.open_file(claim_name(partition, slot.generation), os.O_RDONLY, dir_fd=self.fd)
+            try:
+                files.fdatasync(fd)
+            finally:
+                files.close(fd)
+            files.fsync(self.fd)
+        return slot
+
+    def _newest_of(self, partition: int, generations: list[int]) -> ClaimSlot | None:
+        for generation in reversed(generations):
+            slots = self.slots(partition, generation)
+            if slots:
+                return slots[0] if generation == generations[-1] else slots[-1]
+        return None
+
+    def damaged(self, partition: int) -> CorruptStateError:
+        newest = self.generations().get(partition, [0])[-1]
+        return CorruptStateError(
+            path=f"{self.path}/{claim_name(partition, newest)}",
+            found="neither of its slots can be read, nor any of an earlier generation",
+            fix="nothing was changed; restore the file from a copy: where the group stood is written nowhere else",
+        )
+
+
+def group_names(directory: LogDirectory) -> list[str]:
+    """Return the names of the groups there are, sorted. What is not a group's name is ignored."""
+    try:
+        fd = files.open_directory(GROUPS, dir_fd=directory.fd)
+    except FileNotFoundError:
+        return []
+    except PermissionError:
+        raise _closed(directory) from None
+    try:
+        return sorted(
+            entry.name for entry in os.scandir(fd) if is_valid_name(entry.name) and entry.is_dir(follow_symlinks=False)
+        )
+    finally:
+        files.close(fd)
+
+
+def topic_ids(directory: LogDirectory, group: str) -> list[str]:
+    """Return the ids of the topics on which a group has claims, whether or not they are there any more."""
+    try:
+        fd = _open_below(directory, [group, CLAIMS])
+    except FileNotFoundError:
+        return []
+    try:
+        return sorted(name for name in os.listdir(fd) if len(name) == 32 and name.isalnum())
+    finally:
+        files.close(fd)
+
+
+def open_claims(directory: LogDirectory, group: str, *, topic: str, topic_id: str) -> ClaimDirectory | None:
+    """Open what a group has claimed of a topic, for reading; None if it has nothing. Raises NoSuchGroupError."""
+    check_name(group, "group")
+    path = f"{directory.path}/{GROUPS}/{group}/{CLAIMS}/{topic_id}"
+    try:
+        fd = _open_below(directory, [group, CLAIMS, topic_id])
+    except FileNotFoundError:
+        if group not in group_names(directory):
+            raise NoSuchGroupError(group=group, directory=directory.path) from None
+        return None
+    return ClaimDirectory(fd, path, group=group, topic=topic, topic_id=topic_id)
+
+
+def make_claims(topic: Topic, group: str) -> ClaimDirectory:
+    """Open the same for a member of the group, made if it is the first; on disk when it returns.
+
+    Each name is synced also if it was there: whoever made it may have been killed before, and a commit stands on it.
+    """
+    check_name(group, "group")
+    directory = topic.directory
+    _ = directory.locks_fd  # Refuses whoever may only read, and a file system on which locks are not proven.
+    fd = os.dup(directory.fd)
+    for name in (GROUPS, group, CLAIMS, topic.topic_id):
+        try:
+            try:
+                files.mkdir(name, PRIVATE, dir_fd=fd)
+            except FileExistsError:
+                pass
+            files.fsync(fd)
+            below = files.open_directory(name, dir_fd=fd)
+        except PermissionError:
+            raise _closed(directory) from None
+        finally:
+            files.close(fd)
+        fd = below
+    path = f"{directory.path}/{GROUPS}/{group}/{CLAIMS}/{topic.topic_id}"
+    return ClaimDirectory(fd, path, group=group, topic=topic.name, topic_id=topic.topic_id)
+
+
+def _open_below(directory: LogDirectory, names: list[str]) -> int:
+    """Open a directory below groups/, name by name, so that none of them is a link."""
+    try:
+        fd = files.open_directory(GROUPS, dir_fd=directory.fd)
+        for name in names:
+            try:
+                below = files.open_directory(name, dir_fd=fd)
+            finally:
+                files.close(fd)
+            fd = below
+    except PermissionError:
+        raise _closed(directory) from None
+    return fd
+
+
+def _closed(directory: LogDirectory) -> PermissionDeniedError:
+    return PermissionDeniedError(
+        f"you may not look at the groups of {directory.path}",
+        why="its groups/ directory is closed to you",
+        fix="become a user who may write to the directory; nothing was changed",
+    )

@@ -1,0 +1,102 @@
+"""How far groups have read: what others than their members ask of committed offsets. Read-only, without a lock."""
+
+from __future__ import annotations
+
+from mk.config import ALL_GROUPS, parse_groups
+from mk.errors import CommitBeyondEndError, CorruptStateError, MkError, NoSuchGroupError
+from mk.groups.claim_directory import group_names, open_claims
+from mk.groups.claim_slot import NO_EPOCH, NO_OFFSET
+from mk.storage import files
+from mk.storage.leader_epochs import read_epochs
+from mk.storage.retention import GroupOffset
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mk.groups.claim_slot import ClaimSlot
+    from mk.storage.partition_reader import PartitionReader
+    from mk.storage.topic import Topic
+
+
+def committed_offset(topic: Topic, group: str, reader: PartitionReader) -> int | None:
+    """Return where a group stands in the partition of `reader`, which is brought up to date; None before its first commit.
+
+    Raises:
+        NoSuchGroupError: there is no such group. One that has not read this topic is no error.
+        CommitBeyondEndError: what it has committed is no offset of this log. Reading on from there would skip records.
+        CorruptStateError: it cannot be read.
+    """
+    claims = open_claims(topic.directory, group, topic=topic.name, topic_id=topic.topic_id)
+    if claims is None:
+        return None
+    try:
+        slot = claims.newest(reader.partition)
+    finally:
+        claims.close()
+    if slot is None or slot.offset == NO_OFFSET:
+        return None
+    offset = stands_at(topic, group, slot, reader)
+    if offset < slot.offset:
+        raise CommitBeyondEndError(
+            group=group, topic=topic.name, partition=reader.partition, offset=slot.offset, stands_at=offset
+        )
+    return slot.offset
+
+
+def stands_at(topic: Topic, group: str, slot: ClaimSlot, reader: PartitionReader) -> int:
+    """Return up to where a group has read the log that is there, which may have been cut and have grown again.
+
+    That is what it has committed, or less. reader: of the partition; it is brought up to date.
+    """
+    if slot.offset > reader.high_watermark:
+        reader.refresh()  # Records may have come, and been read by the group, since the reader looked.
+    path = f"{topic.path}/{reader.partition}"
+    fd = files.open_directory(str(reader.partition), dir_fd=topic.fd)
+    try:
+        end_of_epoch = read_epochs(fd, path).end_of
+    finally:
+        files.close(fd)
+    return min(_group_offset(group, slot).in_log(end_of_epoch), reader.high_watermark)
+
+
+def group_offsets(topic: Topic, partition: int, wanted: str) -> list[GroupOffset]:
+    """Return how far each group that a value of retention.groups names has read, as it is on disk.
+
+    `all` is every group that has a claim on any partition of the topic. A group that is named has read nothing as long as
+    it has no claim on this one.
+    """
+    directory = topic.directory
+    names = parse_groups(wanted)
+    if names == (ALL_GROUPS,):
+        try:
+            names = tuple(group_names(directory))
+        except MkError as error:
+            return [GroupOffset(ALL_GROUPS, NO_OFFSET, NO_EPOCH, error.why)]
+    return [offset for name in names if (offset := _offset_on_disk(topic, partition, name, wanted)) is not None]
+
+
+def _offset_on_disk(topic: Topic, partition: int, group: str, wanted: str) -> GroupOffset | None:
+    """Return how far one group has read, or why that cannot be told; None if it is meant by `all` and has no claim."""
+    nothing = None if wanted == ALL_GROUPS else GroupOffset(group, NO_OFFSET, NO_EPOCH)
+    try:
+        claims = open_claims(topic.directory, group, topic=topic.name, topic_id=topic.topic_id)
+        if claims is None:
+            return nothing
+        try:
+            if wanted == ALL_GROUPS and not claims.generations():
+                return None
+            slot = claims.newest_on_disk(partition)
+        finally:
+            claims.close()
+    except NoSuchGroupError:
+        return nothing
+    except CorruptStateError as error:
+        return GroupOffset(group, NO_OFFSET, NO_EPOCH, f"{error.what}, {error.why}")
+    except MkError as error:
+        return GroupOffset(group, NO_OFFSET, NO_EPOCH, error.why)
+    except OSError as error:
+        return GroupOffset(group, NO_OFFSET, NO_EPOCH, f"{error.filename or group}: {error.strerror}")
+    return GroupOffset(group, NO_OFFSET, NO_EPOCH) if slot is None else _group_offset(group, slot)
+
+
+def _group_offset(group: str, slot: ClaimSlot) -> GroupOffset:
+    return GroupOffset(group, slot.offset, slot.leader_epoch)
