@@ -5,6 +5,7 @@
 
 import _signal  # type: ignore[import-not-found]
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def raise_on_stop_signals() -> None:
     for number in _STOP_SIGNALS:
         if _signal.getsignal(number) == _signal.SIG_DFL:
             _signal.signal(number, raise_stopped)
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _die_if_stopped
 
 
 def call_on_stop_signals(stop: "Callable[[], None]") -> "list[int]":
@@ -75,3 +78,13 @@ def raise_stopped(number: int, frame: object = None) -> "NoReturn":
 
 def _die(number: int, frame: object) -> None:
     die_of(number)
+
+
+def _die_if_stopped(unraisable: "sys.UnraisableHookArgs") -> None:
+    """End the process where Python would drop a Stopped or a ^C, with a traceback, and go on.
+
+    It does so where the signal arrives in a __del__ or in a callback of a weak reference, which every import has.
+    """
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        die_of(getattr(unraisable.exc_value, "signal_number", SIGINT))
+    sys.__unraisablehook__(unraisable)
