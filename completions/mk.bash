@@ -184,6 +184,7 @@ _mk_values() {
         "topics describe:-d" | "topics describe:--dir") list=directory ;;
         "topics alter:topic") list=topic ;;
         "topics alter:-c" | "topics alter:--config") offer="compression.type= flush.ms= max.message.bytes= min.free= partitioner= retention.bytes= retention.groups= retention.ms= segment.bytes= segment.ms=" ;;
+        "topics alter:--unset") offer="compression.type flush.ms max.message.bytes min.free partitioner retention.bytes retention.groups retention.ms segment.bytes segment.ms" ;;
         "topics alter:-d" | "topics alter:--dir") list=directory ;;
         "topics rename:topic") list=topic ;;
         "topics rename:-d" | "topics rename:--dir") list=directory ;;

@@ -9,6 +9,8 @@
         for record in cluster.consumer(["orders"]):
             print(record.offset, record.key, record.value)
 
+`help(mk.Cluster)` tells all that can be done to topics, `help(mk.Producer)` and `help(mk.Consumer)` the rest.
+
 Names are loaded when they are first used: every `mk` command imports this module, few need all of it.
 """
 
@@ -59,3 +61,8 @@ def __getattr__(name: str) -> object:
     import importlib
 
     return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    """Return the names for who completes them, though they are not loaded yet."""
+    return __all__

@@ -43,7 +43,7 @@ def _group_offsets(topic: Topic, partition: int, wanted: str) -> Iterable[GroupO
 
 
 class DirectoryCluster:
-    """See Cluster. A log directory is made by the first process that asks for it with `create`."""
+    """See `help(mk.Cluster)` for what the methods do. A log directory is made by the first process that asks for it with `create`."""
 
     def __init__(
         self, path: str, *, create: bool, allow_network_fs: bool, shared_group: str | None, shared_readers: str

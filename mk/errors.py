@@ -77,7 +77,7 @@ class NoSuchKeyError(ConditionFalseError):
         elsewhere = all_partitions > len(partitions)
         where = f"partition {','.join(map(str, partitions))} of {topic}" if elsewhere else f"topic {topic}"
         super().__init__(
-            f"no record in {where} has the key {key!a}",
+            f"no record in {where} has the key '{key}'",
             fix="`--all-partitions` searches the others too" if elsewhere else "",
             topic=topic,
             key=key,
@@ -90,7 +90,7 @@ class KeyDeletedError(ConditionFalseError):
 
     def __init__(self, *, topic: str, key: str, partition: int, offset: int) -> None:
         super().__init__(
-            f"the key {key!a} was deleted from {topic}",
+            f"the key '{key}' was deleted from {topic}",
             why=f"the last record with it, offset {offset} of partition {partition}, is a tombstone",
             topic=topic,
             key=key,
@@ -215,11 +215,13 @@ class NoSuchPartitionError(NotFoundError):
 
 
 class OffsetOutOfRangeError(NotFoundError):
-    def __init__(self, *, topic: str, partition: int, offset: int, log_start_offset: int, log_end_offset: int) -> None:
+    def __init__(
+        self, *, topic: str, partition: int, offset: int, log_start_offset: int, log_end_offset: int, fix: str = ""
+    ) -> None:
         super().__init__(
             f"partition {partition} of {topic} has no offset {offset}",
             why=f"it holds offsets {log_start_offset} up to {log_end_offset}, the end excluded",
-            fix="`-o start` reads all that is there, `-o end` only what comes",
+            fix=fix or "`-o start` reads all that is there, `-o end` only what comes",
             topic=topic,
             partition=partition,
             offset=offset,
@@ -255,14 +257,16 @@ class CannotCreateError(MkError):
 
 
 class TopicExistsError(CannotCreateError):
-    def __init__(self, *, topic: str, existing: str) -> None:
+    """renaming: it is to be the new name of a topic, for which the one that is there is no good."""
+
+    def __init__(self, *, topic: str, existing: str, renaming: bool = False) -> None:
         super().__init__(
             f"topic {topic} exists already" + ("" if topic == existing else f", as {existing}"),
             why=""
             if topic == existing
             else "names that differ only in upper and lower case would clash on some file systems",
             fix=f"`mk topics describe {existing}` shows it"
-            + ("; `--if-not-exists` accepts it" if topic == existing else "; choose another name"),
+            + ("; `--if-not-exists` accepts it" if topic == existing and not renaming else "; choose another name"),
             topic=topic,
             existing=existing,
         )
@@ -449,7 +453,7 @@ class TimedOutError(MkError):
     def __init__(self, *, timeout_ms: int, records: int) -> None:
         super().__init__(
             f"not done after {timeout_ms / 1000:g} s",
-            why=f"{records} records were printed by then, and more are asked for",
+            why=f"{records} {'record was' if records == 1 else 'records were'} printed by then, and more are asked for",
             fix="what was printed is whole records; raise --timeout, or say --max-time if that is no failure",
             timeout_ms=timeout_ms,
             records=records,

@@ -52,7 +52,7 @@ def alter(options: Options) -> int:
     why = f"{options.topic} holds records with keys, and most keys would belong to other partitions from then on"
     if is_keyed and options.dry_run and not options.yes and not options.quiet and not options.json:
         note(f"mk: needs --yes: {why}")
-    if not options.dry_run and not nothing:
+    if not options.dry_run:
         if is_keyed:
             if not options.quiet and not options.json:
                 note(f"mk: {why}")
@@ -64,7 +64,7 @@ def alter(options: Options) -> int:
             partitions=options.partitions,
             wait_ms=options.lock_wait_ms,
         )
-        plan["altered"] = True
+        plan["altered"] = not nothing
     if options.json:
         print_json(plan)
     return 0
@@ -165,7 +165,7 @@ def seal(options: Options) -> int:
             note(f"mk: opens {options.topic} to new records again")
         else:
             note(f"mk: seals {options.topic}: it takes no more records")
-    if changes and not options.dry_run:
+    if not options.dry_run:
         change = cluster.unseal_topic if options.undo else cluster.seal_topic
         document["changed"] = change(options.topic, wait_ms=options.lock_wait_ms)
     if options.json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mk.cli.confirmation import confirm
 from mk.cli.console import print_json, size_text
-from mk.cli.notes import note
+from mk.cli.notes import counted, note
 from mk.cli.selection import raise_first, selected
 from mk.cli.topics import print_rows
 from mk.cluster import connect
@@ -61,7 +61,7 @@ def clean(options: Options) -> int:
 
 
 def trim(options: Options) -> int:
-    """Remove records below an offset, after saying which."""
+    """Remove records below an offset, after saying which. A partition that refuses is named and left out."""
     cluster = connect(options.directory, allow_network_fs=options.allow_network_fs)
     plan = _plan_trim(cluster, options)
     if options.json and options.dry_run:
@@ -73,22 +73,30 @@ def trim(options: Options) -> int:
             if row["records"]:
                 note(
                     f"mk: removes from {row['topic']} {row['partition']}: offsets {row['log_start_offset']} to "
-                    f"{row['to'] - 1}, {row['records']} records"
+                    f"{row['to'] - 1}, {counted(row['records'], 'record')}"
                 )
     if options.dry_run:
         return 0
     if any(row["records"] for row in plan):
-        confirm(f"remove {sum(row['records'] for row in plan)} records?", options, what="trimming")
-    done = [
-        cluster.delete_records(options.topic, row["partition"], row["to"], wait_ms=options.lock_wait_ms)
-        for row in plan
-        if row["records"]
-    ]
+        confirm(f"remove {counted(sum(row['records'] for row in plan), 'record')}?", options, what="trimming")
+    removed: dict[int, int] = {}
+    errors: list[MkError] = []
+    for row in plan:
+        if row["to"]:  # Also if the log begins there: whoever moved it there may have been killed half way.
+            try:
+                document = cluster.delete_records(
+                    options.topic, row["partition"], row["to"], wait_ms=options.lock_wait_ms
+                )
+                removed[row["partition"]] = document["bytes"]
+            except MkError as error:
+                # That partition stays as it was, but for what the error says; the others were promised just the same.
+                errors.append(error)
+                if not options.quiet:
+                    note(f"mk: {row['topic']} {row['partition']}: not done")
     if options.json:
-        print_json(
-            [{**row, "bytes": sum(d["bytes"] for d in done if d["partition"] == row["partition"])} for row in plan]
-        )
-    return 0
+        rows = [row for row in plan if row["partition"] in removed or not row["to"]]
+        print_json([{**row, "bytes": removed.get(row["partition"], 0)} for row in rows])
+    return _finish(errors)
 
 
 def _means_all(options: Options) -> bool:
@@ -108,11 +116,11 @@ def _tell(document: dict[str, Any]) -> None:
     if removed:
         reasons = ", ".join(dict.fromkeys(segment["reason"] for segment in removed))
         note(
-            f"mk: {place}: removed {len(removed)} {'segment' if len(removed) == 1 else 'segments'}, offsets "
+            f"mk: {place}: removed {counted(len(removed), 'segment')}, offsets "
             f"{removed[0]['segment']} to {removed[-1]['last_offset']}, {size_text(document['bytes'])} ({reasons})"
         )
     elif document["files"]:
-        note(f"mk: {place}: removed {document['files']} files that were left behind, {size_text(document['bytes'])}")
+        note(f"mk: {place}: removed {counted(document['files'], 'file')} left behind, {size_text(document['bytes'])}")
 
 
 def _print_plan(documents: list[dict[str, Any]], options: Options) -> None:
@@ -149,7 +157,7 @@ def _plan_trim(cluster: Cluster, options: Options) -> list[dict[str, Any]]:
         raise UsageError(
             f"--to cannot be {options.to}",
             why="what goes always begins at the start of the log",
-            fix="name the first offset that stays, and no range; nothing was removed",
+            fix="name the first offset that stays, and no range; for one partition, with -p; nothing was removed",
         )
     positions = options.to.by_partition or dict.fromkeys(options.partitions or range(len(rows)), options.to.first)
     if options.to.by_partition and options.partitions:
@@ -177,6 +185,7 @@ def _plan_trim(cluster: Cluster, options: Options) -> list[dict[str, Any]]:
                 offset=to,
                 log_start_offset=start,
                 log_end_offset=end,
+                fix="`--to end` removes all there is, -p names partitions, 0:N,1:M gives each its own; nothing was removed",
             )
         plan.append(
             {

@@ -55,8 +55,11 @@ def _words(parameter: Parameter) -> "list[str]":
         return ["start", "end"]
     if parameter.complete == "help":
         return [*subjects(), *(level.path[0] for level in help_pages.subcommands(definition.ROOT))]
+    settings = sorted([*TOPIC_CONFIG, "partitioner"])
     if parameter.kind == definition.SETTING:
-        return [f"{name}=" for name in sorted([*TOPIC_CONFIG, "partitioner"])]
+        return [f"{name}=" for name in settings]
+    if parameter.complete == definition.SETTING:
+        return settings
     return []
 
 

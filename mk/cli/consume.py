@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from mk.cli.options import Options
-    from mk.consumer.consumer import FetchedBatch
+    from mk.consumer.consumer import Consumer, FetchedBatch
     from mk.consumer.offset_spec import OffsetSpec
     from mk.records.record import ConsumerRecord
 
@@ -59,9 +59,19 @@ def run(options: "Options") -> int:
         on_skip=report_skip,
         on_note=report_note,
     )
-    left = options.count
+    with consumer:  # Closed here, where a signal still ends the command, and not when Python collects it.
+        if not _print(consumer, output, options.count):
+            return 0
+    is_late = consumer.has_timed_out or output.has_timed_out
+    if is_late and (options.max_time_ms is None or options.max_time_ms > min(times)):
+        raise TimedOutError(timeout_ms=options.timeout_ms, records=output.records_written)
+    return 0
+
+
+def _print(consumer: "Consumer", output: "Output", left: "int | None") -> bool:
+    """Print the records, at most `left` of them. Returns False if those were all."""
     if left == 0:
-        return 0
+        return False
     for fetch in consumer.fetches():
         if left is not None:
             fetch, left = _first_records(fetch, left)
@@ -69,11 +79,8 @@ def run(options: "Options") -> int:
         if output.has_timed_out:
             break
         if left == 0:
-            return 0
-    is_late = consumer.has_timed_out or output.has_timed_out
-    if is_late and (options.max_time_ms is None or options.max_time_ms > min(times)):
-        raise TimedOutError(timeout_ms=options.timeout_ms, records=output.records_written)
-    return 0
+            return False
+    return True
 
 
 def _range(options: "Options") -> "tuple[OffsetSpec | dict[int, OffsetSpec] | None, OffsetSpec | None]":
@@ -138,9 +145,9 @@ class Output:
         self._null = b"NULL" if options.show_null else b""
         self._escape: Callable[[bytes], bytes] | None = None
         if is_terminal and not options.raw:
-            from mk.formats.terminal import escape
+            from mk.formats.terminal import escape, escape_json
 
-            self._escape = escape
+            self._escape = escape_json if options.format == "json" else escape
         self._takes_lines = options.format == "value" and self._delimiter == b"\n" and self._escape is None
         self._format = options.format
         self._writer: Callable[[Iterable[ConsumerRecord]], bytes] | None = None

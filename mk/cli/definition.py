@@ -311,7 +311,8 @@ PRODUCE = Command(
             kind=TIMESTAMP,
             metavar="TIME",
             panel="Records",
-            help="the time of every record, such as 2026-11-23T10:00:00Z, -1h or seconds since 1970; default now",
+            help="the time of every record, such as 2026-11-23T10:00:00Z, -1h or seconds since 1970; default now;"
+            " retention.ms, 7 days by default, counts from it",
         ),
         Parameter(
             "null_value",
@@ -862,7 +863,13 @@ TOPICS_ALTER = Command(
             help="a setting under Kafka's name, such as segment.bytes=1048576; may be repeated",
         ),
         Parameter(
-            "unset", "--unset", metavar="KEY", default=(), multiple=True, help="back to the default; may be repeated"
+            "unset",
+            "--unset",
+            metavar="KEY",
+            default=(),
+            multiple=True,
+            complete=SETTING,
+            help="back to the default; may be repeated",
         ),
         Parameter(
             "partitions",
@@ -1002,6 +1009,7 @@ TOPICS_GET = Command(
         ("mk topics get users user1 -J | jq .offset", "where it stands"),
         ("mk topics get users user1 --all-partitions", "wherever it stands"),
     ),
+    exit_status="The status is 3 if no record has the key, or if the last one is a tombstone.",
 )
 
 TOPICS_OFFSETS = Command(
@@ -1221,7 +1229,8 @@ TOPICS_TRIM = Command(
         ("mk topics trim orders --to end -p 0", "partition 0 becomes empty"),
     ),
     exit_status="The status is 66 if SPEC lies beyond the end of a partition or there is no such group, and 65 if a group "
-    "has committed an offset that the log does not have; nothing is removed then.",
+    "has committed an offset that the log does not have; nothing is removed then. A partition that stays locked is left "
+    "out, named, and makes the status 75; the others are trimmed.",
 )
 
 COMPLETION = Command(

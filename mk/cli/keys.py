@@ -61,9 +61,9 @@ def get(options: Options) -> int:
 
     data = writer(options.format, delimiter=options.delimiter or (b"\0" if options.null else b"\n"))([record])
     if sys.stdout.isatty() and not options.raw:
-        from mk.formats.terminal import escape
+        from mk.formats.terminal import escape, escape_json
 
-        data = escape(data)
+        data = escape_json(data) if options.format == "json" else escape(data)
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
     return 0

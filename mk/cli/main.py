@@ -115,7 +115,15 @@ def _from_os_error(error: OSError) -> MkError:
             path=place,
         )
     if place:
-        return StorageError(f"cannot use {place}", why=why, fix="look at that path and its disk", path=place)
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return StorageError(
+            f"cannot use {place}",
+            why=why,
+            fix="make room, as `mk topics clean`, trim and delete can also now, then run it again"
+            if is_full
+            else "look at that path and its disk",
+            path=place,
+        )
     return StorageError(
         "standard input or output failed",
         why="it is closed" if error.errno == errno.EBADF else why,

@@ -64,7 +64,7 @@ def _page(level: Command) -> str:
     if level is definition.CONSUME:
         lines += _offsets()
     lines += [".Sh ENVIRONMENT", *_environment([level, *children])]
-    lines += [".Sh EXIT STATUS", *_exit_status(level)]
+    lines += [".Sh EXIT STATUS", *_exit_status(level, children)]
     lines += [".Sh EXAMPLES", *_examples([level, *children] if level is not definition.ROOT else [level])]
     lines += [".Sh SEE ALSO", *_see_also(level)]
     return "\n".join(lines) + "\n"
@@ -74,7 +74,8 @@ def _synopsis(level: Command) -> "list[str]":
     lines = [f".Nm {'mk' if not level.path else 'mk ' + ' '.join(level.path)}"]
     for parameter in level.parameters:
         if parameter.flags and not parameter.hidden:
-            lines.append(f".Op {_flag(parameter.flags[0])}{_value(parameter)}")
+            macro = "" if parameter.required else "Op "
+            lines.append(f".{macro}{_flag(parameter.flags[0])}{_value(parameter)}")
     for parameter in level.parameters:
         if not parameter.flags:
             optional = help_pages.synopsis_of_argument(parameter).startswith("[")
@@ -149,9 +150,14 @@ def _environment(levels: "list[Command]") -> "list[str]":
     return [*lines, ".El"]
 
 
-def _exit_status(level: Command) -> "list[str]":
+def _exit_status(level: Command, children: "list[Command]") -> "list[str]":
     lines = _lines(level.exit_status) if level.exit_status else []
     if level is not definition.ROOT:
+        told = [child for child in children if child.exit_status]
+        for child in told:
+            lines += [f".It mk {' '.join(child.path)}", *_lines(child.exit_status)]
+        if told:
+            lines = [".Bl -tag -width Ds", *lines, ".El", ".Pp"]
         return [*lines, "The other statuses are listed in", ".Xr mk 1 ."]
     lines += [".Bl -tag -width 100"]
     for status, meaning in exit_statuses():

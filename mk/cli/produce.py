@@ -52,7 +52,7 @@ def run(options: "Options") -> int:
         note(_summary(producer, skipped))
     _note_stored_before(producer, options)
     if stopped_by:
-        raise signals.Stopped(stopped_by[0])
+        signals.raise_stopped(stopped_by[0])
     return 1 if skipped else 0
 
 

@@ -39,8 +39,12 @@ def matching(names: Sequence[str], regex: str) -> list[str]:
 
 
 def raise_first(failures: Sequence[MkError]) -> None:
-    """Fail with the first of the errors that several topics brought, with a note of the others; if there are any."""
-    for other in failures[1:]:
-        note(f"mk: {other.what}")
+    """Fail with the first of the errors that several topics brought, with a note of the others; if there are any.
+
+    What is said of a whole topic or directory may be the error of each of its partitions, and is said once.
+    """
+    for other in dict.fromkeys(failure.what for failure in failures):
+        if other != failures[0].what:
+            note(f"mk: {other}")
     if failures:
         raise failures[0]

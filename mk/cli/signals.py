@@ -5,13 +5,17 @@
 
 import _signal  # type: ignore[import-not-found]
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
 SIGINT: int = _signal.SIGINT
 SIGPIPE: int = _signal.SIGPIPE
+
+_STOP_SIGNALS = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
 
 
 class Stopped(KeyboardInterrupt):
@@ -24,9 +28,11 @@ class Stopped(KeyboardInterrupt):
 
 def raise_on_stop_signals() -> None:
     """Make SIGINT, SIGTERM and SIGHUP raise Stopped in the main thread; one that is ignored (nohup, &) stays so."""
-    for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
+    for number in _STOP_SIGNALS:
         if _signal.getsignal(number) == _signal.SIG_DFL:
-            _signal.signal(number, _raise_stopped)
+            _signal.signal(number, raise_stopped)
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _die_if_stopped
 
 
 def call_on_stop_signals(stop: "Callable[[], None]") -> "list[int]":
@@ -39,10 +45,10 @@ def call_on_stop_signals(stop: "Callable[[], None]") -> "list[int]":
     def note(number: int, frame: object) -> None:
         arrived.append(number)
         if len(arrived) > 1:
-            raise Stopped(number)
+            raise_stopped(number, frame)
         stop()
 
-    for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
+    for number in _STOP_SIGNALS:
         if _signal.getsignal(number) != _signal.SIG_IGN:
             _signal.signal(number, note)
     return arrived
@@ -50,11 +56,35 @@ def call_on_stop_signals(stop: "Callable[[], None]") -> "list[int]":
 
 def die_of(number: int) -> int:
     """End this process by signal `number`, so that the parent sees it; return 128 + number if it does not end."""
+    # First runs what has arrived already, which Python would otherwise report as a signal that has no handler any more.
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, _STOP_SIGNALS)
     _signal.signal(number, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (number,))
     os.kill(os.getpid(), number)
     return 128 + number
 
 
-def _raise_stopped(number: int, frame: object) -> None:
+def raise_stopped(number: int, frame: object = None) -> "NoReturn":
+    """Raise Stopped, and let the next signal end us where we are.
+
+    A terminal that is closed sends several. Raised as well, the second would come out of what handles the first, as a
+    traceback.
+    """
+    for each in _STOP_SIGNALS:
+        if _signal.getsignal(each) != _signal.SIG_IGN:
+            _signal.signal(each, _die)
     raise Stopped(number)
+
+
+def _die(number: int, frame: object) -> None:
+    die_of(number)
+
+
+def _die_if_stopped(unraisable: "sys.UnraisableHookArgs") -> None:
+    """End the process where Python would drop a Stopped or a ^C, with a traceback, and go on.
+
+    It does so where the signal arrives in a __del__ or in a callback of a weak reference, which every import has.
+    """
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        die_of(getattr(unraisable.exc_value, "signal_number", SIGINT))
+    sys.__unraisablehook__(unraisable)

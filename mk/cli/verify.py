@@ -89,7 +89,8 @@ def _print_report(report: Report, options: Options) -> None:
     counts += [counted(report.count(severity), severity) for severity in (WARNING, NOTE) if report.count(severity)]
     size = size_text(report.size_bytes)
     partitions = counted(report.partitions, "partition")
-    print(f"{report.topic}: {partitions}, {size}, {report.records:,} records, {', '.join(counts)}")
+    records = f"{report.records:,} record{'' if report.records == 1 else 's'}"
+    print(f"{report.topic}: {partitions}, {size}, {records}, {', '.join(counts)}")
 
 
 def _row(finding: Finding) -> dict[str, object]:
@@ -129,12 +130,12 @@ class _Shown:
     """Prints the items of a dump: JSON lines, or a line of text each. Records look the same in both."""
 
     def __init__(self, options: Options) -> None:
-        from mk.formats.terminal import escape
+        from mk.formats.terminal import escape_json
         from mk.formats.writers import writer
 
         self._json = options.json
         self._write = writer("json")
-        self._escape = escape if os.isatty(1) else bytes
+        self._escape = escape_json if os.isatty(1) else bytes
         self._path: object = None
 
     def __call__(self, item: Item) -> None:

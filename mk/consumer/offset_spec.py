@@ -215,6 +215,7 @@ class _Parser:
         ):
             if text.startswith(sign):
                 if not _is_number(text[len(sign) :]):
+                    self._refuse_bare_time(at, text)
                     self._refuse(
                         at + len(sign), f"{sign} is followed by a number of offsets, up to {_MAX_DIGITS} digits"
                     )
@@ -223,6 +224,7 @@ class _Parser:
             return OffsetSpec("at", int(text))
         if text.isascii() and text.isdigit():
             self._refuse(at, f"an offset has at most {_MAX_DIGITS} digits")
+        self._refuse_bare_time(at, text)
         self._refuse(at, f"a position is {_POSITIONS}")
 
     def _times(self) -> OffsetRange:
@@ -293,6 +295,12 @@ class _Parser:
         from mk.timestamp import SPELLINGS
 
         self._refuse(at, f"a time is one of: {'; '.join(SPELLINGS)}")
+
+    def _refuse_bare_time(self, at: int, text: str) -> None:
+        """Refuse a time that lacks its @, if it is one: all of it, since times hold colons, or what stands at `at`."""
+        for place, time in ((0, self.text), (at, text)):
+            if self._time_or_none(time) is not None:
+                self._refuse(place, f"a time begins with an @: @{time}")
 
     def _refuse(self, at: int, accepted: str) -> NoReturn:
         found = f"{self.text[at:]!a}" if at < len(self.text) else "the end"

@@ -75,38 +75,48 @@ def dump_file(path: str, *, records: bool = False, from_offset: int = 0) -> Iter
 
 
 def dump_partition(topic: Topic, partition: int, *, records: bool = False, from_offset: int = 0) -> Iterator[Item]:
-    """Yield the batches of a partition, up to its high watermark, from the one that holds `from_offset` on."""
+    """Yield the batches of a partition, up to its high watermark, from the one that holds `from_offset` on.
+
+    What retention removes meanwhile is left out; it is no damage.
+    """
     reader = PartitionReader(topic, partition)
     buffer = ReadBuffer()
     try:
         from_offset = max(from_offset, reader.log_start_offset)
+        end_offset = reader.high_watermark
         partition_fd = files.open_directory(str(partition), dir_fd=topic.fd)
         try:
             bases = [base for base in list_segments(partition_fd) if base <= reader.active_segment]
             first = max((base for base in bases if base <= from_offset), default=0)
             bases = [base for base in bases if base >= first]
             chain = 0 if bases[:1] == [0] else UNKNOWN_CHAIN
-            due = bases[0] if bases else from_offset
+            due = min([from_offset, *bases[:1]])
             for base, following in zip(bases, [*bases[1:], None], strict=True):
                 path = f"{topic.path}/{partition}/{base:020d}{LOG_SUFFIX}"
                 if base != due:
-                    yield _damage(path, 0, due, f"the segment begins at offset {base}, and {due} is due", base, 0)
+                    # The log start is published before the segments below it go.
+                    reader.refresh()
+                    due = max(due, min(base, reader.log_start_offset))
                     chain = UNKNOWN_CHAIN
+                if base != due:
+                    yield _damage(path, 0, due, f"the segment begins at offset {base}, and {due} is due", base, 0)
                 try:
                     fd = open_segment(base, partition_fd=partition_fd)
                 except FileNotFoundError:
                     topic.check_not_deleted()
                     continue  # Removed since we looked.
                 try:
-                    stop = reader.high_watermark if following is None else following
+                    stop = end_offset if following is None else following
                     scan = SegmentScan(fd, LogEnd(0, base, chain, -1), files.size(fd), stop_offset=stop, buffer=buffer)
                     yield from _batches(scan, path, topic.name, partition, records, from_offset)
                     due, chain = scan.offset, scan.chain
                 finally:
                     files.close(fd)
-            if due < reader.high_watermark:
+            reader.refresh()
+            due = max(due, reader.log_start_offset)
+            if due < end_offset:
                 path = f"{topic.path}/{partition}"
-                yield _damage(path, None, due, f"the log ends there, and {reader.high_watermark} is its end", -1, -1)
+                yield _damage(path, None, due, f"the log ends there, and {end_offset} is its end", -1, -1)
         finally:
             files.close(partition_fd)
     finally:

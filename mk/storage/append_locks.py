@@ -1,6 +1,6 @@
-"""All append locks of a topic at once, for whoever changes the topic as a whole: delete, rename, seal.
+"""Several append locks of a topic at once, mostly all: to delete, rename or seal it, or begin with producer ids.
 
-While they are held no append is under way, and none begins. Taken in order, partition 0 first, so that two who want
+While all are held no append is under way, and none begins. Taken in order, partition 0 first, so that two who want
 them all cannot each hold what the other waits for; a producer holds one at a time.
 """
 

@@ -1,7 +1,8 @@
 """Reading a partition from its end to its start, by batch headers: for the last N records, or the last with some key.
 
 Batches are linked forward only. The index of a segment holds a place every 64 KiB: from the last of them the headers are
-read forward, then from the one before it, and so on. What is held is the headers between two of these places.
+read forward, then from the one before it, and so on. Held are the headers between two of these places; where the index is
+missing, the last few thousand, and where the others begin.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
     from mk.records.record_batch import RecordBatch
     from mk.storage.partition_files import PartitionFiles
+
+
+_MOST_HEADERS = 8192
+"""What is held at once, some 3 MiB. Between two entries of an index there are a few hundred."""
 
 
 class StoredBatch:
@@ -101,11 +106,13 @@ def batches_backward(partition: PartitionFiles, active_segment: int, end_offset:
             for relative, position in _places_backward(partition, base):
                 if base + relative >= above:
                     continue
-                headers = _headers(fd, partition.segment_path(base), base + relative, position, above)
-                if headers:
-                    above = headers[0].base_offset
-                while headers:
-                    yield StoredBatch(fd, partition.segment_path(base), headers.pop())
+                places = [(base + relative, position)]
+                while places:
+                    headers = _last_headers(fd, partition.segment_path(base), places, above)
+                    if headers:
+                        above = headers[0].base_offset
+                    while headers:
+                        yield StoredBatch(fd, partition.segment_path(base), headers.pop())
         finally:
             files.close(fd)
 
@@ -126,17 +133,19 @@ def _places_backward(partition: PartitionFiles, base: int) -> Iterator[tuple[int
     yield 0, 0
 
 
-def _headers(fd: int, path: str, first_offset: int, position: int, end_offset: int) -> list[RecordBatch]:
-    """Return the headers from `position`, where `first_offset` should begin, up to `end_offset`.
+def _last_headers(fd: int, path: str, places: list[tuple[int, int]], end_offset: int) -> list[RecordBatch]:
+    """Take the last of `places`, and return the headers from there up to `end_offset`: the last of them, if they are many.
 
-    [] if that place is none: an index is a hint. Once it has proved itself, the next header has to as well.
+    Where the others can be found again is added to `places`. A place is an offset and the position at which it should begin.
+    [] if that is none: an index is a hint. Once it has proved itself, the next header has to as well.
     """
+    first_offset, position = places.pop()
     headers: list[RecordBatch] = []
     expected = first_offset
     while expected < end_offset:
         header = parse_header(files.pread(fd, HEADER_SIZE, position))
         if header is None or header.base_offset != expected:
-            if position and not headers:
+            if position and expected == first_offset:
                 return []
             refuse_newer(fd, position, expected, path)
             raise CorruptBatchError(
@@ -146,6 +155,9 @@ def _headers(fd: int, path: str, first_offset: int, position: int, end_offset: i
                 found="there is no batch header" if header is None else "another offset begins there",
                 readable_from=end_offset,
             )
+        if len(headers) == _MOST_HEADERS:
+            places.append((headers[0].base_offset, headers[0].position))
+            headers = []
         header.position = position
         headers.append(header)
         position += header.size_bytes

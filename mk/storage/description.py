@@ -92,7 +92,7 @@ def summarize(topic: Topic) -> dict[str, object]:
     for partition in range(topic.partitions):
         try:
             fd = files.open_directory(str(partition), dir_fd=topic.fd)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             PartitionReader(topic, partition).close()  # Says what is the matter.
             continue
         try:

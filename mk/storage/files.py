@@ -90,7 +90,11 @@ def open_file(name: str, flags: int, mode: int = 0o644, *, dir_fd: int, linked: 
 
 
 def _not_a_file(path: str) -> CorruptStateError:
-    return CorruptStateError(path=path, found="it is not a regular file", fix="nothing was changed; remove it")
+    return CorruptStateError(
+        path=path,
+        found="it is not a regular file",
+        fix="nothing was changed; move it away, and put the file that belongs there in its place, from a copy",
+    )
 
 
 def _linked(path: str, count: int) -> CorruptStateError:

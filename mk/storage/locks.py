@@ -12,6 +12,10 @@ from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
 from mk.errors import LockTimeoutError
 from mk.storage import files
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 DIRECTORY_LOCK = "directory"
 """Held by whoever creates, deletes or renames a topic."""
 
@@ -114,11 +118,28 @@ def _describe_process(pid: str) -> str:
     return f"process {pid} ({command}) holds it" + (", and is stopped; `kill -CONT` it or end it" if stopped else "")
 
 
+def _import_portalocker() -> Any:
+    """Import portalocker, which asks for the temporary directory as it is loaded, though nothing here needs one.
+
+    To find it, tempfile writes a file to each candidate, and fails if none can be written to: with /tmp full or
+    read-only nobody could delete a topic, though the log directory has all that it takes.
+    """
+    import tempfile
+
+    before = tempfile.tempdir
+    tempfile.tempdir = before or "/"
+    try:
+        import portalocker
+    finally:
+        tempfile.tempdir = before
+    return portalocker
+
+
 class directory_lock:
     """Hold the lock under which topics come and go, for a `with` block. Not on the path of records."""
 
     def __init__(self, locks_fd: int, *, wait_ms: int) -> None:
-        import portalocker
+        portalocker = _import_portalocker()
 
         def opener(_: str, flags: int) -> int:
             # Not by the name given here, which portalocker has made absolute, from whatever directory we are in.

@@ -101,7 +101,7 @@ class LogDirectory:
                 raise PermissionDeniedError(
                     f"you may read {self.path} but not write to it",
                     why="its locks/ directory is closed to you",
-                    fix="become a user who may, or produce to a directory of your own with -d; nothing was written",
+                    fix="become a user who may, or name a directory of your own with -d; nothing was written",
                 ) from None
         return self._locks_fd
 
@@ -218,7 +218,7 @@ class LogDirectory:
         """Raise CannotCreateError if a topic cannot have that name. `but` is a topic that will give up its own for it."""
         for existing in self.topic_names():
             if existing.casefold() == name.casefold() and existing != but:
-                raise TopicExistsError(topic=name, existing=existing)
+                raise TopicExistsError(topic=name, existing=existing, renaming=bool(but))
         try:
             there = os.stat(name, dir_fd=self.topics_fd, follow_symlinks=False).st_ino
         except FileNotFoundError:

@@ -9,11 +9,11 @@ import os
 import time
 from _signal import SIG_BLOCK, SIG_SETMASK, pthread_sigmask  # type: ignore[import-not-found]
 
-from mk.errors import CorruptStateError, MkError, NotLeaderError, OffsetOutOfRangeError, StorageError
+from mk.errors import LockTimeoutError, MkError, NotLeaderError, OffsetOutOfRangeError, StorageError
 from mk.storage import files
 from mk.storage.locks import release
 from mk.storage.log_segment import list_segments
-from mk.storage.partition_files import STATE_FILE, PartitionFiles
+from mk.storage.partition_files import PartitionFiles
 from mk.storage.partition_log import DEFERRED_SIGNALS, PartitionLog
 from mk.storage.segment_removal import NO_ROOM, keep_producers, move_log_start, remove_dead_segments, verdicts
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 _PAUSE_SECONDS = 0.002
 """Between two goes at a long list of files, so that those who wait for the lock get it."""
-
-_STATE_TRIES = 100
 
 
 class CleanReport:
@@ -83,6 +81,11 @@ class _held:
         self._mask = pthread_sigmask(SIG_BLOCK, DEFERRED_SIGNALS)
         try:
             self._log._acquire(self._mask)
+        except LockTimeoutError as error:
+            self.__exit__()
+            # The partition may have lost a part already, and with it the lock for a moment; and this is no append.
+            error.fix = "wait, raise --lock-wait, or stop that process, then run it again; what is not removed is whole"
+            raise
         except BaseException:
             self.__exit__()
             raise
@@ -162,8 +165,12 @@ class PartitionCleaner(PartitionLog):
             if before_offset == state.written.offset and state.written.position:
                 state = self._roll(state)
                 report.rolled = True
-            if before_offset > state.log_start_offset:
-                state = self._move_log_start(state, before_offset, report)
+            elif before_offset > state.durable.offset:
+                # Or a power cut leaves a log that ends in front of its start, and what is appended there nobody reads.
+                state = self._make_durable(state)
+            if log_start := max(before_offset, state.log_start_offset):
+                # Also where it is there already: who moved it may have been killed before it was on disk.
+                state = self._move_log_start(state, log_start, report)
             report.log_start_offset = state.log_start_offset
             try:
                 more = self._remove_files(state, report)
@@ -188,15 +195,15 @@ class PartitionCleaner(PartitionLog):
         report.kept = [verdict for verdict in found if not verdict.goes]
         known = {verdict.segment.base_offset for verdict in report.removed}
         going = [verdict for verdict in found if verdict.goes and verdict.segment.base_offset < state.segment]
-        log_start = max((verdict.segment.next_offset for verdict in going), default=0)
-        if log_start > state.log_start_offset:
+        if going:
+            log_start = max(state.log_start_offset, going[-1].segment.next_offset)
             state = self._move_log_start(state, log_start, report)
         report.removed += [verdict for verdict in going if verdict.segment.base_offset not in known]
         report.log_start_offset = state.log_start_offset
         return state
 
     def _move_log_start(self, state: PartitionState, offset: int, report: CleanReport) -> PartitionState:
-        """Publish the log start. On a file system that copies on write, even that may find no room: then files go first.
+        """Publish the log start, on disk on return. On a file system that copies on write, even that may find no room: then files go first.
 
         If there is still none, and the log now begins with a whole segment, that is no matter: readers find out by the
         files, and the next `state` that is published says so too.
@@ -211,7 +218,7 @@ class PartitionCleaner(PartitionLog):
             if error.errno not in NO_ROOM:
                 raise self._refused(error) from None
         new = state.copy()
-        new.log_start_offset = offset
+        new.log_start_offset = report.log_start_offset = offset
         self._remove_files(new, report)
         try:
             return move_log_start(self._files, state, offset)
@@ -230,8 +237,8 @@ class PartitionCleaner(PartitionLog):
         )
 
     def _remove_files(self, state: PartitionState, report: CleanReport) -> bool:
-        """Unlink what `state` says is dead, for a short while. Returns whether there is more."""
-        count, size_bytes, more = remove_dead_segments(self._files, state, state.log_start_offset)
+        """Unlink what is dead by the log start in `report`, for a short while. Returns whether there is more."""
+        count, size_bytes, more = remove_dead_segments(self._files, state, report.log_start_offset)
         report.files += count
         report.bytes += size_bytes
         return more
@@ -249,6 +256,7 @@ class PartitionCleaner(PartitionLog):
         while more:
             time.sleep(_PAUSE_SECONDS)
             with _held(self):
+                # What this process has put on disk: somebody else's log start need not be.
                 more = self._remove_files(self._state(), report)
 
 
@@ -256,13 +264,7 @@ def plan_clean(topic: Topic, partition: int) -> CleanReport:
     """Tell what `clean` would do now, without a lock and without changing anything."""
     opened = PartitionFiles(topic, partition, os.O_RDONLY)
     try:
-        for _ in range(_STATE_TRIES):
-            state = opened.read_state()
-            if state is not None:
-                break
-            time.sleep(_PAUSE_SECONDS)
-        else:
-            raise CorruptStateError(path=f"{opened.path}/{STATE_FILE}", found="neither of its slots can be read")
+        state = opened.wait_for_state()
         report = CleanReport(partition)
         found = list(verdicts(opened, state, record_clock=False))
         report.removed = [verdict for verdict in found if verdict.goes]

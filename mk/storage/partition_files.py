@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from mk.errors import CorruptStateError
 from mk.storage import files
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 STATE_FILE = "state"
 FAILED_FILE = "FAILED"
+
+_STATE_TRIES = 100
+_STATE_PAUSE_SECONDS = 0.002
 
 
 class PartitionFiles:
@@ -31,6 +35,8 @@ class PartitionFiles:
         except FileNotFoundError:
             topic.check_not_deleted()
             raise CorruptStateError(path=self.path, found="the partition's directory is missing") from None
+        except NotADirectoryError:
+            raise CorruptStateError(path=self.path, found="it is not a directory") from None
         try:
             self.state_fd = files.open_file(STATE_FILE, flags, dir_fd=self.fd)
         except FileNotFoundError:
@@ -51,6 +57,19 @@ class PartitionFiles:
         if state is not None and state.topic_id != self.topic.topic_id:
             raise CorruptStateError(path=f"{self.path}/{STATE_FILE}", found=f"it belongs to topic id {state.topic_id}")
         return state
+
+    def wait_for_state(self) -> PartitionState:
+        """Return the newest valid slot, for those without the lock: where both are being overwritten, read them again."""
+        for _ in range(_STATE_TRIES):
+            state = self.read_state()
+            if state is not None:
+                return state
+            time.sleep(_STATE_PAUSE_SECONDS)
+        raise CorruptStateError(
+            path=f"{self.path}/{STATE_FILE}",
+            found="neither of its slots can be read",
+            fix="the next `mk produce` to this topic rebuilds it from the segments, if they are whole",
+        )
 
     def segment_path(self, base_offset: int) -> str:
         return f"{self.path}/{segment_name(base_offset)}"

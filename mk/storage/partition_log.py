@@ -506,6 +506,8 @@ class PartitionLog:
                 _, self._epochs = give_up_segment(self._files, marked, self._epochs)
             except PartitionFailedError as failed:
                 raise SyncFailedError(path=path, why=why, failed_path=str(failed.facts["path"])) from None
+            except OSError:
+                pass  # No open files left, say: `syncing` stays set, and the next writer does it.
             raise SyncFailedError(path=path, why=why) from None
 
     def _publish(self, state: PartitionState) -> None:

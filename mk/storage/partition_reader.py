@@ -20,7 +20,7 @@ from mk.storage.log_segment import (
     segment_name,
     validate,
 )
-from mk.storage.partition_files import STATE_FILE, PartitionFiles
+from mk.storage.partition_files import PartitionFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 _FIRST_READ = 64 << 10
 """What one read asks for: many small batches at once, or the front of a large one, whose rest is then read exactly."""
-
-_STATE_TRIES = 100
-_STATE_PAUSE_SECONDS = 0.002
 
 
 class ReadBuffer:
@@ -114,7 +111,7 @@ class PartitionReader:
             DataError: the log was cut below what this reader has been given. Only records that were acknowledged
                 without a sync can be lost so, and never silently.
         """
-        state = self._read_state()
+        state = self._files.wait_for_state()
         if state.sequence >= self._sequence:
             high_watermark = self._high_watermark_of(state)
             self.log_start_offset = max(self.log_start_offset, state.log_start_offset)
@@ -229,18 +226,6 @@ class PartitionReader:
 
     # Where the log ends.
 
-    def _read_state(self) -> PartitionState:
-        for _ in range(_STATE_TRIES):
-            state = self._files.read_state()
-            if state is not None:
-                return state
-            time.sleep(_STATE_PAUSE_SECONDS)
-        raise CorruptStateError(
-            path=f"{self._files.path}/{STATE_FILE}",
-            found="neither of its slots can be read",
-            fix="the next `mk produce` to this topic rebuilds it from the segments, if they are whole",
-        )
-
     def _high_watermark_of(self, state: PartitionState) -> int:
         """Return the high watermark, which a `state` from before a reboot does not know.
 
@@ -262,7 +247,7 @@ class PartitionReader:
                     end_offset = end.offset
                 finally:
                     files.close(fd)
-            again = self._read_state()
+            again = self._files.wait_for_state()
             if again.sequence == state.sequence:
                 self._validated = state.sequence
                 return end_offset

@@ -10,13 +10,11 @@ Format: man/mk-format.5, PRODUCERS.
 from __future__ import annotations
 
 import os
-from _signal import SIG_BLOCK, SIG_SETMASK, SIGTSTP, pthread_sigmask  # type: ignore[import-not-found]
 from hashlib import sha256
 
 from mk.errors import CorruptStateError, PermissionDeniedError, StorageError, UsageError
 from mk.storage import files, flat_json
-from mk.storage.host import allow_open_files
-from mk.storage.locks import acquire
+from mk.storage.append_locks import append_locks
 from mk.storage.partition_files import PartitionFiles
 from mk.storage.topic import PRODUCERS_DIRECTORY
 
@@ -114,6 +112,8 @@ def decode_pin(data: bytes, topic: Topic, path: str) -> ProducerPin:
     fields = flat_json.decode(data, path)
     name, partitions, partitioner = fields.get("name"), fields.get("partitions"), fields.get("partitioner")
     partition = fields.get("partition")
+    if type(partitions) is int and partitions > topic.partitions:
+        topic.refresh()  # Somebody has added partitions since it was opened.
     if (
         type(name) is not str
         or type(partitions) is not int
@@ -160,44 +160,42 @@ def _make(topic: Topic, file_name: str, pin: ProducerPin, lock_wait_ms: int) -> 
     directory that says that there have to be some.
     """
     first = not topic.has_producers()
-    if first:
-        allow_open_files(topic.partitions)
-    lock_fds: list[int] = []
-    # Stopped by ^Z we would have everybody wait; ^C only lets go of the locks.
-    mask = pthread_sigmask(SIG_BLOCK, (SIGTSTP,))
+    locked = range(topic.partitions if first else 1)
     try:
-        for number in range(topic.partitions if first else 1):
-            lock_fds.append(topic.open_lock(number))
-            acquire(lock_fds[-1], what=f"partition {number} of {topic.name}", wait_ms=lock_wait_ms)
-        topic.check_identity()
-        if not topic.has_producers():
-            from mk.storage.producer_state import begin_producers
+        with append_locks(topic.directory, topic.topic_id, topic.name, locked, wait_ms=lock_wait_ms):
+            topic.check_identity()
+            if not topic.has_producers():
+                from mk.storage.producer_state import begin_producers
 
-            for number in range(len(lock_fds)):
-                opened = PartitionFiles(topic, number, os.O_RDWR)
-                try:
-                    begin_producers(opened)
-                finally:
-                    opened.close()
+                for number in locked:
+                    opened = PartitionFiles(topic, number, os.O_RDWR)
+                    try:
+                        begin_producers(opened)
+                    finally:
+                        opened.close()
+            _write(topic, file_name, pin)
+    except CorruptStateError:
+        topic.check_not_deleted()
+        raise
+
+
+def _write(topic: Topic, file_name: str, pin: ProducerPin) -> None:
+    """Write a pin that appears whole or not at all; one that is there already stays."""
+    try:
+        files.mkdir(PRODUCERS_DIRECTORY, dir_fd=topic.fd)
+    except FileExistsError:
+        pass
+    fd = files.open_directory(PRODUCERS_DIRECTORY, dir_fd=topic.fd)
+    try:
+        for entry in os.listdir(fd):
+            if entry.startswith(".tmp-"):
+                files.unlink(entry, dir_fd=fd)
+        temporary = f".tmp-{os.urandom(8).hex()}"
+        files.write_new_file(temporary, pin.encode(), dir_fd=fd)
         try:
-            files.mkdir(PRODUCERS_DIRECTORY, dir_fd=topic.fd)
+            files.link(temporary, file_name, src_dir_fd=fd, dst_dir_fd=fd)
         except FileExistsError:
-            pass
-        fd = files.open_directory(PRODUCERS_DIRECTORY, dir_fd=topic.fd)
-        try:
-            for entry in os.listdir(fd):
-                if entry.startswith(".tmp-"):
-                    files.unlink(entry, dir_fd=fd)
-            temporary = f".tmp-{os.urandom(8).hex()}"
-            files.write_new_file(temporary, pin.encode(), dir_fd=fd)
-            try:
-                files.link(temporary, file_name, src_dir_fd=fd, dst_dir_fd=fd)
-            except FileExistsError:
-                pass  # Made once: the first one counts.
-            files.unlink(temporary, dir_fd=fd)
-        finally:
-            files.close(fd)
+            pass  # Made once: the first one counts.
+        files.unlink(temporary, dir_fd=fd)
     finally:
-        for lock_fd in lock_fds:
-            files.close(lock_fd)
-        pthread_sigmask(SIG_SETMASK, mask)
+        files.close(fd)

@@ -4,6 +4,7 @@ First `state` says, on disk, that the log begins behind them; only then are they
 `state` already tells everybody that they are dead, whoever is killed in between leaves files that the next roll or clean
 knows by their base, and on a full disk a longer name may find no room. Whoever removes holds the partition's lock, needs no
 recovery first, and leaves the slot's boot id and ends as it found them.
+A log start that is read there may be of somebody who was killed before it was on disk: so whoever unlinks publishes it again.
 Source: man/mk-guarantees.7, REMOVING RECORDS.
 """
 
@@ -54,12 +55,12 @@ def retain(partition: PartitionFiles, state: PartitionState, began_ms: int) -> P
 
     For whoever has just begun a new segment. began_ms: when the one before it began.
     """
-    log_start = state.log_start_offset
+    log_start = -1
     for verdict in verdicts(partition, state, record_clock=True, last_seen_ms=began_ms):
         if not verdict.goes or verdict.segment.base_offset >= state.segment:
             break
-        log_start = max(log_start, verdict.segment.next_offset)
-    if log_start == state.log_start_offset:
+        log_start = max(state.log_start_offset, verdict.segment.next_offset)
+    if log_start < 0:
         return state
     keep_producers(partition, state, log_start)
     return move_log_start(partition, state, log_start)
@@ -133,6 +134,8 @@ def remove_dead_segments(
     partition: PartitionFiles, state: PartitionState, log_start_offset: int
 ) -> tuple[int, int, bool]:
     """Unlink what ends at or below `log_start_offset`, the oldest first, for a short while.
+
+    log_start_offset: one that the caller has put on disk, and not merely found in `state`.
 
     Returns how many files and bytes went, and whether there is more to remove: let others have the lock first.
     """

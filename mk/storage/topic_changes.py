@@ -64,9 +64,11 @@ def alter_topic(
                 # Without an append lock: nobody looks for them before topic.json counts them.
                 _add_partitions(topic, partitions)
                 fields["partitions"] = partitions
-            if fields != topic.fields():
-                with append_locks(directory, topic.topic_id, name, [0], wait_ms=wait_ms):
-                    _replace(topic, fields)
+            if fields == topic.fields():
+                _settle(topic)
+                return
+            with append_locks(directory, topic.topic_id, name, [0], wait_ms=wait_ms):
+                _replace(topic, fields)
         finally:
             topic.close()
 
@@ -122,6 +124,7 @@ def _set_seal(directory: LogDirectory, name: str, seal: Fields, *, wait_ms: int)
         topic = directory.open_topic(name)
         try:
             if bool(topic.sealed) == bool(seal):
+                _settle(topic)
                 return False
             fields = {key: value for key, value in topic.fields().items() if key not in ("sealed", "sealed_by")}
             with append_locks(directory, topic.topic_id, name, range(topic.partitions), wait_ms=wait_ms):
@@ -146,6 +149,11 @@ def _replace(topic: Topic, fields: Fields) -> None:
     files.replace_file(FILE_NAME, flat_json.encode(fields), dir_fd=topic.fd)
 
 
+def _settle(topic: Topic) -> None:
+    """Have topic.json on disk as it is: whoever made it so may have been killed before that."""
+    files.fsync(topic.fd)
+
+
 def _add_partitions(topic: Topic, partitions: int) -> None:
     """Make the partitions above those that topic.json counts, and their locks; on disk when it returns.
 
@@ -166,7 +174,10 @@ def _add_partitions(topic: Topic, partitions: int) -> None:
 
 def _check_leader(topic: Topic) -> None:
     """Raise NotLeaderError where another directory leads: it must be the one that makes new partitions."""
-    fd = files.open_directory("0", dir_fd=topic.fd)
+    try:
+        fd = files.open_directory("0", dir_fd=topic.fd)
+    except (FileNotFoundError, NotADirectoryError):
+        raise CorruptStateError(path=f"{topic.path}/0", found="the partition's directory is missing") from None
     try:
         leader = read_epochs(fd, f"{topic.path}/0").latest.leader_id
     finally:

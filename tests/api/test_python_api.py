@@ -44,6 +44,14 @@ def test_the_example_of_the_package(path):
         assert abs(record.timestamp_ms - time.time() * 1000) < 60_000
 
 
+def test_what_there_is_can_be_found_and_read_about():
+    assert dir(mk) == sorted(mk.__all__)
+    for name in mk.__all__:
+        assert name == "__version__" or getattr(mk, name).__doc__, name
+    for name in dir(mk.Cluster):
+        assert name.startswith("_") or name in ("close",) or getattr(mk.Cluster, name).__doc__, name
+
+
 def test_connect_without_a_directory(path):
     with pytest.raises(errors.NoSuchDirectoryError) as failed:
         mk.connect(path)

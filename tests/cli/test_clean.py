@@ -1,7 +1,9 @@
 """`mk topics clean` and `mk topics trim` as processes: what they say, what they leave, how they end."""
 
+import contextlib
+import fcntl
 import json
-import subprocess
+import shutil
 import time
 
 import pytest
@@ -24,6 +26,14 @@ def fill(mk, topic, count, *, partition="0"):
 def segments(mk, topic, partition=0):
     folder = mk.directory / "topics" / topic / str(partition)
     return sorted(int(path.stem) for path in folder.glob("*.log"))
+
+
+@contextlib.contextmanager
+def locked(path):
+    """Hold a lock as a writer would that does not let go."""
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture
@@ -122,18 +132,13 @@ def test_a_sealed_topic_is_cleaned_too(large):
 
 def test_a_locked_partition_is_named_and_the_others_are_cleaned(large):
     (lock,) = (large.directory / "locks").glob("*/0")
-    holder = subprocess.Popen(["flock", str(lock), "sleep", "60"])
-    try:
-        while subprocess.run(["flock", "-n", str(lock), "true"], check=False).returncode == 0:
-            time.sleep(0.01)
+    with locked(lock):
         done = large("topics", "clean", "-q", "--lock-wait", "0")
-        assert done.status == 75
-        assert "partition 0 of t stayed locked" in done.err
-        assert segments(large, "t", 0) == [0, 1, 2, 3, 4]
-        assert segments(large, "t", 1) == [1, 2, 3]
-    finally:
-        holder.kill()
-        holder.wait()
+    assert done.status == 75
+    assert "partition 0 of t stayed locked" in done.err
+    assert "what is not removed is whole" in done.err and "append" not in done.err
+    assert segments(large, "t", 0) == [0, 1, 2, 3, 4]
+    assert segments(large, "t", 1) == [1, 2, 3]
 
 
 def test_what_killed_processes_left_is_removed(mk):
@@ -144,7 +149,7 @@ def test_what_killed_processes_left_is_removed(mk):
     (topics / "t" / "0" / ".tmp-0123456789abcdef").write_bytes(b"x")
     done = mk("topics", "clean")
     assert done.status == 0
-    assert "mk: t 0: removed 1 files that were left behind" in done.err
+    assert "mk: t 0: removed 1 file left behind, " in done.err
     assert "mk: removed what 2 broken off" in done.err
     assert sorted(path.name for path in topics.iterdir()) == ["t"]
     assert not list((topics / "t" / "0").glob(".tmp-*"))
@@ -155,6 +160,13 @@ def test_damage_in_one_partition_does_not_keep_the_others_from_being_cleaned(lar
     done = large("topics", "clean")
     assert done.status == 65
     assert segments(large, "t", 1) == [1, 2, 3]
+
+
+def test_what_is_wrong_with_all_partitions_is_said_once(large):
+    shutil.rmtree(large.directory / "locks")
+    done = large("topics", "clean")
+    assert done.status == 65
+    assert done.err.count("locks is damaged") == 1, done.err
 
 
 def test_whoever_may_only_read_may_look(large, for_reader):
@@ -245,7 +257,20 @@ def test_beyond_the_end_of_one_partition_nothing_is_removed_from_any(hundred):
     done = hundred("topics", "trim", "t", "--to", "101", "--yes")
     assert done.status == 66
     assert "partition 1 of t has no offset 101" in done.err
+    assert "--to end" in done.err and "nothing was removed" in done.err and "-o start" not in done.err
     assert first(hundred, 0) == 0
+
+
+def test_a_partition_that_cannot_be_trimmed_is_named_and_the_others_are(hundred):
+    (lock,) = (hundred.directory / "locks").glob("*/0")
+    with locked(lock):
+        done = hundred("topics", "trim", "t", "--to", "50", "--yes", "--lock-wait", "0")
+        again = hundred("topics", "trim", "t", "--to", "60", "--yes", "--lock-wait", "0", "--json")
+    assert (done.status, again.status) == (75, 75)
+    assert "mk: t 0: not done\n" in done.err and "mk: t 1: not done" not in done.err
+    assert "what is not removed is whole" in done.err
+    assert [(row["partition"], row["to"], row["records"]) for row in json.loads(again.out)] == [(1, 60, 10)]
+    assert (first(hundred, 0), first(hundred, 1)) == (0, 60)
 
 
 def test_a_trim_as_json(hundred):

@@ -422,6 +422,12 @@ def test_on_a_terminal_json_has_no_control_characters(mk, terminal):
     assert not set(on_terminal(mk, terminal, "t", "-J")) & {0x1B, 0x07, 0x9B, 0x7F, 0x08}
 
 
+def test_json_on_a_terminal_is_json_still(mk, terminal):
+    text = "\u009b31m \x7f \u202e \x1b[2J"
+    mk.ok("produce", "t", text)
+    assert json.loads(on_terminal(mk, terminal, "t", "-J"))["payload"] == text
+
+
 def test_raw_sends_a_terminal_the_bytes(mk, terminal):
     mk.ok("produce", "t", stdin=b"\x1b[1mbold\x1b[0m\n")
     assert on_terminal(mk, terminal, "t", "--raw") == b"\x1b[1mbold\x1b[0m\n"

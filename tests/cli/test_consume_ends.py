@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import sys
 import time
 
 import pytest
@@ -112,6 +114,7 @@ def test_a_timeout_is_124_and_what_was_printed_stays(mk):
     assert done.status == 124
     assert json.loads(done.err)["facts"] == {"timeout_ms": 400, "records": 3}
     assert mk("--timeout", "100ms", "consume", "t", "-F").status == 124
+    assert "1 record was printed" in mk("consume", "t", "-F", "-o", "-1", "--timeout", "100ms").err
 
 
 def test_a_timeout_does_not_matter_once_it_is_done(mk):
@@ -419,3 +422,27 @@ def test_null_can_be_told_from_empty(mk):
     assert mk.ok("consume", "t", "-Z") == b"NULL\n\nNULL\n"
     assert mk.ok("consume", "t", "-Z", "-f", "kv") == b"k\tNULL\nNULL\t\n\tNULL\n"
     assert mk.ok("consume", "t", "-Z", "-0") == b"NULL\0\0NULL\0"
+
+
+STOPPED_WHILE_IT_CLOSES = """
+import os, signal, sys
+from mk.cli.main import main
+from mk.consumer.consumer import Consumer
+
+close = Consumer.close
+
+def stopped_and_closed(self):
+    if self._sources:
+        os.kill(os.getpid(), signal.SIGTERM)
+    close(self)
+
+Consumer.close = stopped_and_closed
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("words", [[], ["-n", "1"], ["-F", "-n", "1"], ["-F", "--idle", "100ms"]])
+def test_a_signal_when_all_is_printed_still_ends_the_command_and_says_nothing(mk, words):
+    mk.ok("produce", "t", "v")
+    done = mk("consume", "t", *words, prefix=(sys.executable, "-c", STOPPED_WHILE_IT_CLOSES))
+    assert (done.status, done.out, done.err) == (128 + signal.SIGTERM, b"v\n", "")

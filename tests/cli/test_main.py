@@ -174,6 +174,26 @@ def test_a_signal_lets_the_command_finish_and_then_ends_it(number):
     assert (process.returncode, output, errors) == (-number, b"finished\n", b"")
 
 
+STOPPED_WHERE_PYTHON_DROPS_EXCEPTIONS = """
+import os
+
+class Collected:
+    def __del__(self):
+        os.kill(os.getpid(), {number})
+        for _ in range(1000):
+            pass
+
+Collected()
+print("went on")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_not_lost_where_python_drops_exceptions(number):
+    done = run(STOPPED_WHERE_PYTHON_DROPS_EXCEPTIONS.format(number=int(number)))
+    assert (done.returncode, done.stdout, done.stderr) == (-number, "", "")
+
+
 def test_a_hangup_that_is_ignored_stays_ignored():
     process = start("print('ready', flush=True)\nsys.stdin.readline()", preexec_fn=ignore_hangup)
     process.send_signal(signal.SIGHUP)

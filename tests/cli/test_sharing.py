@@ -261,7 +261,9 @@ def test_a_disk_that_fills_up(small_disk):
     assert "0 records stored" in done.err
     assert mk.ok("consume", "t") == b"".join(lines[:end])
     assert mk("topics").status == 0
-    assert mk("topics", "create", "new").status in (0, 74)  # ext4 may have room for empty files
+    done = mk("topics", "create", "new")
+    assert done.status in (0, 74)  # ext4 may have room for empty files
+    assert done.status == 0 or "make room, as `mk topics clean`" in done.err
     (small_disk / "filler").unlink()
     mk.ok("produce", "t", "after")
     assert mk.ok("consume", "t") == b"".join(lines[:end]) + b"after\n"
@@ -292,6 +294,22 @@ def test_first_use_of_a_full_disk(small_disk):
     (small_disk / "filler").unlink()
     mk.ok("produce", "t", "v")
     assert mk.ok("consume", "t", "-o", -1) == b"v\n"
+
+
+def test_no_temporary_directory_is_needed(mk, tmp_path):
+    """As with / read-only and a volume for the log, or with /tmp as full as the log's disk."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import tempfile\n"
+        "def none():\n"
+        "    raise FileNotFoundError(2, 'No usable temporary directory found')\n"
+        "tempfile._get_default_tempdir = none\n"
+    )
+    without = {"env": {"PYTHONPATH": str(tmp_path / "site")}}
+    mk.ok("produce", "t", "v", **without)
+    mk.ok("topics", "rename", "t", "u", **without)
+    assert mk.ok("consume", "u", **without) == b"v\n"
+    mk.ok("topics", "delete", "u", "--yes", **without)
 
 
 def test_a_limit_on_file_sizes(mk):

@@ -170,6 +170,7 @@ def test_a_name_that_is_taken_or_cannot_be_is_refused(mk):
         done = mk("topics", "rename", "t", new)
         assert done.status == status, done
         assert "exists" in done.err or status == 2 or "in the way" in done.err
+        assert "choose another name" in done.err and "--if-not-exists" not in done.err
     assert mk("topics", "rename", "nope", "u").status == 66
     assert mk.ok("topics", "-q") == b"UPPER\nother\nt\n"
     # Only the case of its own name.
@@ -304,6 +305,34 @@ def test_a_topic_whose_topic_json_is_damaged_or_missing_can_be_deleted(mk):
         assert sorted(os.listdir(mk.directory / "topics")) == ["other"]
         assert len([path for path in (mk.directory / "locks").iterdir() if path.is_dir()]) == 1
         mk.ok("topics", "delete", "other", "--yes")
+
+
+@pytest.mark.parametrize("how", ["missing", "a file", "a link"])
+def test_a_partition_that_is_no_directory_is_damage_and_its_topic_can_be_deleted(mk, tmp_path, how):
+    mk.ok("topics", "create", "t", "-p", 2)
+    mk.ok("produce", "t", "-p", 1, "v")
+    partition = mk.partition("t")
+    partition.rename(tmp_path / "away")
+    if how == "a file":
+        partition.write_text("")
+    elif how == "a link":
+        partition.symlink_to(tmp_path / "away")
+    for words in (
+        [],
+        ["describe", "t"],
+        ["offsets", "t"],
+        ["alter", "t", "-p", 3],
+        ["clean"],
+        ["verify"],
+        ["dump", "t"],
+    ):
+        done = mk("topics", *words)
+        assert done.status == 65, done
+        assert "topics/t/0" in done.err + done.out.decode(), done
+    assert mk.ok("consume", "t", "-p", 1) == b"v\n"
+    mk.ok("topics", "delete", "t", "--yes")
+    assert os.listdir(mk.directory / "topics") == []
+    assert (tmp_path / "away" / "state").exists()
 
 
 def test_a_damaged_topic_is_left_alone_if_its_locks_cannot_be_told(mk):

@@ -3,9 +3,10 @@
 import json
 import os
 import re
+import subprocess
 
 import pytest
-from running import read_to_end
+from running import Done, read_to_end
 
 
 def rows(text):
@@ -112,6 +113,18 @@ def test_get_looks_elsewhere_when_told_to(mk):
 def test_get_what_cannot_be(mk, words, status):
     mk.ok("topics", "create", "t", "-p", 2)
     assert mk("topics", "get", *words).status == status
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"), [("caf\u00e9", "'caf\u00e9'"), (b"\xff\n", r"'\xff\n'"), ("\x1b[0m", r"'\x1b[0m'")]
+)
+def test_get_says_which_key_it_did_not_find(mk, key, shown):
+    mk.ok("topics", "create", "t")
+    done = Done(subprocess.run([mk.program, "topics", "get", "t", key], env=mk.environment, capture_output=True))
+    assert (done.status, done.err) == (3, f"mk: error: no record in topic t has the key {shown}\n")
+    subprocess.run([mk.program, "produce", "t", "-Z", "-k", key, ""], env=mk.environment, check=True)
+    done = Done(subprocess.run([mk.program, "topics", "get", "t", key], env=mk.environment, capture_output=True))
+    assert done.status == 3 and f"the key {shown} was deleted" in done.err
 
 
 def test_get_escapes_on_a_terminal_only(mk, terminal):
@@ -266,5 +279,7 @@ def test_create_what_is_there_says_what_is_different(mk):
 def test_one_is_not_many(mk):
     mk.ok("produce", "t", "v")
     assert "deletes t: 1 record, " in mk("topics", "delete", "t", "--dry-run").err
+    assert b", 1 record, no damage" in mk.ok("topics", "verify", "t")
+    assert mk("topics", "trim", "t", "--to", "end", "--yes").err == "mk: removes from t 0: offsets 0 to 0, 1 record\n"
     done = mk("produce", "t", stdin=b"v\n" + b"x" * 17_000_000)
     assert done.status == 65 and "mk: 1 record stored" in done.err

@@ -7,6 +7,8 @@ import shutil
 import pytest
 from running import read_to_end
 
+from mk.cluster import connect
+from mk.maintenance.dump import is_damage
 from mk.records.record_batch import HEADER_SIZE
 
 
@@ -209,6 +211,36 @@ def test_dump_records_are_those_of_consume(filled):
     assert [item for item in items if "type" not in item] == consumed
     text = filled.ok("topics", "dump", "t", "-p", 1, "--records").decode()
     assert [json.loads(line) for line in text.splitlines() if line.startswith("    {")] == consumed
+
+
+@pytest.mark.parametrize("cut", [25, 40])
+def test_what_is_removed_during_a_dump_is_no_damage(mk, cut):
+    mk.ok("topics", "create", "t", "-c", "segment.bytes=4k")
+    for number in range(40):
+        mk.ok("produce", "t", b"%d " % number + b"x" * 1500)
+    with connect(str(mk.directory)) as cluster:
+        items = cluster.dump_partition("t", 0)
+        first = next(items)
+        # Whole segments go, in front of which the dump stands, and at the end the one that was active.
+        cluster.delete_records("t", 0, cut)
+        mk.ok("produce", "t", "more")
+        rest = list(items)
+    assert [item for item in rest if is_damage(item)] == []
+    assert first["base_offset"] == 0
+    assert [item["base_offset"] for item in rest if item["base_offset"] >= cut] == [*range(cut, 40)]
+
+
+def test_a_dump_shows_that_a_segment_is_missing_wherever_it_was(mk):
+    mk.ok("topics", "create", "t", "-c", "segment.bytes=4k")
+    for number in range(12):
+        mk.ok("produce", "t", b"%d " % number + b"x" * 1500)
+    segments = mk.segments("t")
+    for segment in (segments[0], segments[len(segments) // 2], segments[-1]):
+        away = segment.rename(segment.with_suffix(".away"))
+        items, _ = dump(mk, "t", status=65)
+        assert len([item for item in items if item["type"] == "damage"]) == 1
+        away.rename(segment)
+    dump(mk, "t")
 
 
 def test_dump_of_a_lone_file_shows_damage_in_its_place_and_goes_on(filled, tmp_path):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mk.errors import MkError
+from mk.maintenance.findings import DAMAGE
+from mk.maintenance.verify import verify_topic
 from mk.storage import files
 from mk.storage.log_directory import LogDirectory
 from mk.storage.partition_cleaner import PartitionCleaner
-from mk.storage.partition_log import DISK, PartitionLog
+from mk.storage.partition_log import DISK, PAGE_CACHE, PartitionLog
 from mk.storage.partition_reader import PartitionReader
 from mk.storage.topic import encode_topic
 from tests.crash import oracle
@@ -186,3 +190,97 @@ def test_killed_at_any_operation_nothing_above_the_log_start_is_lost(
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.__name__)
 def test_with_many_power_cuts_behind_it(tmp_path: Path, action: Callable[[World], None]) -> None:
     sweep_removal(tmp_path, action, per_cut=20, cut_every=1)
+
+
+def sweep_second_removal(tmp_path: Path, action: Callable[[World], None], *, is_killed: bool, per_cut: int) -> None:
+    """Break an action off at each operation, by a kill or a refusal, clean, and cut the power anywhere behind it."""
+    sweep = Sweep(tmp_path, seed=5, per_cut=per_cut)
+    for number in itertools.count():
+        base = tmp_path / f"broken-{number}"
+        base.mkdir()
+        with RecordingDisk(base) as disk:
+            world = World(disk)
+            life(world)
+            disk.restart_count()
+            if is_killed:
+                disk.kill_after = number
+            else:
+                disk.fault = lambda at, kind, name, number=number: errno.EIO if at == number else 0
+            try:
+                action(world)
+            except (Killed, MkError, OSError):
+                pass
+            finished = disk.asked <= number and disk.kill_after != disk.asked
+            disk.revive()
+            start = len(disk.operations)
+            (world.partition / "FAILED").unlink(missing_ok=True)
+            cleaner(world).clean()
+            world.abandon()
+
+        def check_image(target: Path, count: int) -> None:
+            with fast_disk():
+                directory = LogDirectory(str(target / "mk"))
+                found = [finding for finding in verify_topic(directory, TOPIC).findings if finding.severity == DAMAGE]
+                directory.close()
+            assert not found, found
+
+        sweep.power_cuts(disk, check_image, start=start)
+        if finished:
+            break
+    assert number >= 3
+
+
+@pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "refused"])
+@pytest.mark.parametrize("action", [clean_by_size, trim_to_the_end], ids=lambda action: action.__name__)
+def test_nothing_is_unlinked_by_a_log_start_that_somebody_did_not_come_to_put_on_disk(
+    tmp_path: Path, action: Callable[[World], None], is_killed: bool
+) -> None:
+    sweep_second_removal(tmp_path, action, is_killed=is_killed, per_cut=3)
+
+
+def test_trimming_again_what_a_kill_broke_off_is_on_disk(tmp_path: Path) -> None:
+    with RecordingDisk(tmp_path) as disk:
+        world = World(disk)
+        life(world)
+        disk.restart_count()
+        # The new log start is published, and not on disk.
+        disk.kill_after = 1
+        with pytest.raises(Killed):
+            trim_into_a_segment(world)
+        disk.revive()
+        trim_into_a_segment(world)
+        world.abandon()
+    images = tmp_path / "images"
+    images.mkdir()
+
+    def check_image(target: Path, count: int) -> None:
+        state = oracle.read_state_file((target / "mk" / "topics" / TOPIC / "0" / "state").read_bytes())
+        assert state is not None
+        assert state["log_start"] == "7"
+
+    Sweep(images, seed=5, per_cut=5).power_cuts(disk, check_image, start=len(disk.operations))
+
+
+def test_a_trim_never_begins_the_log_behind_what_a_power_cut_leaves_of_it(tmp_path: Path) -> None:
+    with RecordingDisk(tmp_path) as disk:
+        world = World(disk)
+        world.create(segment_bytes=1 << 20)
+        world.append(world.open(), PAGE_CACHE, batches=4, count=5)
+        start = len(disk.operations)
+        cleaner(world).delete_records(8)
+        world.abandon()
+    images = tmp_path / "images"
+    images.mkdir()
+
+    def check_image(target: Path, count: int) -> None:
+        with fast_disk():
+            directory = LogDirectory(str(target / "mk"))
+            topic = directory.open_topic(TOPIC)
+            log = PartitionLog(topic, 0, lock_wait_ms=0)
+            result = log.append([make_batch(itertools.count(90_000_000), 1, 40)], DISK)
+            reader = PartitionReader(topic, 0)
+            assert result.first_offset in drain(reader), "acknowledged, and nobody can read it"
+            for opened in (reader, log, topic, directory):
+                opened.close()
+
+    Sweep(images, seed=5, per_cut=5).power_cuts(disk, check_image, start=start)

@@ -194,3 +194,30 @@ def test_killed_at_any_operation_others_go_on_and_a_power_cut_takes_nothing_from
             break
     assert sweep.images > 15
     print(f"{sweep.images} images")
+
+
+@pytest.mark.parametrize("what", ["altered", "sealed"])
+def test_a_change_that_a_kill_broke_off_is_on_disk_when_it_is_made_again(tmp_path: Path, what: str) -> None:
+    sweep = Sweep(tmp_path, seed=7, per_cut=4)
+    for kill_after in itertools.count():
+        base = tmp_path / f"{what}-{kill_after}"
+        base.mkdir()
+        prepare(base / "mk")
+        with RecordingDisk(base) as disk:
+            disk.kill_after = kill_after
+            try:
+                change(base / "mk", what, disk)
+            except Killed:
+                pass
+            finished = disk.kill_after > disk.asked
+            disk.revive()
+            change(base / "mk", what, disk)
+
+        def check(target: Path, count: int, disk: RecordingDisk = disk) -> None:
+            with fast_disk():
+                use(target / "mk", facts(disk, count))
+
+        sweep.power_cuts(disk, check, start=len(disk.operations))
+        if finished:
+            break
+    assert kill_after >= 3

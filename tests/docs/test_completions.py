@@ -79,6 +79,8 @@ CASES = [
     ("mk topics describe -c or", ["orders"]),
     ("mk topics describe -sp or", ["orders"]),
     ("mk topics alter -c segment.by", ["segment.bytes="]),
+    ("mk topics alter --unset segment.", ["segment.bytes", "segment.ms"]),
+    ("mk topics alter orders --unset segment.by", ["segment.bytes"]),
     ("mk topics alter --lock-wait or", []),
     ("mk topics alter -c flush.ms=5 or", ["orders"]),
     ("mk topics get orders -f j", ["json"]),

@@ -50,6 +50,20 @@ def test_every_command_and_option_is_explained_and_has_an_example(level):
         assert command_line in page and effect in page
 
 
+def test_the_page_of_a_command_tells_how_it_and_its_subcommands_end():
+    for path in (ROOT / "man").glob("mk-*.1"):
+        level = next(level for level in LEVELS if "-".join(("mk", *level.path)) == path.stem)
+        told = " ".join(path.read_text().replace("\\", "").partition(".Sh EXIT STATUS")[2].split())
+        for one in [level, *help_pages.subcommands(level)]:
+            assert one.exit_status in told, one.path
+
+
+def test_a_synopsis_shows_what_must_be_there_without_brackets():
+    synopsis = (ROOT / "man/mk-topics.1").read_text().partition(".Sh DESCRIPTION")[0]
+    trim = synopsis.partition(".Nm mk topics trim\n")[2].splitlines()
+    assert ".Fl -to Ar SPEC" in trim and ".Op Fl -dry-run" in trim
+
+
 @pytest.mark.parametrize("level", LEVELS, ids=name_of)
 def test_options_take_a_value_and_name_it_or_neither(level):
     for parameter in level.parameters:

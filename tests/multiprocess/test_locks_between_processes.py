@@ -147,6 +147,28 @@ def test_a_signal_at_any_moment_of_a_fast_stream_leaves_whole_lines_and_the_righ
         assert [value for _, value in read_log(directory, "t")] == expected
 
 
+@pytest.mark.parametrize("words", [("consume", "t", "-F"), ("produce", "t", "-v")], ids=" ".join)
+def test_several_stop_signals_at_once_end_a_command_as_silently_as_one(directory, running, words):
+    """As from a terminal that is closed, or a ^C by somebody impatient."""
+    run(directory, "produce", "t", "v")
+    statuses = set()
+    for round_ in range(30):
+        process = start(directory, *words)
+        running.append(process)
+        if words[0] == "consume":
+            assert process.stdout.read(2) == b"v\n"
+        else:
+            process.stdin.write(b"v\n")
+            process.stdin.flush()
+            assert process.stderr.readline().startswith(b"t 0 ")
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            process.send_signal(number)
+            time.sleep(0.0002 * (round_ % 5))
+        statuses.add(process.wait(TIMEOUT))
+        assert process.stderr.read() == b""
+    assert statuses <= {-signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP}
+
+
 def test_a_stop_signal_waits_until_the_lock_is_let_go(directory, running):
     """^Z at random moments of a stream: whenever the producer is stopped, the lock is free."""
     # A group of its own: ^Z is nothing to a group that has no parent in its session, as that of a test run in the background.

@@ -1,6 +1,8 @@
+import json
+
 import pytest
 
-from mk.formats.terminal import escape
+from mk.formats.terminal import escape, escape_json
 
 
 @pytest.mark.parametrize(
@@ -28,3 +30,17 @@ def test_clean_text_comes_back_as_it_is(text: str) -> None:
 )
 def test_what_could_steer_or_mislead_a_terminal_is_shown_by_its_bytes(data: bytes, shown: bytes) -> None:
     assert escape(data) == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", "käse 水 \U0001f9c0", "\x1b[31m\x07", "\u009b31m\x7f", "a\u202eb\u200b", "\U000e0041"]
+)
+def test_json_is_the_same_json_when_it_is_made_safe(text: str) -> None:
+    data = json.dumps({"payload": text}, ensure_ascii=False).encode() + b"\n"
+    shown = escape_json(data)
+    assert escape(shown) == shown
+    assert json.loads(shown) == {"payload": text}
+
+
+def test_what_stands_between_json_objects_is_shown_by_its_bytes() -> None:
+    assert escape_json(b"{}\x00{}\xff") == rb"{}\x00{}\xff"

@@ -575,9 +575,9 @@ def test_a_time_is_found_among_what_is_left(ten: World, offset: int, time: int) 
 
 def test_trimming_below_the_log_start_changes_nothing(ten: World) -> None:
     cleaner(ten).delete_records(5)
-    before = (ten.partition / "state").read_bytes()
+    before = {**state_of(ten), "sequence": ""}
     assert cleaner(ten).delete_records(2).log_start_offset == 5
-    assert (ten.partition / "state").read_bytes() == before
+    assert {**state_of(ten), "sequence": ""} == before
 
 
 def test_trimming_beyond_the_end_is_refused(ten: World) -> None:

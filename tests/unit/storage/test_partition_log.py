@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from mk.errors import DiskFullError, MkError, NoSuchTopicError, PartitionFailedError, StorageError, SyncFailedError
 from mk.records.record_batch import encode_lines
 from mk.storage.log_directory import LogDirectory
+from mk.storage.partition_files import PartitionFiles
 from mk.storage.partition_log import DISK, PAGE_CACHE
 from tests.crash import oracle
 from tests.crash.world import TOPIC, drain, make_batch
@@ -81,6 +83,25 @@ def test_records_without_a_sync_count_as_lost_when_the_sync_before_the_next_segm
         log.append([make_batch(world.numbers, 2, 1500) for _ in range(3)], PAGE_CACHE)
     world.disk.fault = None
     assert caught.value.facts["records_appended"] == 0
+    world.append(log)
+    assert len(stored_values(world)) == 4
+
+
+def test_an_append_whose_sync_failed_is_indeterminate_also_without_a_file_left_to_open(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = world.open()
+    world.append(log)
+    refuse(world, "sync", ".log")
+
+    def no_files_left(*_: object, **__: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PartitionFiles, "open_segment_for_append", no_files_left)
+        with pytest.raises(SyncFailedError, match="did not confirm"):
+            log.append([make_batch(world.numbers, 2, 40)], DISK)
+    world.disk.fault = None
     world.append(log)
     assert len(stored_values(world)) == 4
 

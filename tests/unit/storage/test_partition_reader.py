@@ -9,11 +9,14 @@ import pytest
 
 from mk.errors import CorruptBatchError, DataError, OffsetOutOfRangeError, SyncFailedError, UnsupportedBatchError
 from mk.records.record_batch import encode_lines
+from mk.storage import backward_reader
 from mk.storage.partition_log import DISK, PAGE_CACHE, PartitionLog
 from tests.crash.recorder import Killed
 from tests.crash.world import drain, next_boot
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from tests.crash.world import World
 
 
@@ -239,3 +242,28 @@ def test_a_time_behind_damage_is_looked_for_at_the_damage(world: World) -> None:
     reader.seek(2)
     with pytest.raises(CorruptBatchError):
         reader.fetch()
+
+
+def test_a_segment_without_index_is_read_backward_a_few_headers_at_a_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = world.open()
+    world.append(log, batches=20, count=1, value=10)
+    (world.partition / "00000000000000000000.index").unlink()
+    held: list[int] = []
+    last_headers = backward_reader._last_headers
+
+    def noted(*arguments: Any) -> Any:
+        headers = last_headers(*arguments)
+        held.append(len(headers))
+        return headers
+
+    monkeypatch.setattr(backward_reader, "_MOST_HEADERS", 3)
+    monkeypatch.setattr(backward_reader, "_last_headers", noted)
+    reader = world.open_reader()
+    assert [stored.header.base_offset for stored in reader.batches_backward(20)] == list(range(19, -1, -1))
+    assert max(held) == 3
+    segment = world.partition / "00000000000000000000.log"
+    segment.write_bytes(b"damaged" + segment.read_bytes()[7:])
+    with pytest.raises(CorruptBatchError):
+        list(reader.batches_backward(20))

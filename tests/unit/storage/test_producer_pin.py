@@ -146,6 +146,14 @@ def test_partitions_that_the_topic_gets_later_are_not_used(topic: Topic) -> None
     later.close()
 
 
+def test_a_topic_that_was_opened_before_it_got_more_partitions_understands_later_pins(topic: Topic) -> None:
+    pin(topic, "before")
+    later = change_topic(topic, partitions=5)
+    pin(later)
+    assert pin(topic).partitions == 5
+    later.close()
+
+
 def test_a_pin_that_does_not_fit_the_topic_is_damage(topic: Topic) -> None:
     pin(topic)
     later = change_topic(topic, partitions=2)
