@@ -130,3 +130,23 @@ def test_two_that_make_the_first_claim_at_once(topic, claims, monkeypatch, at):
     assert claims.newest(0).offset == 3
     owners[0].close()
     other.close()
+
+
+@pytest.mark.parametrize("at", range(10))
+def test_a_reader_that_is_overtaken_between_any_two_steps(topic, claims, monkeypatch, at):
+    """It must not come back with what a fenced member wrote and nobody goes on from: records would go by it."""
+    owner, acknowledged, taken = take(claims, 0), [], []
+    commit(owner, 5, acknowledged)
+    other, reader = make_claims(topic, "billing"), make_claims(topic, "billing")
+
+    def overtake():
+        taken.append(fence(other, 0))
+        commit(owner, 6, acknowledged)
+
+    with monkeypatch.context() as patch:
+        state = interrupt(patch, at, overtake)
+        seen = reader.newest_on_disk(0).offset
+    assert acknowledged == [5] and seen == 5
+    assert state["done"] or at > 3
+    for one in (*taken, owner, other, reader):
+        one.close()
