@@ -124,7 +124,8 @@ def test_retention_groups_takes_names_or_all(mk, value, kept):
     mk.ok("topics", "create", "t", "-c", f"retention.groups={value}")
     text = (mk.directory / "topics/t/topic.json").read_text()
     assert f'"retention.groups": "{kept}"' in text
-    mk.ok("topics", "alter", "t", "--unset", "retention.groups", "--yes")
+    done = mk("topics", "alter", "t", "--unset", "retention.groups", "--yes")
+    assert (done.status, done.err) == (0, f"mk: alters t: retention.groups {kept or '-'} -> - (default)\n")
     assert "retention.groups" not in (mk.directory / "topics/t/topic.json").read_text()
 
 
