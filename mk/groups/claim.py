@@ -109,19 +109,28 @@ class Claim:
         """Commit in a generation of our own making, since the disk refused this file."""
         why = os.strerror(error.errno or 0)
         slot.generation += 1
+        fd = None
         try:
-            fd = _create(self._claims, self.partition, slot.generation, slot)
-        except OSError:
-            fd = None
-            if not self.is_fenced():
-                path = f"{self._claims.path}/{claim_name(self.partition, self.generation)}"
-                self.close()
-                raise StorageError(
-                    f"cannot commit offset {slot.offset} of partition {self.partition} of {self._claims.topic}",
-                    why=f"{path}: {why}",
-                    fix="look at the disk (dmesg); the commit may or may not be stored, all before it are",
-                    path=path,
-                ) from None
+            fd = _create(self._claims, self.partition, slot.generation, None)
+            if fd is not None:
+                # Once its name is on disk: who reads the slot relies on nothing but the file.
+                files.pwrite(fd, slot.encode(), slot.position)
+                files.fdatasync(fd)
+        except BaseException as failure:
+            if fd is not None:
+                files.close(fd)  # Without an owner, and for the next one to go on in.
+            if not isinstance(failure, OSError):
+                raise
+            if fd is None and self.is_fenced():
+                raise self._fenced() from None
+            path = f"{self._claims.path}/{claim_name(self.partition, self.generation)}"
+            self.close()
+            raise StorageError(
+                f"cannot commit offset {slot.offset} of partition {self.partition} of {self._claims.topic}",
+                why=f"{path}: {why}",
+                fix="look at the disk (dmesg); the commit may or may not be stored, all before it are",
+                path=path,
+            ) from None
         if fd is None:
             raise self._fenced()
         files.close(self._fd)

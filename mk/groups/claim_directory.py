@@ -110,7 +110,7 @@ class ClaimDirectory:
         """Return the same, once it is sure to survive a power cut: for whoever removes what the group has read.
 
         A commit is in the file before it is on disk. Read in between, and lost by a power cut, it would have let records
-        go that the group will ask for again.
+        go that the group will ask for again. The name of the file is on disk before a slot with an offset is in it.
         """
         slot = self.newest(partition)
         if slot is not None:
@@ -119,7 +119,6 @@ class ClaimDirectory:
                 files.fdatasync(fd)
             finally:
                 files.close(fd)
-            files.fsync(self.fd)
         return slot
 
     def _newest_of(self, partition: int, generations: list[int]) -> ClaimSlot | None:
