@@ -7,7 +7,7 @@
 A colon makes a range, whose end is excluded; a comma makes a list of partitions and where to begin in each. So `0:5` is
 five offsets of every partition, and `0:5,1:7` begins at 5 in partition 0 and at 7 in partition 1. A spec that begins with
 `@` knows no commas, and since times hold colons themselves it is read so: if all of it is one time, it is that; otherwise it
-is parted at the last colon that leaves a time, or nothing, on both sides. On its sides `start` and `end` are known too.
+is parted at the last colon that leaves a time, or nothing, on both sides. On its sides `start`, `end` and `group:NAME` are known too.
 
 What users read of this is in offset_spellings.py, whose every row is tested.
 """
@@ -251,6 +251,8 @@ class _Parser:
         word = _ALIASES.get(text, text)
         if word in _WORDS:
             return OffsetSpec(word)
+        if text.startswith(_GROUP) and is_valid_name(text[len(_GROUP) :]):
+            return OffsetSpec("group", group=text[len(_GROUP) :])
         time = self._time_or_none(text)
         return None if time is None else OffsetSpec("time", time)
 

@@ -76,6 +76,7 @@ RANGES = (
     Spelling("@T1:", "from T1 on, as @T1 alone", "-o @2026-11-23T10:08:", "0: 8-9"),
     Spelling("@:T2", "from the start up to T2", "-o @:2026-11-23T10:02", "0: 0-1  1: 0-1"),
     Spelling("@T1:end", "the words start and end may stand for a time", "-o @2026-11-23T10:03:end", "0: 3-9  1: 3-4"),
+    Spelling("@T1:group:NAME", "and so may a group", "-o @2026-11-23T10:03:group:billing", "0: 3-5"),
     Spelling(
         "P:POS,P:POS",
         "a comma makes it a list of partitions, and where to begin in each; others are not read. A number behind the end "

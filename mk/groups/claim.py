@@ -233,20 +233,23 @@ def _create(claims: ClaimDirectory, partition: int, generation: int, slot: Claim
     while True:
         temporary = f"{_TEMPORARY}{os.urandom(8).hex()}"
         fd = files.open_file(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=claims.fd)
-        is_ours = is_swept = False
+        is_ours = False
         try:
-            try_acquire(fd)
-            files.pwrite(fd, new_claim(slot), 0)
-            files.fdatasync(fd)
-            try:
-                name = claim_name(partition, generation)
-                files.link(temporary, name, src_dir_fd=claims.fd, dst_dir_fd=claims.fd)
-                is_ours = True
-            except FileExistsError:
-                # Over NFS the answer to a link that succeeded may get lost, and the second try fail.
-                is_ours = os.fstat(fd).st_nlink == 2
-            except FileNotFoundError:
-                is_swept = True  # Between its creation and its lock it looked like a dead process's.
+            # Between its creation and its lock it looks like a dead process's: then whoever sweeps has the lock, and a claim
+            # without our lock would be anybody's.
+            is_swept = not try_acquire(fd)
+            if not is_swept:
+                files.pwrite(fd, new_claim(slot), 0)
+                files.fdatasync(fd)
+                try:
+                    name = claim_name(partition, generation)
+                    files.link(temporary, name, src_dir_fd=claims.fd, dst_dir_fd=claims.fd)
+                    is_ours = True
+                except FileExistsError:
+                    # Over NFS the answer to a link that succeeded may get lost, and the second try fail.
+                    is_ours = os.fstat(fd).st_nlink == 2
+                except FileNotFoundError:
+                    is_swept = True
         except BaseException:
             _close_quietly(fd)
             _unlink_quietly(temporary, claims)

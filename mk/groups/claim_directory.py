@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from mk.errors import CorruptStateError, NoSuchGroupError, PermissionDeniedError
+from mk.errors import CannotCreateError, CorruptStateError, NoSuchGroupError, PermissionDeniedError
 from mk.groups.claim_slot import CLAIM_SIZE, ClaimSlot, decode_slots
 from mk.storage import files
 from mk.storage.log_directory import PRIVATE
@@ -187,6 +187,15 @@ def make_claims(topic: Topic, group: str) -> ClaimDirectory:
     check_name(group, "group")
     directory = topic.directory
     _ = directory.locks_fd  # Refuses whoever may only read, and a file system on which locks are not proven.
+    for other in group_names(directory):
+        if other != group and other.casefold() == group.casefold():
+            raise CannotCreateError(
+                f"there is a group {other} already",
+                why="names that differ only in upper and lower case would be one on some file systems",
+                fix="choose another name; nothing was made",
+                group=group,
+                existing=other,
+            )
     fd = os.dup(directory.fd)
     for name in (GROUPS, group, CLAIMS, topic.topic_id):
         try:

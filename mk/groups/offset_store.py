@@ -71,6 +71,8 @@ def group_offsets(topic: Topic, partition: int, wanted: str) -> list[GroupOffset
             names = tuple(group_names(directory))
         except MkError as error:
             return [GroupOffset(ALL_GROUPS, NO_OFFSET, NO_EPOCH, error.why)]
+        except OSError as error:
+            return [GroupOffset(ALL_GROUPS, NO_OFFSET, NO_EPOCH, f"{error.filename or 'groups'}: {error.strerror}")]
     return [offset for name in names if (offset := _offset_on_disk(topic, partition, name, wanted)) is not None]
 
 

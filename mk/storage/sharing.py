@@ -15,6 +15,9 @@ from mk.errors import CannotCreateError, PermissionDeniedError, UsageError
 READERS = ("all", "group")
 """Who may read beside the group: everybody, or nobody."""
 
+_PRIVATE = ("locks", "groups", "quarantine")
+"""What is closed to all but the group; groups/ is made with the first claim."""
+
 _MODES = {"all": 0o2775, "group": 0o2770}
 
 
@@ -53,12 +56,13 @@ class Sharing:
                 rights, others = (
                     ("a+rX,g+w", "all may read") if self.readers == "all" else ("g+rwX,o=", "others may not")
                 )
+                private = " ".join(f"{path}/{name}" for name in _PRIVATE if os.path.isdir(f"{path}/{name}"))
                 raise CannotCreateError(
                     f"{path} is a log directory already, and not shared so",
                     why=f"its group is {status.st_gid} and its mode {S_IMODE(status.st_mode):04o}, where group "
                     f"{self.group} with {_MODES[self.readers]:04o} ({others}) is asked for",
                     fix=f"leave --shared-group out, or share it yourself: chgrp -R {self.group} {path} && chmod -R {rights} "
-                    f"{path} && chmod -R o= {path}/locks {path}/quarantine && find {path} -type d -exec chmod g+s {{}} +; "
+                    f"{path} && chmod -R o= {private} && find {path} -type d -exec chmod g+s {{}} +; "
                     "nothing was changed",
                     path=path,
                 )

@@ -25,23 +25,33 @@ def positions(numbers, times):
     )
 
 
-@given(positions(numbers, times))
+groups = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,9}[A-Za-z0-9_-])?", fullmatch=True)
+groups = groups.filter(lambda name: ".deleted" not in name).map(lambda name: OffsetSpec("group", group=name))
+places = st.one_of(positions(numbers, times), groups)
+
+
+@given(places)
 def test_a_position_comes_back_from_its_spelling(position):
     assert parse_offset_spec(str(position)) == position
     assert parse_offset_range(str(position)) == OffsetRange(position)
 
 
-@given(st.none() | positions(numbers, times), st.none() | positions(numbers, times))
+@given(st.none() | places, st.none() | places)
 def test_a_range_comes_back_from_its_spelling(first, stop):
     if first is None and stop is None or is_reversed(first, stop):
         return
-    if first is not None and first.kind == "time" and stop is not None and stop.kind not in ("time", "end", "start"):
+    if (
+        first is not None
+        and first.kind == "time"
+        and stop is not None
+        and stop.kind not in ("time", "end", "start", "group")
+    ):
         return  # Behind a time a number is a time as well: such a range is said by two options.
     meant = OffsetRange(first, stop)
     assert parse_offset_range(str(meant)) == meant
 
 
-@given(st.dictionaries(st.integers(0, 4095), positions(numbers, times), min_size=2, max_size=5))
+@given(st.dictionaries(st.integers(0, 4095), places, min_size=2, max_size=5))
 def test_positions_by_partition_come_back_from_their_spelling(by_partition):
     meant = OffsetRange(by_partition=by_partition)
     assert parse_offset_range(str(meant)) == meant

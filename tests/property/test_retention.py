@@ -5,7 +5,18 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mk.storage.retention import LOG_START, NO_LIMIT, RETENTION_BYTES, RETENTION_MS, SegmentFacts, judge
+from mk.storage.leader_epochs import EpochEntry, LeaderEpochs
+from mk.storage.retention import (
+    LOG_START,
+    NO_LIMIT,
+    RETENTION_BYTES,
+    RETENTION_MS,
+    GroupOffset,
+    Hold,
+    SegmentFacts,
+    hold_of,
+    judge,
+)
 
 NOW = 10_000
 LIMITS = st.one_of(st.just(NO_LIMIT), st.integers(0, 3000))
@@ -24,7 +35,7 @@ def segments_of(shapes: list[tuple[int, int, int]]) -> list[SegmentFacts]:
     return segments
 
 
-@given(SHAPES, LIMITS, LIMITS, st.integers(0, 40), st.integers(0, 40), st.booleans())
+@given(SHAPES, LIMITS, LIMITS, st.integers(0, 40), st.integers(0, 40), st.booleans(), st.none() | st.integers(0, 40))
 def test_what_goes_is_the_longest_front_that_the_limits_let_go(
     shapes: list[tuple[int, int, int]],
     retention_ms: int,
@@ -32,6 +43,7 @@ def test_what_goes_is_the_longest_front_that_the_limits_let_go(
     log_start: int,
     keep_from: int,
     believed: bool,
+    held_from: int | None,
 ) -> None:
     segments = segments_of(shapes)
     end = segments[-1].next_offset
@@ -48,7 +60,12 @@ def test_what_goes_is_the_longest_front_that_the_limits_let_go(
             return True
         return segment.next_offset <= keep_from and (
             (retention_bytes != NO_LIMIT and rest >= retention_bytes)
-            or (retention_ms != NO_LIMIT and believed and NOW - segment.time_ms > retention_ms)
+            or (
+                retention_ms != NO_LIMIT
+                and believed
+                and NOW - segment.time_ms > retention_ms
+                and (held_from is None or segment.next_offset <= held_from)
+            )
         )
 
     front = 0
@@ -63,6 +80,7 @@ def test_what_goes_is_the_longest_front_that_the_limits_let_go(
             retention_bytes=retention_bytes,
             log_start_offset=log_start,
             keep_from=keep_from,
+            hold=None if held_from is None else Hold(held_from, "somebody reads"),
             clock_is_believed=believed,
         )
     )
@@ -113,3 +131,35 @@ def test_no_segment_is_looked_into_before_its_turn() -> None:
         if not verdict.goes:
             break
     assert seen == [0, 1]
+
+
+GROUPS = st.lists(st.builds(GroupOffset, st.sampled_from("abc"), st.integers(-1, 50), st.integers(-1, 5)), max_size=4)
+
+
+@given(GROUPS, st.lists(st.tuples(st.integers(0, 6), st.integers(0, 60)), max_size=4))
+def test_groups_hold_what_the_slowest_of_them_has_not_read_of_this_log(
+    groups: list[GroupOffset], shape: list[tuple[int, int]]
+) -> None:
+    firsts = sorted(first for _, first in shape)
+    epochs = LeaderEpochs(
+        [EpochEntry(0, 0, "d")]
+        + [
+            EpochEntry(epoch, first, "d")
+            for epoch, first in zip(sorted({epoch for epoch, _ in shape} - {0}), firsts, strict=False)
+        ]
+    )
+
+    def epoch_of(offset: int) -> int:
+        return max(entry.epoch for entry in epochs.entries if entry.first_offset <= offset)
+
+    def has_read(group: GroupOffset, offset: int) -> bool:
+        """What it has read at that offset is what is there: it got that far, and in an epoch that is still the log's."""
+        return offset < group.offset and (group.leader_epoch < 0 or epoch_of(offset) <= group.leader_epoch)
+
+    hold = hold_of(groups, epochs.end_of)
+    assert (hold is None) == (not groups)
+    if hold is not None:
+        for offset in range(hold.offset):
+            assert all(has_read(group, offset) for group in groups), offset
+        assert not all(has_read(group, hold.offset) for group in groups)
+        assert any(f"group {group.group} " in hold.why for group in groups)

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 import mk
-from mk.errors import ClaimFencedError, CorruptStateError, NoSuchGroupError, StorageError, UsageError
+from mk.errors import CannotCreateError, ClaimFencedError, CorruptStateError, NoSuchGroupError, StorageError, UsageError
+from mk.groups import claim as claim_module
 from mk.groups.claim import fence, take
 from mk.groups.claim_directory import (
     claim_name,
@@ -286,6 +287,30 @@ else:
         process.stdout.close()
         if child:
             os.kill(child, signal.SIGKILL)
+
+
+def test_a_file_that_somebody_swept_while_it_was_made_is_made_again(topic, claims, monkeypatch):
+    """Whoever sweeps has its lock for a moment; a claim that is not locked by its owner would have two."""
+    real, calls = claim_module.try_acquire, []
+
+    def busy_once(fd):
+        calls.append(fd)
+        return len(calls) > 1 and real(fd)
+
+    monkeypatch.setattr(claim_module, "try_acquire", busy_once)
+    claim = take(claims, 0)
+    monkeypatch.undo()
+    assert len(calls) == 2 and names(claims) == ["0.0000000001"]
+    other = make_claims(topic, "billing")
+    assert take(other, 0) is None
+    claim.close()
+    other.close()
+
+
+def test_groups_that_differ_in_case_only_are_refused(topic, claims):
+    with pytest.raises(CannotCreateError, match="there is a group billing already"):
+        make_claims(topic, "Billing")
+    assert group_names(topic.directory) == ["billing"]
 
 
 def test_names_of_claims():
