@@ -25,6 +25,8 @@ def run(options: "Options") -> int:
         check_producer_id(options.producer_id)
     cluster = connect(options.directory, create=not options.no_create, allow_network_fs=options.allow_network_fs)
     producer = _open_producer(cluster, options)
+    if options.timestamp_ms is not None and not options.quiet:
+        _note_retention(cluster, options)
     stopped_by: list[int] = []
     skipped = 0
     try:
@@ -113,6 +115,18 @@ def _open_producer(cluster: "Cluster", options: "Options") -> "Producer":
             raise
         _create_topic(cluster, options)
         return open_producer()
+
+
+def _note_retention(cluster: "Cluster", options: "Options") -> None:
+    """Warn that records which are produced old will not stay: retention goes by the times that they have."""
+    from mk.clock import now_ms
+
+    retention_ms = int(cluster.topic_config(options.topic)["retention.ms"])
+    if 0 <= retention_ms < now_ms() - options.timestamp_ms:
+        note(
+            f"mk: records of that time are older than {options.topic} keeps any (retention.ms={retention_ms}): they go "
+            f"with the segment they are in; `mk topics alter {options.topic} -c retention.ms=-1` keeps them"
+        )
 
 
 def _note_stored_before(producer: "Producer", options: "Options") -> None:

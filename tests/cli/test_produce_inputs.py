@@ -581,3 +581,12 @@ def test_everything_at_once(mk, inputs):
     assert {json.dumps([one["partition"], one["headers"], one["ts"]]) for one in got} == {
         json.dumps([2, [["h", "1"], ["n", None]], 1_700_000_000_000])
     }
+
+
+def test_records_that_will_not_stay_are_announced(mk):
+    done = mk("produce", "t", "--timestamp", "2024-01-01", "old")
+    assert done.status == 0
+    assert "retention.ms=604800000" in done.err
+    mk.ok("topics", "alter", "t", "-c", "retention.ms=-1")
+    assert mk("produce", "t", "--timestamp", "2024-01-01", "old").err == ""
+    assert mk("produce", "t", "--timestamp", "-6d", "new").err == ""
