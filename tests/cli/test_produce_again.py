@@ -55,7 +55,7 @@ def records(mk, partitions=1, topic="t"):
 def test_run_again_it_stores_only_what_is_missing_whatever_the_flags(mk, words):
     """Once with the front of the input, cut at a record's end; then with all of it, twice. The same without an id."""
     for topic in ("t", "plain"):
-        mk.ok("topics", "create", topic, "-p", 4)
+        mk.ok("topics", "create", topic, "-p", 4, "-c", "retention.ms=-1")
     cut = b"211\n" if "-D" in words else b"k1\tvalue 211\n"
     front = LINES if "--whole" in words else LINES[: LINES.index(cut)]
     arguments = ["produce", "t", "--producer-id", NAME, *words]
