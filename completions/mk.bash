@@ -134,10 +134,10 @@ _mk_level() {
     commands="" flags="" arguments="" value_flags=""
     case $1 in
         "") commands="produce consume tail topics completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --timeout --help --version" arguments="" value_flags=" -d --dir --timeout " ;;
-        "topics") commands="list create describe alter rename seal delete offsets which get verify dump clean trim" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
         "produce") commands="" flags="--file -D --delimiter -0 --null --whole -n --count --skip-bad -k --key -K --key-delimiter -H --header --timestamp -Z -p --partition -z --compression --acks --producer-id --lock-wait --partitions --no-create -d --dir --allow-network-fs -T --tee -q -v --json --help" arguments="topic values..." value_flags=" --file -D --delimiter -n --count -k --key -K --key-delimiter -H --header --timestamp -p --partition -z --compression --acks --producer-id --lock-wait --partitions -d --dir " ;;
         "consume") commands="" flags="-r --regex -o --offset --from --to --since --until -p --partition -n --count --tail -F --follow --idle --max-time --timeout -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -o --offset --from --to --since --until -p --partition -n --count --tail --idle --max-time --timeout -f --format -D --delimiter -d --dir " ;;
         "tail") commands="" flags="-r --regex -p --partition --tail --idle --max-time --timeout -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -p --partition --tail --idle --max-time --timeout -f --format -D --delimiter -d --dir " ;;
+        "topics") commands="list create describe alter rename seal delete offsets which get verify dump clean trim" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
         "topics list") commands="" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
         "topics create") commands="" flags="-p --partitions -c --config --if-not-exists --shared-group --shared-readers --dry-run --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic" value_flags=" -p --partitions -c --config --shared-group --shared-readers --lock-wait -d --dir " ;;
         "topics describe") commands="" flags="-r --regex -s --summary -c --configs -p --partitions -a --all -d --dir --json --no-color --help" arguments="topics..." value_flags=" -r --regex -d --dir " ;;
@@ -160,7 +160,6 @@ _mk_level() {
 _mk_values() {
     case $1 in
         ":-d" | ":--dir") list=directory ;;
-        "topics:-d" | "topics:--dir") list=directory ;;
         "produce:topic") list=topic ;;
         "produce:--file") list=file ;;
         "produce:-z" | "produce:--compression") offer="none gzip lz4 zstd" ;;
@@ -175,6 +174,7 @@ _mk_values() {
         "tail:topics") list=topic ;;
         "tail:-f" | "tail:--format") offer="value kv json raw" ;;
         "tail:-d" | "tail:--dir") list=directory ;;
+        "topics:-d" | "topics:--dir") list=directory ;;
         "topics list:-d" | "topics list:--dir") list=directory ;;
         "topics create:-c" | "topics create:--config") offer="compression.type= flush.ms= max.message.bytes= min.free= partitioner= retention.bytes= retention.groups= retention.ms= segment.bytes= segment.ms=" ;;
         "topics create:--shared-group") list=group ;;

@@ -31,7 +31,7 @@ _FILE_NAMES = {"bash": "mk.bash", "zsh": "_mk", "fish": "mk.fish"}
 
 
 def _levels() -> "list[Command]":
-    return [definition.ROOT, *definition.GROUPS, *definition.COMMANDS]
+    return [definition.ROOT, *definition.commands()]
 
 
 def _options(level: Command) -> "list[Parameter]":

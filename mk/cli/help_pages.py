@@ -53,13 +53,9 @@ def subcommands(level: Command) -> "list[Command]":
     depth = len(level.path)
     if definition.group_at(level.path) is not level:
         return []
-    below = [
-        child
-        for child in (*definition.COMMANDS, *definition.GROUPS)
-        if len(child.path) == depth + 1 and child.path[:depth] == level.path
+    return [
+        child for child in definition.commands() if len(child.path) == depth + 1 and child.path[:depth] == level.path
     ]
-    order = [command.path[depth] for command in definition.COMMANDS if command.path[:depth] == level.path]
-    return sorted(below, key=lambda child: order.index(child.path[depth]))
 
 
 def panels(level: Command) -> "dict[str, list[Parameter]]":

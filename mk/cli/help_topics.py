@@ -39,7 +39,7 @@ def run(options: Options) -> int:
     elif len(path) == 1 and path[0] in texts:
         print(texts[path[0]], end="")
     else:
-        known = [*texts, *(" ".join(one.path) for one in (*definition.COMMANDS, *definition.GROUPS))]
+        known = [*texts, *(" ".join(one.path) for one in definition.commands())]
         near = difflib.get_close_matches(" ".join(path), known, n=2)
         raise UsageError(
             f"there is no help on {' '.join(path)}",

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from mk.cli import definition, help_pages, help_topics
 from mk.cli.definition import Command, Parameter
+from mk.cli.definitions.consume import CONSUME
+from mk.cli.definitions.produce import PRODUCE
+from mk.cli.definitions.topics import TOPICS
 from mk.cli.exit_statuses import exit_statuses
 from mk.consumer import offset_spellings
 
@@ -24,7 +27,7 @@ _ENVIRONMENT = {
     "NO_COLOR": "no colors on a terminal",
     "COLUMNS": "the width of tables and help texts",
 }
-_PAGES = (definition.ROOT, definition.PRODUCE, definition.CONSUME, definition.TOPICS)
+_PAGES = (definition.ROOT, PRODUCE, CONSUME, TOPICS)
 
 
 def files() -> "dict[str, str]":
@@ -49,7 +52,7 @@ def _page(level: Command) -> str:
         f".Nd {_text(level.summary)}",
         ".Sh SYNOPSIS",
     ]
-    for one in [level, *children] if level is definition.TOPICS else [level]:
+    for one in [level, *children] if level is TOPICS else [level]:
         lines += _synopsis(one)
     lines += [".Sh DESCRIPTION", *_paragraphs(level)]
     if level is definition.ROOT:
@@ -57,11 +60,11 @@ def _page(level: Command) -> str:
     elif children:
         for child in children:
             lines += [f".Ss mk {' '.join(child.path)}", *_paragraphs(child), *_options(child)]
-    if level is definition.CONSUME:
+    if level is CONSUME:
         lines += [".Ss Formats", *_literal(help_topics.FORMATS)]
     if level is definition.ROOT or not children:
         lines += [".Sh OPTIONS", *_options(level)]
-    if level is definition.CONSUME:
+    if level is CONSUME:
         lines += _offsets()
     lines += [".Sh ENVIRONMENT", *_environment([level, *children])]
     lines += [".Sh EXIT STATUS", *_exit_status(level, children)]

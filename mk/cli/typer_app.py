@@ -92,10 +92,13 @@ class Application:
 
     def _build(self) -> Any:
         root = self._group(definition.ROOT)
-        groups = {group.path: self._group(group) for group in definition.GROUPS}
+        levels = definition.commands()
+        groups = {level.path: self._group(level) for level in levels if not level.run}
         for path, group in groups.items():
             root.add_typer(group, name=path[-1])
-        for command in definition.COMMANDS:
+        for command in levels:
+            if not command.run:
+                continue
             parent = groups.get(command.path[:-1], root)
             parent.command(command.path[-1], cls=_Command, add_help_option=False)(self._callback(command))
         return typer.main.get_command(root)

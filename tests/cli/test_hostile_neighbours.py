@@ -220,7 +220,7 @@ HOSTILE = [
 
 def commands_with_topics():
     """Every command that takes a topic, from the definition, with what else it needs."""
-    for command in definition.COMMANDS:
+    for command in definition.commands():
         arguments = [parameter for parameter in command.parameters if not parameter.flags]
         if any(parameter.complete == definition.TOPIC for parameter in arguments) or command.path[-1] == "create":
             yield command, arguments

@@ -7,6 +7,8 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from mk.cli import definition, fast_parser
+from mk.cli.definitions.consume import CONSUME
+from mk.cli.definitions.produce import PRODUCE
 from mk.cli.options import Options
 from mk.cli.typer_app import Application
 from mk.consumer.offset_spec import OffsetRange, OffsetSpec
@@ -82,8 +84,8 @@ topics offsets orders -p 0,1
 """
 
 WORDS = sorted(
-    {flag for command in (*definition.COMMANDS, definition.ROOT) for one in command.parameters for flag in one.flags}
-    | {word for command in definition.COMMANDS for word in command.path}
+    {flag for command in (*definition.commands(), definition.ROOT) for one in command.parameters for flag in one.flags}
+    | {word for command in definition.commands() for word in command.path}
     | {"--", "-", "", "-qv", "-vq", "-kx", "-k=x", "--key=", "--key=a=b", "-p0,1", "-o-5", "-5", "--acks=1", "-Fn3"}
     | {"--json=1", "--kye", "--ke", "-h", "--help", "--version", "---", "-é", "--é=1", "-qé", "x", "orders", "0", "0,1"}
     | {"1", "-1", "500ms", "10s", "1.5s", "zstd", "json", "kv", "end", "a=b", "\\t", "é", "a b", "\udcff", "٣"}
@@ -187,12 +189,12 @@ def likely_lines(command):
 
 
 command_lines = st.one_of(
-    *map(likely_lines, definition.COMMANDS),
-    likely_lines(definition.PRODUCE),
-    likely_lines(definition.CONSUME),
+    *map(likely_lines, (command for command in definition.commands() if command.run)),
+    likely_lines(PRODUCE),
+    likely_lines(CONSUME),
     st.tuples(
         st.lists(st.sampled_from(["-q", "-v", "--json", "-d", "x", "--yes", "--no-color"]), max_size=2),
-        st.sampled_from([list(command.path) for command in (*definition.COMMANDS, *definition.GROUPS)]),
+        st.sampled_from([list(command.path) for command in definition.commands()]),
         st.lists(
             st.one_of(st.sampled_from(WORDS), st.text(max_size=4).filter(lambda text: "\0" not in text)), max_size=7
         ),
@@ -250,7 +252,7 @@ def test_produce_has_these_values():
         "--timestamp 1700000000 --skip-bad -D '\\n\\0' --file x --file - -n 3 -T paid ''"
     )
     assert vars(options) == {
-        "command": definition.PRODUCE,
+        "command": PRODUCE,
         "topic": "orders",
         "values": (b"paid", b""),
         "key": b"u1",
@@ -288,7 +290,7 @@ def test_produce_without_anything_reads_stdin_into_default():
 
 def test_consume_has_these_values():
     assert vars(options_of("consume a b -o -5 -p 0,3 -p 1 -n 7 -F --json")) == {
-        "command": definition.CONSUME,
+        "command": CONSUME,
         "topics": ("a", "b"),
         "regex": None,
         "offset": (OffsetRange(OffsetSpec("before-end", 5)),),

@@ -306,6 +306,7 @@ def made(tmp_path, monkeypatch):
         "topics",
         "move",
         summary="for this test",
+        run="nowhere:run",
         parameters=(
             Parameter("old", metavar="OLD", required=True, complete=definition.TOPIC),
             Parameter("how", metavar="HOW", required=True, choices=("fast", "slow")),
@@ -314,7 +315,8 @@ def made(tmp_path, monkeypatch):
             Parameter("unknown", "--unknown", metavar="X", complete="something else"),
         ),
     )
-    monkeypatch.setattr(definition, "COMMANDS", (*definition.COMMANDS, command))
+    with_it = [*definition.commands(), command]
+    monkeypatch.setattr(definition, "commands", lambda: with_it)
     for name, content in completions.files().items():
         (tmp_path / "made" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "made" / name).write_text(content)

@@ -10,7 +10,7 @@ from mk.cli import completions, definition, help_pages, help_topics, manual
 from mk.cli.exit_statuses import error_classes, exit_statuses
 
 ROOT = Path(__file__).parents[2]
-LEVELS = [definition.ROOT, *definition.GROUPS, *definition.COMMANDS]
+LEVELS = [definition.ROOT, *definition.commands()]
 
 
 def name_of(level):

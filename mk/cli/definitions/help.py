@@ -1,0 +1,32 @@
+"""`mk completion` and `mk help`, as data."""
+
+from mk.cli.definition import (
+    Command,
+    Parameter,
+)
+
+COMPLETION = Command(
+    "completion",
+    summary="print the completions for a shell",
+    run="mk.cli.completions:run",
+    description=("Prints the completions for SHELL: bash, zsh or fish.",),
+    parameters=(
+        Parameter("shell", metavar="SHELL", required=True, choices=("bash", "zsh", "fish"), help="bash, zsh or fish"),
+    ),
+    examples=(('eval "$(mk completion bash)"', "in ~/.bashrc"),),
+)
+
+HELP = Command(
+    "help",
+    summary="explain a command, or offsets, formats, exit-codes",
+    run="mk.cli.help_topics:run",
+    description=("Explains a command, such as `mk help topics create`, or one of: offsets, formats, exit-codes.",),
+    parameters=(
+        Parameter(
+            "subject", metavar="SUBJECT", default=(), multiple=True, complete="help", help="a command or a subject"
+        ),
+    ),
+    examples=(("mk help offsets", "what -o understands"),),
+)
+
+COMMANDS = (COMPLETION, HELP)
