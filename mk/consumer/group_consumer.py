@@ -40,6 +40,9 @@ SESSION_TIMEOUT_MS = 10_000
 _IDLE_COMMIT_SECONDS = 0.1
 """So soon after the last record, when no more come, where the group stands is committed."""
 
+_WATCH_SECONDS = 0.002
+"""How often, between two batches, who comes and goes is looked for: each look is a system call."""
+
 _LOST_SECONDS = 0.5
 """How often a member that has nothing to deliver looks whether it was taken for stopped."""
 
@@ -109,7 +112,7 @@ class GroupConsumer(FollowingConsumer):
         """Join the group, with `options` as in FollowingConsumer; offset only says where partitions begin that it never read.
 
         commit: False reads as a member and leaves the committed offsets as they are. or_skip: do not join a group that
-            has a live member; is_skipped tells.
+            has a live member; is_skipped tells, and others how many there are.
         delivery: who has the records; by default, who asks for the next fetch, or record, has taken those before.
 
         Raises:
@@ -118,6 +121,7 @@ class GroupConsumer(FollowingConsumer):
         """
         self.group = group
         self.is_skipped = False
+        self.others = 0
         self._may_commit = commit
         self._follow = follow
         self._commit_seconds = commit_interval_ms / 1000
@@ -126,8 +130,8 @@ class GroupConsumer(FollowingConsumer):
         self._delivery = delivery or NothingUnderWay()
         self._takes_fetches = delivery is None
         self._by_key: dict[Key, GroupSource] = {}
-        self._is_stopping = self._is_suspending = False
-        self._next_commit = self._next_lost = 0.0
+        self.is_stopping = self.is_suspending = False
+        self._next_commit = self._next_lost = self._next_watch = 0.0
         self._wake_fd, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         watch = Watch([], output_fd=options.get("output_fd"))
         watch.add_waker(self._wake_fd)
@@ -146,8 +150,9 @@ class GroupConsumer(FollowingConsumer):
                 watch=watch,
                 wake_fd=self._waker,
             )
-            if or_skip and self._coordinator.look_for_others():
-                self.is_skipped = True
+            if or_skip:
+                self.others = self._coordinator.look_for_others()
+                self.is_skipped = self.others > 0
             super().__init__(topics, partitions=partitions, **options)
         except BaseException:
             self.close()
@@ -181,9 +186,10 @@ class GroupConsumer(FollowingConsumer):
 
     def tend(self) -> None:
         """Look after the group: to be called every 100 ms or so by who works on records without asking for more."""
-        self._watch_now()
-        self._delivery.settle()
         now = monotonic()
+        if now >= self._next_watch:
+            self._watch_now()
+            self._next_watch = now + _WATCH_SECONDS
         self._rebalance(now)
         if now >= self._next_commit:
             self.commit()
@@ -197,17 +203,13 @@ class GroupConsumer(FollowingConsumer):
 
     def stop(self) -> None:
         """Have `fetches` end as soon as what it has given out is taken. For signal handlers."""
-        self._is_stopping = True
+        self.is_stopping = True
         self._wake()
 
     def suspend(self) -> None:
         """Have this process stop, as by ^Z, once it has let go of its partitions. For signal handlers."""
-        self._is_suspending = True
+        self.is_suspending = True
         self._wake()
-
-    @property
-    def is_suspending(self) -> bool:
-        return self._is_suspending
 
     # Reading.
 
@@ -224,7 +226,7 @@ class GroupConsumer(FollowingConsumer):
         if self.is_skipped:
             return
         self.tend()
-        while not self._is_stopping:
+        while not self.is_stopping:
             progress = False
             for source in list(self._by_key.values()):
                 if source.is_complete or self._by_key.get(source.key) is not source:
@@ -243,7 +245,7 @@ class GroupConsumer(FollowingConsumer):
                 if self._takes_fetches and self._by_key.get(source.key) is source:
                     source.taken_offset = fetch[-1].next_offset
                     source.taken_epoch = fetch[-1].batch.leader_epoch
-                if self._is_stopping:
+                if self.is_stopping:
                     return
                 self.tend()
             if not self._go_on(progress):
@@ -265,14 +267,15 @@ class GroupConsumer(FollowingConsumer):
 
     def _go_on(self, progress: bool) -> bool:
         now = monotonic()
-        if self._is_suspending:
+        if self.is_suspending:
             self._suspend()
-        if self._is_stopping:
+        if self.is_stopping:
             return False
         if now >= self._next_look:
             self._look_around()
             self._next_look = now + 0.5
         self.tend()
+        self._delivery.settle()
         if self._is_over():
             return False
         if progress:
@@ -382,7 +385,7 @@ class GroupConsumer(FollowingConsumer):
             earlier = earlier_incarnation(topic, self.group)
             if earlier is not None:
                 return self._truncated(source, earlier, 0)
-            if self._first is None:
+            if self._first is None or self._first.kind == "committed":
                 return start
             return self._first.resolve(start, end, reader.offset_for_time, lambda group: self._committed(source, group))
         stands = stands_at(topic, self.group, slot, reader)
@@ -465,7 +468,7 @@ class GroupConsumer(FollowingConsumer):
             self._delivery.lost(source.topic.name, source.reader.partition)
             self._forget(source)
         coordinator.leave()
-        self._is_suspending = False
+        self.is_suspending = False
         os.kill(os.getpid(), SIGSTOP)
         coordinator.subscribe(self._topics)
 

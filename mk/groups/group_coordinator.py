@@ -4,7 +4,7 @@ Members come to the same assignment from what is in the directory (membership, a
 one who should not own it lets go of its claim, or dies, and the one who should takes it. Nobody is asked and nobody waits
 for all: a partition that stays where it is is read on without a break.
 What happens to records that are under way when a partition is to be let go of is for the consumer.
-Reasons: man/mk-guarantees.7, MEMBERS OF A GROUP.
+Reasons: man/mk-guarantees.7, GROUP MEMBERS.
 """
 
 from __future__ import annotations

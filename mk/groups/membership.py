@@ -4,7 +4,7 @@ Live is who holds the lock on its file and whose heartbeat moves. The kernel dro
 dies of, and tells whoever watches the directory. One that is stopped or hangs keeps it: that shows in its counter, which
 each member times on a clock of its own. Nobody reads another's clock.
 Who owns what follows from who is live, and is for group_coordinator.
-Format: man/mk-format.5, MEMBERS. Reasons: man/mk-guarantees.7, MEMBERS OF A GROUP.
+Format: man/mk-format.5, MEMBERS. Reasons: man/mk-guarantees.7, GROUP MEMBERS.
 """
 
 from __future__ import annotations
