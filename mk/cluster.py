@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from mk.consumer.consumer import Consumer
+    from mk.consumer.delivery import Delivery
     from mk.consumer.offset_spec import OffsetSpec
     from mk.errors import MkError
     from mk.maintenance.dump import Item
@@ -154,6 +155,7 @@ class Cluster(Protocol):
         output_fd: int | None = None,
         on_skip: Callable[[str, int, int, int], None] | None = None,
         on_note: Callable[[str], None] | None = None,
+        delivery: Delivery | None = None,
     ) -> Consumer:
         """Open a consumer of some topics, or of those in whose names `regex` is found. See Consumer."""
 

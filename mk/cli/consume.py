@@ -11,11 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from mk.cli.options import Options
+    from mk.cluster import Cluster
     from mk.consumer.consumer import Consumer, FetchedBatch
+    from mk.consumer.delivery import Delivery
     from mk.consumer.offset_spec import OffsetSpec
     from mk.records.record import ConsumerRecord
 
 STDOUT = 1
+_ONLY_WITH_EXEC = (
+    ("records_each", "--batch"),
+    ("jobs", "--jobs"),
+    ("retries", "--retries"),
+    ("backoff_ms", "--backoff"),
+    ("dlq", "--dlq"),
+    ("no_create", "--no-create"),
+    ("allow_network_fs", "--allow-network-fs"),
+)
 _SPLICE_BYTES = 32 << 10
 """Payloads from this size on go from the page cache into the pipe without a copy; below it, the call costs more."""
 
@@ -32,10 +43,29 @@ def run(options: "Options") -> int:
     """Print the records that are asked for, and return 0 at their end."""
     if options.idle_ms is not None and not options.follow:
         raise UsageError("--idle means nothing without -F", fix="add -F; without it, reading ends at the end anyway")
+    if options.execute is not None:
+        from mk.cli.execute import run as execute
+
+        return execute(options)
+    for name, flag in _ONLY_WITH_EXEC:
+        if getattr(options, name) is not None and getattr(options, name) is not False:
+            raise UsageError(f"{flag} means nothing without --exec", fix="add --exec CMD, or leave it out")
     times = [time for time in (options.max_time_ms, options.timeout_ms) if time is not None]
     output = _output(options, min(times, default=None))
+    consumer = open_consumer(connect(options.directory), options)
+    with consumer:  # Closed here, where a signal still ends the command, and not when Python collects it.
+        if not _print(consumer, output, options.count):
+            return 0
+    is_late = consumer.has_timed_out or output.has_timed_out
+    if is_late and (options.max_time_ms is None or options.max_time_ms > min(times)):
+        raise TimedOutError(timeout_ms=options.timeout_ms, records=output.records_written)
+    return 0
+
+
+def open_consumer(cluster: "Cluster", options: "Options", *, delivery: "Delivery | None" = None) -> "Consumer":
+    """Open the consumer that the options ask for."""
     offset, stop = _range(options)
-    cluster = connect(options.directory)
+    times = [time for time in (options.max_time_ms, options.timeout_ms) if time is not None]
 
     def report_skip(topic: str, partition: int, first: int, last: int) -> None:
         if not options.quiet:
@@ -45,7 +75,7 @@ def run(options: "Options") -> int:
         if not options.quiet:
             note(f"mk: {sentence}")
 
-    consumer = cluster.consumer(
+    return cluster.consumer(
         options.topics,
         regex=options.regex,
         partitions=options.partitions or None,
@@ -58,14 +88,8 @@ def run(options: "Options") -> int:
         output_fd=STDOUT,
         on_skip=report_skip,
         on_note=report_note,
+        delivery=delivery,
     )
-    with consumer:  # Closed here, where a signal still ends the command, and not when Python collects it.
-        if not _print(consumer, output, options.count):
-            return 0
-    is_late = consumer.has_timed_out or output.has_timed_out
-    if is_late and (options.max_time_ms is None or options.max_time_ms > min(times)):
-        raise TimedOutError(timeout_ms=options.timeout_ms, records=output.records_written)
-    return 0
 
 
 def _print(consumer: "Consumer", output: "Output", left: "int | None") -> bool:
@@ -74,7 +98,7 @@ def _print(consumer: "Consumer", output: "Output", left: "int | None") -> bool:
         return False
     for fetch in consumer.fetches():
         if left is not None:
-            fetch, left = _first_records(fetch, left)
+            fetch, left = first_records(fetch, left)
         output.write(fetch)
         if output.has_timed_out:
             break
@@ -104,7 +128,8 @@ def check_delimiter(options: "Options") -> None:
         )
 
 
-def _output(options: "Options", time_ms: "int | None") -> "Output":
+def check_format(options: "Options") -> None:
+    """Raise UsageError where two options disagree on how a record looks."""
     check_delimiter(options)
     if options.show_null and options.format not in ("value", "kv"):
         raise UsageError(
@@ -112,6 +137,10 @@ def _output(options: "Options", time_ms: "int | None") -> "Output":
             why="JSON has its own null" if options.format == "json" else "raw prints values and nothing else",
             fix="leave one of them out",
         )
+
+
+def _output(options: "Options", time_ms: "int | None") -> "Output":
+    check_format(options)
     if time_ms is None:
         return Output(options)
     from mk.cli.timed_output import TimedOutput
@@ -119,7 +148,7 @@ def _output(options: "Options", time_ms: "int | None") -> "Output":
     return TimedOutput(options, time_ms)
 
 
-def _first_records(fetch: "list[FetchedBatch]", count: int) -> "tuple[list[FetchedBatch], int]":
+def first_records(fetch: "list[FetchedBatch]", count: int) -> "tuple[list[FetchedBatch], int]":
     """Return the batches cut to their first `count` records, and how many are missing then."""
     kept = []
     for batch in fetch:

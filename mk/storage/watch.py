@@ -22,12 +22,12 @@ _EVENT_HEADER = 16  # wd, mask, cookie, length of the name that follows
 
 
 class Watch:
-    """Wakes when a watched file is written to, when names in a watched directory change, or when nobody reads the pipe
-    `output_fd` any more."""
+    """Wakes when a watched file is written to, when names in a watched directory change, when `wake_fd` is readable, or
+    when nobody reads the pipe `output_fd` any more."""
 
-    __slots__ = ("_add", "_fd", "_output_fd", "_poll")
+    __slots__ = ("_add", "_fd", "_output_fd", "_poll", "_wake_fd")
 
-    def __init__(self, paths: Sequence[str], *, output_fd: int | None = None) -> None:
+    def __init__(self, paths: Sequence[str], *, output_fd: int | None = None, wake_fd: int = -1) -> None:
         import select
 
         self._fd = -1
@@ -35,6 +35,9 @@ class Watch:
         self._output_fd = -1 if output_fd is None else output_fd
         if output_fd is not None:
             self._poll.register(output_fd, 0)  # An error is reported unasked.
+        self._wake_fd = wake_fd
+        if wake_fd >= 0:
+            self._poll.register(wake_fd, select.POLLIN)
         if sys.platform == "linux":
             import ctypes
 
@@ -66,6 +69,8 @@ class Watch:
         for fd, _ in self._poll.poll(min(timeout_ms, POLL_MS)):
             if fd == self._output_fd:
                 raise BrokenPipeError
+            if fd == self._wake_fd:
+                continue  # Whoever wakes us reads it.
             try:
                 events = os.read(fd, _EVENT_BYTES)
             except BlockingIOError:
