@@ -13,26 +13,19 @@ if TYPE_CHECKING:
     from mk.cli.options import Options
     from mk.cluster import Cluster
     from mk.consumer.consumer import Consumer, FetchedBatch
-    from mk.consumer.delivery import Delivery
+    from mk.consumer.group_consumer import Delivery
     from mk.consumer.offset_spec import OffsetSpec
     from mk.records.record import ConsumerRecord
 
 STDOUT = 1
-_ONLY_WITH_EXEC = (
-    ("records_each", "--batch"),
-    ("jobs", "--jobs"),
-    ("retries", "--retries"),
-    ("backoff_ms", "--backoff"),
-    ("dlq", "--dlq"),
-    ("no_create", "--no-create"),
-    ("allow_network_fs", "--allow-network-fs"),
-)
 _SPLICE_BYTES = 32 << 10
 """Payloads from this size on go from the page cache into the pipe without a copy; below it, the call costs more."""
 
 _WRITE_BYTES = 64 << 10
 """Formatted output of this size is written at once and not gathered: it may be many times as large as the batch."""
 
+_OF_GROUPS = ("no_commit", "or_skip", "on_truncation", "session_timeout_ms", "allow_network_fs")
+_OF_EXECUTION = ("records_each", "jobs", "retries", "backoff_ms", "dlq", "no_create")
 _MAX_BUFFERS = 1000
 _PIPE_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031
@@ -41,20 +34,27 @@ _S_IFMT, _S_IFIFO = 0o170000, 0o010000
 
 def run(options: "Options") -> int:
     """Print the records that are asked for, and return 0 at their end."""
-    if options.idle_ms is not None and not options.follow:
-        raise UsageError("--idle means nothing without -F", fix="add -F; without it, reading ends at the end anyway")
+    if options.group is None:
+        names = _OF_GROUPS if options.dlq is None else _OF_GROUPS[:-1]
+        _check_only_with("-g", names, options, fix="name a group with -g, or leave it out")
+        if options.idle_ms is not None and not options.follow:
+            raise UsageError(
+                "--idle means nothing without -F", fix="add -F; without it, reading ends at the end anyway"
+            )
     if options.execute is not None:
         from mk.cli.execute import run as execute
 
         return execute(options)
-    for name, flag in _ONLY_WITH_EXEC:
-        if getattr(options, name) is not None and getattr(options, name) is not False:
-            raise UsageError(f"{flag} means nothing without --exec", fix="add --exec CMD, or leave it out")
+    _check_only_with("--exec", _OF_EXECUTION, options, fix="add --exec CMD, or leave it out")
+    if options.group is not None:
+        from mk.cli.consume_group import run_as_member
+
+        return run_as_member(options)
     times = [time for time in (options.max_time_ms, options.timeout_ms) if time is not None]
     output = _output(options, min(times, default=None))
     consumer = open_consumer(connect(options.directory), options)
     with consumer:  # Closed here, where a signal still ends the command, and not when Python collects it.
-        if not _print(consumer, output, options.count):
+        if not print_records(consumer, output, options.count):
             return 0
     is_late = consumer.has_timed_out or output.has_timed_out
     if is_late and (options.max_time_ms is None or options.max_time_ms > min(times)):
@@ -62,19 +62,18 @@ def run(options: "Options") -> int:
     return 0
 
 
+def _check_only_with(flag: str, names: "tuple[str, ...]", options: "Options", *, fix: str) -> None:
+    """Raise UsageError for an option that only another one gives a meaning."""
+    for name in names:
+        if getattr(options, name) is not None and getattr(options, name) is not False:
+            raise UsageError(f"{flag_of(options, name)} means nothing without {flag}", fix=fix)
+
+
 def open_consumer(cluster: "Cluster", options: "Options", *, delivery: "Delivery | None" = None) -> "Consumer":
-    """Open the consumer that the options ask for."""
-    offset, stop = _range(options)
+    """Open the consumer, without a group, that the options ask for."""
+    offset, stop = range_asked_for(options)
     times = [time for time in (options.max_time_ms, options.timeout_ms) if time is not None]
-
-    def report_skip(topic: str, partition: int, first: int, last: int) -> None:
-        if not options.quiet:
-            note(f"mk: {topic} {partition}: offsets {first} to {last} are gone; reading on at {last + 1}")
-
-    def report_note(sentence: str) -> None:
-        if not options.quiet:
-            note(f"mk: {sentence}")
-
+    report_skip, report_note = reporters(options)
     return cluster.consumer(
         options.topics,
         regex=options.regex,
@@ -92,7 +91,7 @@ def open_consumer(cluster: "Cluster", options: "Options", *, delivery: "Delivery
     )
 
 
-def _print(consumer: "Consumer", output: "Output", left: "int | None") -> bool:
+def print_records(consumer: "Consumer", output: "Output", left: "int | None") -> bool:
     """Print the records, at most `left` of them. Returns False if those were all."""
     if left == 0:
         return False
@@ -107,13 +106,32 @@ def _print(consumer: "Consumer", output: "Output", left: "int | None") -> bool:
     return True
 
 
-def _range(options: "Options") -> "tuple[OffsetSpec | dict[int, OffsetSpec] | None, OffsetSpec | None]":
+def range_asked_for(options: "Options") -> "tuple[OffsetSpec | dict[int, OffsetSpec] | None, OffsetSpec | None]":
     """Return where to begin and where to end; (None, None) is all."""
     if not (options.offset or options.first or options.stop or options.since or options.until):
         return None, None
     from mk.cli.which_records import range_of
 
     return range_of(options)
+
+
+def reporters(options: "Options") -> "tuple[Callable[[str, int, int, int], None], Callable[[str], None]]":
+    """Return what tells of skipped offsets and of whatever else there is to note, unless -q is given."""
+
+    def report_skip(topic: str, partition: int, first: int, last: int) -> None:
+        if not options.quiet:
+            note(f"mk: {topic} {partition}: offsets {first} to {last} are gone; reading on at {last + 1}")
+
+    def report_note(sentence: str) -> None:
+        if not options.quiet:
+            note(f"mk: {sentence}")
+
+    return report_skip, report_note
+
+
+def flag_of(options: "Options", name: str) -> str:
+    """Return how an option is written, by its name."""
+    return next(parameter.flags[-1] for parameter in options.command.parameters if parameter.name == name)
 
 
 def check_delimiter(options: "Options") -> None:
@@ -129,7 +147,7 @@ def check_delimiter(options: "Options") -> None:
 
 
 def check_format(options: "Options") -> None:
-    """Raise UsageError where two options disagree on how a record looks."""
+    """Raise UsageError where options disagree on how a record is printed."""
     check_delimiter(options)
     if options.show_null and options.format not in ("value", "kv"):
         raise UsageError(
@@ -193,14 +211,17 @@ class Output:
                     data = self._formatted(records)
                     buffers.append(data)
                     if len(data) >= _WRITE_BYTES:
-                        write_all(buffers)
+                        self._put(buffers)
                         buffers = []
             elif self._may_splice and len(block) >= _SPLICE_BYTES and fetched.is_whole and fetched.batch.is_plain_lines:
-                write_all(buffers)
+                self._put(buffers)
                 buffers = []
                 self._splice(fetched, block)
             else:
                 buffers.append(block)
+        self._put(buffers)
+
+    def _put(self, buffers: "list[bytes | memoryview]") -> None:
         write_all(buffers)
 
     def _formatted(self, records: "list[ConsumerRecord]") -> bytes:

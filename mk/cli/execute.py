@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import os
 import shlex
 import shutil
@@ -35,11 +36,16 @@ if TYPE_CHECKING:
     from mk.cluster import Cluster
     from mk.consumer.consumer import Consumer
     from mk.consumer.execution import Failure
+    from mk.consumer.group_consumer import GroupConsumer
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
 
 _RETRIES = 3
 _BACKOFF_MS = 1000
+_COMMIT_INTERVAL_MS = 100
+"""Shorter than for what is printed: what was done and not committed is done again after a crash."""
+
+_SUSPEND_SECONDS = 0.5
 _LARGEST_MESSAGE_BYTES = 63 << 20
 _MOST_PLACES_NOTED = 5
 
@@ -63,22 +69,33 @@ def run(options: Options) -> int:
     cluster = connect(options.directory, allow_network_fs=options.allow_network_fs)
     dead_letters = None if options.dlq is None else _dead_letters(cluster, options)
     execution = Execution(policy, dead_letters=dead_letters, max_time_ms=min(times, default=None))
-    consumer = open_consumer(cluster, options, delivery=execution)
-    with consumer:
+    consumer: Consumer
+    if options.group is None:
+        consumer = open_consumer(cluster, options, delivery=execution)
         execution.attach(topic_id_of=consumer.topic_id)
-        # The first signal lets the children that run finish what they are at. The second leaves them: see below.
+    else:
+        from mk.cli.consume_group import open_group_consumer
+
+        consumer = member = open_group_consumer(options, execution, commit_interval_ms=_COMMIT_INTERVAL_MS)
+        if member.is_skipped:
+            member.close()
+            return 0
+        execution.attach(topic_id_of=consumer.topic_id, owner=member)
+        _heed_suspend(member)
+    with consumer:
+        # The first signal lets the children that run finish what they are at. The second leaves them.
         stopped_by = signals.call_on_stop_signals(execution.halt)
         try:
             _hand_over_all(consumer, execution, options.count)
         except KeyboardInterrupt:
             execution.terminate()
             raise
-        execution.close()
-        if dead_letters is not None:
-            dead_letters.close()
+    execution.close()
+    if dead_letters is not None:
+        dead_letters.close()
     _note_what_became(execution, options)
     if execution.failure is not None:
-        raise _failed(execution.failure, execution.records_done)
+        raise _failed(execution.failure, execution.records_done, options.group)
     if execution.output_is_closed:
         raise BrokenPipeError
     if stopped_by:
@@ -87,6 +104,24 @@ def run(options: Options) -> int:
     if is_late and (options.max_time_ms is None or options.max_time_ms > min(times)):
         raise TimedOutError(timeout_ms=options.timeout_ms, records=execution.records_done, done="done")
     return 0
+
+
+def _heed_suspend(member: GroupConsumer) -> None:
+    """Have ^Z let go of the partitions first. The children of a terminal are stopped by it too, so nothing waits for them."""
+
+    def suspend(number: int, frame: object) -> None:
+        member.suspend()
+        _signal.setitimer(_signal.ITIMER_REAL, _SUSPEND_SECONDS)
+
+    def stop_anyway(number: int, frame: object) -> None:
+        if member.is_suspending:
+            # Whoever should let go is waiting for something: others will take what we hold in a while.
+            member.is_suspending = False
+            os.kill(os.getpid(), _signal.SIGSTOP)
+
+    _signal.signal(_signal.SIGALRM, stop_anyway)
+    if _signal.getsignal(_signal.SIGTSTP) == _signal.SIG_DFL:
+        _signal.signal(_signal.SIGTSTP, suspend)
 
 
 def _hand_over_all(consumer: Consumer, execution: Execution, left: int | None) -> None:
@@ -157,10 +192,8 @@ def _check(options: Options) -> None:
     check_format(options)
     if options.raw:
         raise UsageError("--raw means nothing with --exec", why="a child is no terminal", fix="leave it out")
-    if options.dlq is None:
-        for name, flag in (("no_create", "--no-create"), ("allow_network_fs", "--allow-network-fs")):
-            if getattr(options, name):
-                raise UsageError(f"{flag} means nothing without --dlq", fix="leave it out, or add --dlq TOPIC")
+    if options.no_create and options.dlq is None:
+        raise UsageError("--no-create means nothing without --dlq", fix="leave it out, or add --dlq TOPIC")
 
 
 def _framing(options: Options) -> Callable[[Sequence[ConsumerRecord]], bytes]:
@@ -193,7 +226,7 @@ def _dead_letters(cluster: Cluster, options: Options) -> DeadLetters:
             raise
         _create(cluster, name, options)
         open_producer(None).close()
-    return DeadLetters(open_producer=open_producer, read=read, group=None)
+    return DeadLetters(open_producer=open_producer, read=read, group=options.group)
 
 
 def _check_is_no_source(name: str, options: Options) -> None:
@@ -238,7 +271,7 @@ def _create(cluster: Cluster, name: str, options: Options) -> None:
 # What became of it.
 
 
-def _failed(failure: Failure, records_done: int) -> RecordFailedError:
+def _failed(failure: Failure, records_done: int, group: str | None) -> RecordFailedError:
     task, outcome = failure.task, failure.outcome
     topic, partition = task.place
     return RecordFailedError(
@@ -251,6 +284,7 @@ def _failed(failure: Failure, records_done: int) -> RecordFailedError:
         why=outcome.why or verdicts.reason(outcome.status),
         is_command_bad=verdicts.verdict(outcome.status) == verdicts.STOP,
         records_done=records_done,
+        group=group,
     )
 
 

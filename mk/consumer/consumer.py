@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from mk.consumer.delivery import Delivery
+    from mk.consumer.group_consumer import Delivery
     from mk.consumer.offset_spec import OffsetSpec
     from mk.records.record import ConsumerRecord
     from mk.records.record_batch import RecordBatch

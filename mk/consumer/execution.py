@@ -50,6 +50,9 @@ _BATCH_BYTES = 4 << 20
 _TURN_SECONDS = 0.1
 """How often the consumer is tended while there is nothing else to do."""
 
+_STALE_SECONDS = 2.0
+"""Of a member of a group that did not look after it: longer than the consumer waits, shorter than others wait for it."""
+
 _MOST_BACKOFF_SECONDS = 300.0
 _MOST_DOUBLINGS = 30
 
@@ -127,6 +130,7 @@ class Execution:
     ) -> None:
         self._policy = policy
         self.owner: Owner = NoGroup()
+        self._is_shared = False
         self._topic_id_of: Callable[[str], str] = str
         self._dead_letters = dead_letters
         self._deadline = None if max_time_ms is None else monotonic() + max_time_ms / 1000
@@ -146,7 +150,10 @@ class Execution:
         self._running: dict[Task, Child | None] = {}
         self._finishing: set[Place] = set()
         self._is_halted = False
+        self._is_feeding = False
+        self._is_left = False
         self._is_closed = False
+        self._tended = monotonic()
         self._asleep = 0
         self._threads: list[Thread] = []
         self.failure: Failure | None = None
@@ -170,6 +177,9 @@ class Execution:
         self._topic_id_of = topic_id_of
         if owner is not None:
             self.owner = owner
+            self._is_shared = True
+        self._is_feeding = True
+        self._tended = monotonic()
 
     # For whoever reads.
 
@@ -197,6 +207,7 @@ class Execution:
             self._settle()
             with self._lock:
                 if not self._window.records:
+                    self._is_feeding = False
                     return
             self._raise_if_halted()
             self._wait()
@@ -209,6 +220,7 @@ class Execution:
     def wind_down(self) -> None:
         """Start nothing more, wait for the children that run, and settle what is done then."""
         self.halt()
+        self._is_feeding = False
         while True:
             with self._lock:
                 self._changed.notify_all()
@@ -220,7 +232,8 @@ class Execution:
 
     def terminate(self) -> None:
         """Ask the running children to end, for whoever leaves without waiting for them."""
-        self._is_halted = True
+        self._is_halted = self._is_left = True
+        self._is_feeding = False
         for child in list(self._running.values()):
             if child is not None:
                 child.terminate()
@@ -249,7 +262,10 @@ class Execution:
 
         Raises Halted when no more records are wanted, which ends the fetches of the consumer that called.
         """
+        if self._is_left:
+            return
         self._settle()
+        self._tended = monotonic()
         if not self._has_come:
             self._start_gathered()  # Nothing came since the last time: more is not to be had now.
         self._has_come = False
@@ -257,6 +273,8 @@ class Execution:
 
     def finish(self, topic: str, partition: int) -> None:
         """Start no more records of a partition, wait for those that run, settle, and forget the rest."""
+        if self._is_left:
+            return  # Nobody waits any more, and what runs is not counted.
         place = topic, partition
         self._withdraw_gathered(place)
         self._given_up.add(place)
@@ -348,6 +366,8 @@ class Execution:
             return self._window.has_room(self._gathered_records + 1, self._gathered_bytes + size_bytes)
 
     def _raise_if_halted(self) -> None:
+        if not self._is_feeding:
+            return  # The consumer, which is being closed, asks for what is done.
         if self._deadline is not None and monotonic() >= self._deadline:
             self.has_timed_out = True
             self._is_halted = True
@@ -361,8 +381,12 @@ class Execution:
             seconds = min(seconds, max(0.0, self._deadline - monotonic()))
         self._poll.poll(seconds * 1000 + 1)
         if is_tending and monotonic() >= self._next_tend:
-            self.owner.tend()
+            try:
+                self.owner.tend()
+            except BrokenPipeError:
+                self.output_is_closed = self._is_halted = True
             self._next_tend = monotonic() + _TURN_SECONDS
+        self._tended = monotonic()
 
     # Settling.
 
@@ -462,7 +486,9 @@ class Execution:
                 if self._is_closed:
                     return None
                 seconds = None
-                if not self._is_halted:
+                if self._is_stale():
+                    seconds = _TURN_SECONDS
+                elif not self._is_halted:
                     seconds = self._seconds_to_retry()
                     task = heappop(self._retries)[2] if seconds == 0 else self._window.start()
                     if task is not None:
@@ -472,6 +498,10 @@ class Execution:
                 self._asleep += 1
                 self._changed.wait(seconds)
                 self._asleep -= 1
+
+    def _is_stale(self) -> bool:
+        """Tell whether we were perhaps stopped for so long that others have what we hold: then the main thread looks first."""
+        return self._is_shared and monotonic() - self._tended > _STALE_SECONDS
 
     def _seconds_to_retry(self) -> float | None:
         """Return how long it is until something is to be tried again; None is never."""

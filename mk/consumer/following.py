@@ -109,11 +109,9 @@ class FollowingConsumer(Consumer):
         if self._watch is None:
             from mk.storage.watch import Watch
 
-            self._watch = Watch(
-                [source.reader.watch_path for source in self._sources],
-                output_fd=self._output_fd,
-                wake_fd=-1 if self._delivery is None else self._delivery.wake_fd,
-            )
+            self._watch = Watch([source.reader.watch_path for source in self._sources], output_fd=self._output_fd)
+            if self._delivery is not None and self._delivery.wake_fd >= 0:
+                self._watch.add_waker(self._delivery.wake_fd)
             for topic in self._topics:
                 self._watch.add_directory(topic.watch_path)
             if self._pattern is not None:

@@ -139,6 +139,55 @@ RECORD_OUTPUT = (
     DIRECTORY_OPTION,
 )
 
+_GROUP = "Groups"
+_GROUP_OPTIONS = (
+    Parameter(
+        "group",
+        "-g",
+        "--group",
+        metavar="NAME",
+        environment="MK_GROUP",
+        panel=_GROUP,
+        help="read as a member of this group: share the partitions with its other members, from where the group stands, and "
+        "commit what was printed",
+    ),
+    Parameter(
+        "no_commit",
+        "--no-commit",
+        kind=FLAG,
+        default=False,
+        panel=_GROUP,
+        help="leave the group where it stands; the next member reads the same records again",
+    ),
+    Parameter(
+        "or_skip",
+        "--or-skip",
+        kind=FLAG,
+        default=False,
+        panel=_GROUP,
+        help="if the group has a member already, end at once, with status 0, instead of sharing its work",
+    ),
+    Parameter(
+        "on_truncation",
+        "--on-truncation",
+        metavar="WHAT",
+        choices=("back", "start", "end", "fail"),
+        panel=_GROUP,
+        help="what to do where the log does not have what the group has committed: go back to where it still is the one that "
+        "was read (default), to the start, to the end, or fail with status 65",
+    ),
+    Parameter(
+        "session_timeout_ms",
+        "--session-timeout",
+        kind=DURATION,
+        metavar="TIME",
+        minimum=100,
+        panel=_GROUP,
+        help="after this time without a sign of life, when it was stopped or hangs, the others take over from this member; "
+        "default 10s. One that dies is replaced at once",
+    ),
+)
+
 _EXEC = "A command for each record"
 _EXECUTION = (
     Parameter(
@@ -201,7 +250,6 @@ _EXECUTION = (
         panel=_EXEC,
         help="fail if the topic of --dlq does not exist, instead of creating it",
     ),
-    NETWORK_OPTION,
 )
 
 CONSUME = Command(
@@ -211,8 +259,8 @@ CONSUME = Command(
     description=(
         (
             "Prints the records of each TOPIC from the start to the end as of now, then exits; with -F it goes on and "
-            "prints what comes. Records of one partition come in order. Nothing is locked and nothing in the directory "
-            "is changed: read permission is enough."
+            "prints what comes. Records of one partition come in order. Without -g, nothing is locked and nothing in the "
+            "directory is changed: read permission is enough."
         ),
         (
             "Where to begin is said once, by -o, --from or --since, and where to end once, by a range of -o, by --to or "
@@ -224,12 +272,19 @@ CONSUME = Command(
             "they had been there from the beginning, empty. A topic that is deleted ends the command with 66 if it was "
             "named, and is dropped with a note if -r found it."
         ),
+        (
+            "With -g, all members of the group share the partitions of their topics, and each partition is read by one of them. "
+            "A group goes on where it stands, whoever reads for it; -o says where it begins in partitions that it never read. "
+            "What standard output has taken is committed: every 5 seconds, when nothing more comes, at the end, and when "
+            "a signal ends it. When a member comes, goes or dies, the others go on with its partitions, within milliseconds. A "
+            "group needs write permission to the directory."
+        ),
         "On a terminal, control characters in values are shown, not executed; a pipe gets the bytes.",
         (
-            "With --exec, nothing is printed but what the commands print. A record is done once its command has ended with "
-            "status 0; `mk help exec` has the other statuses. A record is handed over at least once: after a crash it may come "
-            "again, with the same $MK_REC_ID. The first ^C or SIGTERM starts nothing more and waits for what runs, the second "
-            "passes on a SIGTERM and leaves; so do --max-time and --timeout wait for what runs."
+            "With --exec, nothing is printed but what the commands print. A record is done, and with -g committed, once its "
+            "command has ended with status 0; `mk help exec` has the other statuses. A record is handed over at least once: "
+            "after a crash it may come again, with the same $MK_REC_ID. The first ^C or SIGTERM starts nothing more and waits "
+            "for what runs, the second passes on a SIGTERM and leaves; so do --max-time and --timeout wait for what runs."
         ),
     ),
     parameters=(
@@ -302,6 +357,9 @@ CONSUME = Command(
             help="do not stop at the end, wait for more",
         ),
         *_ENDINGS,
+        *_GROUP_OPTIONS,
+        *_EXECUTION,
+        NETWORK_OPTION,
         Parameter(
             "exit_at_end",
             "-e",
@@ -311,7 +369,6 @@ CONSUME = Command(
             help="stop at the end, which is what happens anyway; for the fingers of kcat users",
         ),
         *RECORD_OUTPUT,
-        *_EXECUTION,
     ),
     examples=(
         ("mk consume orders", "all there is"),
@@ -319,12 +376,24 @@ CONSUME = Command(
         ("mk consume orders --since -1h", "the last hour"),
         ("mk consume -r '^app-' -F", "all topics whose names begin with app-, also new ones"),
         ("mk consume orders -F --idle 5s --max-time 50s", "what comes, for a cron job"),
+        (
+            "mk consume orders -g billing -F",
+            "as a member of a group; start it again, also elsewhere, to share the work",
+        ),
+        ("*/5 * * * * mk consume orders -g mail --or-skip | ./send", "from cron, what came since the last time"),
+        ("mk consume orders -o group:billing", "what a group has not read yet, without joining it"),
         ("mk consume orders -J | jq .payload", "for programs"),
         ("mk consume files -0 | xargs -0 ls -l", "values that may hold newlines"),
-        ("mk consume jobs -F --exec ./work --jobs 4 --dlq jobs-dead", "a worker of four, and a place for what fails"),
-        ("mk consume orders --exec './load -' --batch 500 -J", "five hundred at a time, one JSON object a line"),
         (
-            "mk consume hooks --exec 'curl -fsS --data-binary @- http://localhost/hook' --retries 5 --backoff 10s",
+            "mk consume jobs -g work -F --exec ./work --jobs 4 --dlq jobs-dead",
+            "a worker of four, and a place for what fails",
+        ),
+        (
+            "mk consume orders -g load --exec './load -' --batch 500 -J",
+            "five hundred at a time, one JSON object a line",
+        ),
+        (
+            "mk consume hooks -g hooks --exec 'curl -fsS --data-binary @- http://localhost/hook' --retries 5 --backoff 10s",
             "deliver each, patiently",
         ),
     ),
