@@ -15,6 +15,7 @@ from mk.consumer import verdicts
 from mk.consumer.child import Output
 from mk.consumer.dead_letters import HEADER_BYTES, DeadLetters
 from mk.consumer.execution import Execution, Halted, Policy
+from mk.consumer.offset_spec import OffsetSpec
 from mk.errors import (
     MkError,
     NoSuchCommandError,
@@ -216,8 +217,9 @@ def _dead_letters(cluster: Cluster, options: Options) -> DeadLetters:
     def open_producer(producer_id: str | None) -> Producer:
         return cluster.producer(name, producer_id=producer_id)
 
-    def read() -> Iterable[ConsumerRecord]:
-        return cluster.consumer([name])
+    def read(positions: dict[int, int]) -> Iterable[ConsumerRecord]:
+        partitions = range(cluster.partitions(name))
+        return cluster.consumer([name], offset={one: OffsetSpec("at", positions.get(one, 0)) for one in partitions})
 
     try:
         open_producer(None).close()

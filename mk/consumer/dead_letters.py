@@ -50,6 +50,7 @@ HEADER_BYTES = 64 << 10
 
 _LONGEST_GROUP = 100
 _Letter = tuple["ConsumerRecord", "tuple[Header, ...]"]
+_Origin = tuple["bytes | None", ...]
 
 
 class DeadLetters:
@@ -59,10 +60,11 @@ class DeadLetters:
         self,
         *,
         open_producer: Callable[[str | None], Producer],
-        read: Callable[[], Iterable[ConsumerRecord]],
+        read: Callable[[dict[int, int]], Iterable[ConsumerRecord]],
         group: str | None,
     ) -> None:
-        """open_producer: returns a producer to their topic, with that producer id. read: yields all that the topic holds.
+        """open_producer: returns a producer to their topic, with that producer id. read: yields all that the topic holds, of
+        the partitions that it is told a position of, from there.
 
         group: without one there is nobody who would go on after a crash, and so nothing to be left out.
         """
@@ -73,7 +75,8 @@ class DeadLetters:
         self._producers: dict[Place, Producer] = {}
         self._pending: dict[Place, list[_Letter]] = {}
         self._stored_before: dict[Place, int] = {}
-        self._known: dict[Place, set[int]] = {}
+        self._positions: dict[int, int] = {}
+        self._known: dict[_Origin, set[int]] = {}
 
     def send(
         self,
@@ -121,22 +124,19 @@ class DeadLetters:
         letters = self._pending.pop(place, [])
         if producer.records_stored_before != self._stored_before[place]:
             self._stored_before[place] = producer.records_stored_before
-            if place not in self._known:
-                self._known[place] = self._stored_offsets(letters[0][1])
-            missing = [letter for letter in letters if letter[0].offset not in self._known[place]]
+            self._look()
+            missing = [letter for letter in letters if letter[0].offset not in self._known.get(_origin(letter[1]), ())]
             if missing:
                 plain = self._plain_producer()
                 for record, headers in missing:
                     self._append(plain, record, headers)
                 plain.flush()
-        if place in self._known:
-            self._known[place].update(record.offset for record, _ in letters)
 
     def release(self, place: Place) -> None:
         """Forget a partition that is somebody else's now."""
         producer = self._producers.pop(place, None)
-        for remembered in (self._pending, self._stored_before, self._known):
-            remembered.pop(place, None)
+        self._pending.pop(place, None)
+        self._stored_before.pop(place, None)
         if producer is not None:
             producer.close()
 
@@ -175,11 +175,15 @@ class DeadLetters:
             )
             raise error from None
 
-    def _stored_offsets(self, like: tuple[Header, ...]) -> set[int]:
-        """Return the offsets of the dead letters there are from the same group, topic and partition."""
-        wanted = _origin(like)
-        alike = (dict(record.headers).get(OFFSET) for record in self._read() if _origin(record.headers) == wanted)
-        return {int(offset) for offset in alike if offset is not None and offset.isdigit()}
+    def _look(self) -> None:
+        """Learn which dead letters of this group there are by now: all of them at first, then what came since."""
+        assert self._group is not None
+        for letter in self._read(self._positions):
+            self._positions[letter.partition] = letter.offset + 1
+            named = dict(letter.headers)
+            offset = named.get(OFFSET)
+            if named.get(GROUP) == self._group.encode() and offset is not None and offset.isdigit():
+                self._known.setdefault(_origin(letter.headers), set()).add(int(offset))
 
 
 def producer_name(group: str, topic_id: str, partition: int) -> str:
@@ -189,7 +193,7 @@ def producer_name(group: str, topic_id: str, partition: int) -> str:
     return f"dlq/{group}/{topic_id}/{partition}"
 
 
-def _origin(headers: Sequence[Header]) -> tuple[bytes | None, ...]:
+def _origin(headers: Sequence[Header]) -> _Origin:
     """Return group, topic id and partition of a dead letter. A record that died twice has them twice: the last count."""
     named = dict(headers)
     return named.get(GROUP), named.get(TOPIC_ID), named.get(PARTITION)
