@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mk.consumer.consumer import Consumer
     from mk.consumer.execution import Failure
     from mk.consumer.group_consumer import GroupConsumer
+    from mk.consumer.record_window import Task
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
 
@@ -91,10 +92,12 @@ def run(options: Options) -> int:
         except KeyboardInterrupt:
             execution.terminate()
             raise
+        unfinished = execution.unfinished()  # A member of a group forgets them when it leaves.
     execution.close()
     if dead_letters is not None:
         dead_letters.close()
-    _note_what_became(execution, options)
+    if not (options.quiet or execution.output_is_closed):
+        _note_what_became(execution, unfinished, options)
     if execution.failure is not None:
         raise _failed(execution.failure, execution.records_done, options.group)
     if execution.output_is_closed:
@@ -290,15 +293,12 @@ def _failed(failure: Failure, records_done: int, group: str | None) -> RecordFai
     )
 
 
-def _note_what_became(execution: Execution, options: Options) -> None:
-    if options.quiet:
-        return
+def _note_what_became(execution: Execution, unfinished: Sequence[Task], options: Options) -> None:
     if execution.dead:
         were = "was" if execution.dead == 1 else "were"
         note(f"mk: {counted(execution.dead, 'record')} {were} put into {options.dlq}")
-    unfinished = [
-        task for task in execution.unfinished() if execution.failure is None or task is not execution.failure.task
-    ]
+    if execution.failure is not None:
+        unfinished = [task for task in unfinished if task is not execution.failure.task]
     if unfinished:
         places = [f"{task.place[0]} {task.place[1]} from offset {task.first_offset} on" for task in unfinished]
         more = len(places) - _MOST_PLACES_NOTED

@@ -187,6 +187,7 @@ class _Conversation:
         """Let go of it, with the last words of those that it leaves behind."""
         self._close_stdin()
         if self._pidfd >= 0:
+            self._poll.unregister(self._pidfd)
             os.close(self._pidfd)
         # A process that it started may still hold its standard error. What such a one says at once belongs to the
         # record; for longer it holds up nobody.

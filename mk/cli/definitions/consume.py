@@ -283,8 +283,9 @@ CONSUME = Command(
         (
             "With --exec, nothing is printed but what the commands print. A record is done, and with -g committed, once its "
             "command has ended with status 0; `mk help exec` has the other statuses. A record is handed over at least once: "
-            "after a crash it may come again, with the same $MK_REC_ID. The first ^C or SIGTERM starts nothing more and waits "
-            "for what runs, the second passes on a SIGTERM and leaves; so do --max-time and --timeout wait for what runs."
+            "after a crash some come again, with the same $MK_REC_ID; with --jobs also when a signal ends it or a partition "
+            "changes hands, if they were done behind one that was not. The first ^C or SIGTERM starts nothing more and waits "
+            "for what runs, the second passes on a SIGTERM and leaves. --max-time and --timeout wait for what runs, too."
         ),
     ),
     parameters=(
