@@ -14,8 +14,9 @@ from mk.cluster import connect
 from mk.consumer import verdicts
 from mk.consumer.child import Output
 from mk.consumer.dead_letters import HEADER_BYTES, DeadLetters
-from mk.consumer.execution import Execution, Halted, Policy
+from mk.consumer.execution import Execution, Halted
 from mk.consumer.offset_spec import OffsetSpec
+from mk.consumer.worker_pool import Policy
 from mk.errors import (
     MkError,
     NoSuchCommandError,
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
     from mk.cli.options import Options
     from mk.cluster import Cluster
     from mk.consumer.consumer import Consumer
-    from mk.consumer.execution import Failure
     from mk.consumer.group_consumer import GroupConsumer
     from mk.consumer.record_window import Task
+    from mk.consumer.worker_pool import Failure
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
 
@@ -67,6 +68,7 @@ def run(options: Options) -> int:
         jobs=jobs,
         retries=_RETRIES if options.retries is None else options.retries,
         backoff_ms=_BACKOFF_MS if options.backoff_ms is None else options.backoff_ms,
+        has_dead_letters=options.dlq is not None,
     )
     cluster = connect(options.directory, allow_network_fs=options.allow_network_fs)
     dead_letters = None if options.dlq is None else _dead_letters(cluster, options)

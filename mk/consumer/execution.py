@@ -1,35 +1,30 @@
-"""Running a command for the records that a consumer reads: several at a time, in order where order counts.
+"""Running a command for the records that a consumer reads: what is fed to the workers, and what is done with what they finish.
 
-Children run in worker threads. The main thread feeds a bounded window, tells the consumer up to where all is done and sends
-dead letters; it alone touches the consumer, the dead letters and the cluster. Workers find the next task themselves, so that
-a retry that falls due, or the next record of a key, does not wait for the main thread to come round.
+All of this is the main thread's: it feeds a bounded window, tells the owner of the offsets up to where all is done, and sends
+dead letters. It alone touches the consumer, the dead letters and the cluster.
 """
 
 from __future__ import annotations
 
 import os
 import select
-from heapq import heappop, heappush
-from math import inf
-from random import random
-from threading import Condition, Lock, Thread
 from time import monotonic
 
 from mk.consumer import verdicts
-from mk.consumer.child import Child, Outcome, last_lines
-from mk.consumer.child_environment import base_environment, describe_batch, describe_record
-from mk.consumer.record_window import RecordWindow, Task, size_of
+from mk.consumer.child import Outcome, last_lines
+from mk.consumer.record_window import size_of
+from mk.consumer.worker_pool import WorkerPool
 from mk.errors import MkError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Protocol
 
-    from mk.consumer.child import Output
     from mk.consumer.consumer import FetchedBatch
     from mk.consumer.dead_letters import DeadLetters
-    from mk.consumer.record_window import Place
+    from mk.consumer.record_window import Place, Task
+    from mk.consumer.worker_pool import Failure, Policy
     from mk.records.record import ConsumerRecord
 
     class Owner(Protocol):
@@ -42,63 +37,18 @@ if TYPE_CHECKING:
         def commit(self) -> None: ...
 
 
-_WINDOW_RECORDS = 1000
-_WINDOW_BYTES = 16 << 20
 _BATCH_BYTES = 4 << 20
 """Records of one child may be fewer than asked for, rather than larger than this together."""
 
 _TURN_SECONDS = 0.1
-"""How often the consumer is tended while there is nothing else to do."""
+"""How often the owner is tended while there is nothing else to do."""
 
 _STALE_SECONDS = 2.0
-"""Of a member of a group that did not look after it: longer than the consumer waits, shorter than others wait for it."""
-
-_MOST_BACKOFF_SECONDS = 300.0
-_MOST_DOUBLINGS = 30
+"""Of a member of a group that did not look after it: longer than its consumer waits, shorter than others wait for it."""
 
 
 class Halted(Exception):
     """No more records are wanted: a signal came, the time is over, or a record has failed for good."""
-
-
-class Failure:
-    """A record that failed for good while nobody takes dead letters, or a command that cannot be run."""
-
-    __slots__ = ("outcome", "task")
-
-    def __init__(self, task: Task, outcome: Outcome) -> None:
-        self.task = task
-        self.outcome = outcome
-
-
-class Policy:
-    """What to run, and what to do when it fails.
-
-    records_each: None is one record a child, without framing; else at most so many. framed: makes of records what a child
-    finds on standard input. retries: of what failed, as against what asks to be tried again. backoff_ms: before the first
-    retry; doubled with each.
-    """
-
-    __slots__ = ("arguments", "backoff_ms", "framed", "jobs", "output", "records_each", "retries")
-
-    def __init__(
-        self,
-        arguments: Sequence[str],
-        framed: Callable[[Sequence[ConsumerRecord]], bytes],
-        *,
-        output: Output | None,
-        records_each: int | None = None,
-        jobs: int = 1,
-        retries: int = 3,
-        backoff_ms: int = 1000,
-    ) -> None:
-        self.arguments = arguments
-        self.framed = framed
-        self.output = output
-        self.records_each = records_each
-        self.jobs = jobs
-        self.retries = retries
-        self.backoff_ms = backoff_ms
 
 
 class NoGroup:
@@ -115,10 +65,10 @@ class NoGroup:
 
 
 class Execution:
-    """Records that are handed out to children, as a consumer and its owner see them: a Delivery.
+    """Records that are handed out to children, as a consumer sees them: a Delivery.
 
-    owner: what is told how far it is. records_done: how many are done with, dead letters included. dead: how many of them became dead letters. failure: what
-    ended it. output_is_closed: it ended because nobody reads standard output any more. has_timed_out: max_time_ms passed.
+    owner: what is told how far it is. records_done: how many are done with, dead letters included. dead: how many of them became
+    dead letters. has_timed_out: max_time_ms passed.
     """
 
     def __init__(
@@ -128,58 +78,49 @@ class Execution:
         dead_letters: DeadLetters | None = None,
         max_time_ms: int | None = None,
     ) -> None:
-        self._policy = policy
         self.owner: Owner = NoGroup()
-        self._is_shared = False
-        self._topic_id_of: Callable[[str], str] = str
-        self._dead_letters = dead_letters
-        self._deadline = None if max_time_ms is None else monotonic() + max_time_ms / 1000
+        self.has_timed_out = False
+        self.records_done = 0
+        self.dead = 0
         self.wake_fd, self._alarm_fd = os.pipe()
         os.set_blocking(self.wake_fd, False)
         os.set_blocking(self._alarm_fd, False)
         self._poll = select.poll()
         self._poll.register(self.wake_fd, select.POLLIN)
-        self._environment = base_environment()
-        # Under the lock: all that workers and the main thread share.
-        self._lock = Lock()
-        self._changed = Condition(self._lock)
-        each = policy.records_each or 1
-        self._window = RecordWindow(max(_WINDOW_RECORDS, 2 * policy.jobs * each), _WINDOW_BYTES)
-        self._retries: list[tuple[float, int, Task]] = []
-        self._retries_made = 0
-        self._running: dict[Task, Child | None] = {}
-        self._finishing: set[Place] = set()
-        self._is_halted = False
-        self._is_feeding = False
-        self._is_left = False
-        self._is_closed = False
-        self._tended = monotonic()
-        self._asleep = 0
-        self._threads: list[Thread] = []
-        self.failure: Failure | None = None
-        self.output_is_closed = False
-        self._error: BaseException | None = None
-        # The main thread's own.
+        self._policy = policy
+        self._pool = WorkerPool(policy, alarm=self._alarm)
+        self._dead_letters = dead_letters
+        self._deadline = None if max_time_ms is None else monotonic() + max_time_ms / 1000
+        self._topic_id_of: Callable[[str], str] = str
         self._topic_ids: dict[Place, str] = {}
+        self._is_member = self._is_feeding = self._is_left = False
+        self._next_tend = 0.0
+        # Of --batch: what is less than a child should get, and may become more.
         self._gathered: dict[Place, list[ConsumerRecord]] = {}
         self._gathered_sizes: dict[Place, int] = {}
         self._gathered_records = self._gathered_bytes = 0
-        self._stuck: set[Place] = set()
         self._has_come = False
         self._given_up: set[Place] = set()
-        self._next_tend = 0.0
-        self.has_timed_out = False
-        self.records_done = 0
-        self.dead = 0
+        self._stuck: set[Place] = set()
 
     def attach(self, *, topic_id_of: Callable[[str], str], owner: Owner | None = None) -> None:
         """Say whose records they are, once a consumer that knows of us is there. owner: a member of a group."""
         self._topic_id_of = topic_id_of
         if owner is not None:
             self.owner = owner
-            self._is_shared = True
+            self._is_member = True
         self._is_feeding = True
-        self._tended = monotonic()
+        self._has_looked()
+
+    @property
+    def failure(self) -> Failure | None:
+        """What ended it, if that was a record or the command."""
+        return self._pool.failure
+
+    @property
+    def output_is_closed(self) -> bool:
+        """Whether it ended because nobody reads standard output any more."""
+        return self._pool.output_is_closed
 
     # For whoever reads.
 
@@ -205,55 +146,41 @@ class Execution:
         self._start_gathered()
         while True:
             self._settle()
-            with self._lock:
-                if not self._window.records:
-                    self._is_feeding = False
-                    return
+            if self._pool.is_done():
+                self._is_feeding = False
+                return
             self._raise_if_halted()
             self._wait()
 
     def halt(self) -> None:
         """Start nothing more. For signal handlers too, so it neither waits for a lock nor takes one."""
-        self._is_halted = True
+        self._pool.is_halted = True
         self._alarm()
 
     def wind_down(self) -> None:
         """Start nothing more, wait for the children that run, and settle what is done then."""
         self.halt()
         self._is_feeding = False
-        while True:
-            with self._lock:
-                self._changed.notify_all()
-                if not self._running:
-                    break
+        while self._pool.is_running():
             self._wait()
             self._settle()
         self._settle()
 
     def terminate(self) -> None:
         """Ask the running children to end, for whoever leaves without waiting for them."""
-        self._is_halted = self._is_left = True
+        self._is_left = True
         self._is_feeding = False
-        for child in list(self._running.values()):
-            if child is not None:
-                child.terminate()
+        self._pool.terminate()
 
     def unfinished(self) -> list[Task]:
         """Return the first task of each partition that is not done with."""
-        with self._lock:
-            return self._window.unfinished()
+        return self._pool.unfinished()
 
     def close(self) -> None:
-        """Let the workers end. None of them has a child any more, unless they are left to themselves."""
-        with self._lock:
-            self._is_halted = self._is_closed = True
-            self._changed.notify_all()
-            is_idle = not self._running
-        if is_idle:
-            for thread in self._threads:
-                thread.join()
-            for fd in (self.wake_fd, self._alarm_fd):
-                os.close(fd)
+        """Let the workers end, all of whose children have."""
+        self._pool.close()
+        for fd in (self.wake_fd, self._alarm_fd):
+            os.close(fd)
 
     # For the consumer: a Delivery.
 
@@ -265,7 +192,7 @@ class Execution:
         if self._is_left:
             return
         self._settle()
-        self._tended = monotonic()
+        self._has_looked()
         if not self._has_come:
             self._start_gathered()  # Nothing came since the last time: more is not to be had now.
         self._has_come = False
@@ -278,14 +205,8 @@ class Execution:
         place = topic, partition
         self._withdraw_gathered(place)
         self._given_up.add(place)
-        with self._lock:
-            self._window.withdraw(place)
-            self._finishing.add(place)
-            self._put_off_retries(place)
-        while True:
-            with self._lock:
-                if not any(task.place == place for task in self._running):
-                    break
+        self._pool.withdraw(place)
+        while self._pool.is_running(place):
             self._wait(is_tending=False)
             self._settle()
         self._settle()
@@ -327,30 +248,13 @@ class Execution:
 
     def _add(self, records: Sequence[ConsumerRecord]) -> None:
         place = records[0].topic, records[0].partition
-        task = Task(records, self._lanes(place, records), self._topic_ids[place])
-        with self._lock:
-            self._window.add(task)
-            if self._asleep:
-                self._changed.notify()
-            elif len(self._threads) < self._policy.jobs:
-                thread = Thread(target=self._work, daemon=True)
-                self._threads.append(thread)
-                thread.start()
-
-    def _lanes(self, place: Place, records: Sequence[ConsumerRecord]) -> Sequence[Hashable]:
-        """Return what has to stay in order: with one job the whole partition, else the records of each key."""
-        if self._policy.jobs == 1:
-            return (place,)
-        return [(place, record.key) for record in records if record.key is not None]
+        self._pool.add(place, records, self._topic_ids[place])
 
     def _pass_over(self, place: Place, next_offset: int, leader_epoch: int) -> None:
         """Say that a partition was read up to `next_offset`, where its last records are gone."""
         if place in self._gathered:
             return  # What is gathered will be counted up to its last record, which is near enough.
-        with self._lock:
-            if self._window.pass_over(place, next_offset, leader_epoch):
-                return
-        if place not in self._stuck:
+        if not self._pool.pass_over(place, next_offset, leader_epoch) and place not in self._stuck:
             self.owner.took(*place, next_offset, leader_epoch)
 
     def _wait_for_room(self, size_bytes: int) -> None:
@@ -362,31 +266,35 @@ class Execution:
         self._raise_if_halted()
 
     def _has_room(self, size_bytes: int) -> bool:
-        with self._lock:
-            return self._window.has_room(self._gathered_records + 1, self._gathered_bytes + size_bytes)
+        return self._pool.has_room(self._gathered_records + 1, self._gathered_bytes + size_bytes)
 
     def _raise_if_halted(self) -> None:
         if not self._is_feeding:
             return  # The consumer, which is being closed, asks for what is done.
         if self._deadline is not None and monotonic() >= self._deadline:
             self.has_timed_out = True
-            self._is_halted = True
-        if self._is_halted:
+            self._pool.is_halted = True
+        if self._pool.is_halted:
             raise Halted
 
     def _wait(self, *, is_tending: bool = True) -> None:
         """Sleep until something has ended, a tenth of a second at most."""
         seconds = _TURN_SECONDS
-        if self._deadline is not None and not self._is_halted:
+        if self._deadline is not None and not self._pool.is_halted:
             seconds = min(seconds, max(0.0, self._deadline - monotonic()))
         self._poll.poll(seconds * 1000 + 1)
         if is_tending and monotonic() >= self._next_tend:
             try:
                 self.owner.tend()
             except BrokenPipeError:
-                self.output_is_closed = self._is_halted = True
+                self._pool.output_is_closed = self._pool.is_halted = True
             self._next_tend = monotonic() + _TURN_SECONDS
-        self._tended = monotonic()
+        self._has_looked()
+
+    def _has_looked(self) -> None:
+        """Note that the owner was tended. A member that was stopped for too long starts nothing before it has looked again."""
+        if self._is_member:
+            self._pool.may_start_until = monotonic() + _STALE_SECONDS
 
     # Settling.
 
@@ -396,11 +304,8 @@ class Execution:
                 pass
         except BlockingIOError:
             pass
-        with self._lock:
-            finished: dict[Place, list[Task]] = {}
-            for task in self._window.take_finished():
-                finished.setdefault(task.place, []).append(task)
-            error, self._error = self._error, None
+        finished = self._pool.take_finished()
+        error: MkError | None = None
         for place, tasks in finished.items():
             if place in self._stuck:
                 continue
@@ -412,7 +317,7 @@ class Execution:
             except MkError as refused:
                 error = error or refused  # Those of other partitions are done all the same.
         if error is not None:
-            self._is_halted = True
+            self._pool.is_halted = True
             raise error
 
     def _settle_partition(self, place: Place, finished: Sequence[Task]) -> None:
@@ -441,115 +346,11 @@ class Execution:
         self.records_done += sum(len(task.records) for task in finished)
         self.owner.took(*place, finished[-1].next_offset, finished[-1].leader_epoch)
 
-    def _put_off_retries(self, place: Place) -> None:
-        """Put off what waits for another try, for ever: it is forgotten soon. Under the lock."""
-        self._retries = sorted((inf if task.place == place else due, at, task) for due, at, task in self._retries)
-
     def _forget(self, place: Place) -> None:
-        with self._lock:
-            self._window.forget(place)
-            for _, _, task in self._retries:
-                if task.place == place:
-                    self._window.finish(task)
-            self._retries = sorted(entry for entry in self._retries if entry[2].place != place)
-            self._finishing.discard(place)
+        self._pool.forget(place)
         self._stuck.discard(place)
         if self._dead_letters is not None:
             self._dead_letters.release(place)
-
-    # The workers.
-
-    def _work(self) -> None:
-        while (task := self._next_task()) is not None:
-            try:
-                outcome = self._run(task)
-                with self._lock:
-                    self._judge(task, outcome)
-            except BaseException as error:  # noqa: BLE001  the main thread raises it: nobody would see it here
-                with self._lock:
-                    self._error = self._error or error
-            with self._lock:
-                del self._running[task]
-                self._changed.notify_all()
-            self._alarm()
-
-    def _run(self, task: Task) -> Outcome:
-        child = self._child(task)
-        with self._lock:
-            self._running[task] = child
-        return child.run()
-
-    def _next_task(self) -> Task | None:
-        """Wait for a task to work on. None when there will be none."""
-        with self._lock:
-            while True:
-                if self._is_closed:
-                    return None
-                seconds = None
-                if self._is_stale():
-                    seconds = _TURN_SECONDS
-                elif not self._is_halted:
-                    seconds = self._seconds_to_retry()
-                    task = heappop(self._retries)[2] if seconds == 0 else self._window.start()
-                    if task is not None:
-                        task.tries += 1
-                        self._running[task] = None
-                        return task
-                self._asleep += 1
-                self._changed.wait(seconds)
-                self._asleep -= 1
-
-    def _is_stale(self) -> bool:
-        """Tell whether we were perhaps stopped for so long that others have what we hold: then the main thread looks first."""
-        return self._is_shared and monotonic() - self._tended > _STALE_SECONDS
-
-    def _seconds_to_retry(self) -> float | None:
-        """Return how long it is until something is to be tried again; None is never."""
-        due = self._retries[0][0] if self._retries else inf
-        return None if due == inf else max(0.0, due - monotonic())
-
-    def _child(self, task: Task) -> Child:
-        policy = self._policy
-        if policy.records_each is None:
-            described = describe_record(task.records[0], task.topic_id, task.tries)
-        else:
-            described = describe_batch(task.records, task.topic_id, task.tries)
-        return Child(
-            policy.arguments,
-            {**self._environment, **described},
-            policy.framed(task.records),
-            output=policy.output,
-            keep_stderr=self._dead_letters is not None,
-        )
-
-    def _judge(self, task: Task, outcome: Outcome) -> None:
-        """Decide what becomes of a task whose child has ended."""
-        verdict = verdicts.verdict(outcome.status)
-        if outcome.output_is_closed:
-            self.output_is_closed = self._is_halted = True
-        elif not task.counts or verdict == verdicts.DONE:
-            self._window.finish(task)
-        elif self._is_halted and (verdict != verdicts.POISON or verdicts.was_ended_by_hand(outcome.status)):
-            pass  # Perhaps it was told to stop, as we were: the record is neither done nor bad.
-        elif verdict == verdicts.RETRY:
-            self._retry(task)
-        elif verdict == verdicts.FAILED and task.failures < self._policy.retries:
-            task.failures += 1
-            self._retry(task)
-        elif verdict == verdicts.STOP or self._dead_letters is None:
-            self.failure = self.failure or Failure(task, outcome)
-            self._is_halted = True
-        else:
-            task.result = outcome
-            self._window.finish(task)
-
-    def _retry(self, task: Task) -> None:
-        doubled = self._policy.backoff_ms / 1000 * 2 ** min(task.tries - 1, _MOST_DOUBLINGS)
-        # Between half and all of it, so that what failed together does not come back together.
-        seconds = min(doubled, _MOST_BACKOFF_SECONDS) * (0.5 + random() / 2)
-        due = inf if task.place in self._finishing else monotonic() + seconds
-        self._retries_made += 1
-        heappush(self._retries, (due, self._retries_made, task))
 
     def _alarm(self) -> None:
         try:

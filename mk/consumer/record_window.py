@@ -175,18 +175,24 @@ class RecordWindow:
         return True
 
     def withdraw(self, place: Place) -> None:
-        """Forget the tasks of a partition that were not started. Those that are being worked on stay."""
-        queue = self._tasks.get(place, deque())
-        kept: deque[Task] = deque()
-        for task in queue:
+        """Forget the tasks of a partition that were not started, and what stands behind the first of them.
+
+        What was done behind it cannot be given back: the offset would pass over a record that nobody has worked on.
+        """
+        queue = self._tasks.get(place, ())
+        first = next((at for at, task in enumerate(queue) if task._state == _WAITING), None)
+        if first is None:
+            return
+        kept = list(queue)
+        for task in kept[first:]:
             if task._state == _WAITING:
-                self._forget(task)
-            else:
-                kept.append(task)
-        if kept:
-            self._tasks[place] = kept
+                self._leave_lanes(task)
+            self._count_out(task)
+            task._state = _FORGOTTEN
+        if first:
+            self._tasks[place] = deque(kept[:first])
         else:
-            self._tasks.pop(place, None)
+            del self._tasks[place]
 
     def forget(self, place: Place) -> None:
         """Forget a partition: what is being worked on does not count any more.
@@ -194,8 +200,9 @@ class RecordWindow:
         It stays in its lanes until it is finished. The partition may come back before that, and another record of the same
         key must not run beside it.
         """
-        self.withdraw(place)
         for task in self._tasks.pop(place, ()):
+            if task._state == _WAITING:
+                self._leave_lanes(task)
             self._count_out(task)
             task._state = _FORGOTTEN
 
@@ -204,16 +211,13 @@ class RecordWindow:
         firsts = (next((task for task in queue if task._state != _FINISHED), None) for queue in self._tasks.values())
         return [task for task in firsts if task is not None]
 
-    def _forget(self, task: Task) -> None:
+    def _leave_lanes(self, task: Task) -> None:
         """Take out a task that waits. All behind it in its lanes are of the same partition, and go with it."""
-        task._state = _FORGOTTEN
-        self._count_out(task)
         for lane in task.lanes:
-            queue = self._lanes.get(lane)
-            if queue is not None:
-                queue.remove(task)
-                if not queue:
-                    del self._lanes[lane]
+            queue = self._lanes[lane]
+            queue.remove(task)
+            if not queue:
+                del self._lanes[lane]
 
     def _count_out(self, task: Task) -> None:
         self.records -= len(task.records)

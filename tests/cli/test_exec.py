@@ -263,7 +263,7 @@ def test_a_command_is_split_into_words_and_no_shell_sees_it(mk, tmp_path):
     ("options", "expected"),
     [
         ((), [b"0\n1\n2\n", b"3\n4\n5\n", b"6\n"]),
-        (("-0",), [b"0\01\02\0", b"3\04\05\0", b"6\0"]),
+        (("-0",), [b"0\x001\x002\x00", b"3\x004\x005\x00", b"6\x00"]),
         (("-D", ", "), [b"0, 1, 2, ", b"3, 4, 5, ", b"6, "]),
         (("-f", "raw"), [b"012", b"345", b"6"]),
         (("-f", "kv"), [b"\t0\n\t1\n\t2\n", b"\t3\n\t4\n\t5\n", b"\t6\n"]),

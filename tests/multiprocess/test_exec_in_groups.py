@@ -101,7 +101,9 @@ def test_a_partition_that_changes_hands_is_gone_on_with(directory, tmp_path, scr
     tries = Counter(tuple(map(int, line.split())) for line in told.read_text().splitlines())
     assert sorted(tries) == places(directory)
     if jobs == 1:  # Else what was done behind a record that was not is done again.
-        assert set(tries.values()) == {1}
+        # Of the one that ran while the signal came, and failed, nobody knows whether that was for the signal.
+        again = [place for place, count in tries.items() if count > 1]
+        assert len(again) <= 1 and all(offset % 5 == 0 and tries[partition, offset] == 2 for partition, offset in again)
     assert sorted(dead_letters(directory)) == [place for place in places(directory) if place[1] % 5 == 0]
 
 

@@ -53,15 +53,17 @@ class Model:
         return taken
 
     def withdraw(self, place: tuple[str, int]) -> None:
-        for task in self.tasks:
-            if task.place == place and self.state[task] == "waiting":
-                self.state[task] = "gone"
+        here = [task for task in self.tasks if task.place == place]
+        waiting = [task for task in here if self.state[task] == "waiting"]
+        if waiting:
+            self.abandon(here[here.index(waiting[0]) :])
 
     def forget(self, place: tuple[str, int]) -> None:
-        self.withdraw(place)
-        for task in self.tasks:
-            if task.place == place:
-                self.state[task] = {"running": "orphaned", "finished": "gone"}.get(self.state[task], self.state[task])
+        self.abandon([task for task in self.tasks if task.place == place])
+
+    def abandon(self, tasks: list[Task]) -> None:
+        for task in tasks:
+            self.state[task] = {"running": "orphaned", "orphaned": "orphaned"}.get(self.state[task], "gone")
 
     def held(self) -> list[Task]:
         return [task for task in self.tasks if self.state[task] in ("waiting", "running", "finished")]
@@ -136,3 +138,18 @@ def test_a_gap_behind_a_record_is_passed_with_it() -> None:
     assert task.next_offset == 4
     assert window.pass_over(("t", 0), 9, 2)
     assert (task.next_offset, task.leader_epoch) == (9, 2)
+
+
+def test_what_is_done_behind_a_record_that_is_withdrawn_is_not_given_back() -> None:
+    window = RecordWindow(10, 10**6)
+    first, second, third = (
+        Task([ConsumerRecord("t", 0, at, 0, key, b"v")], [key]) for at, key in enumerate((b"a", b"a", b"b"))
+    )
+    for task in (first, second, third):
+        window.add(task)
+    assert window.start() is first and window.start() is third
+    window.finish(third)
+    window.withdraw(("t", 0))
+    window.finish(first)
+    assert list(window.take_finished()) == [first]
+    assert not window.records
