@@ -163,3 +163,38 @@ def test_who_was_stopped_for_too_long_starts_nothing_of_what_others_have(directo
         assert of("other") == sorted(of("other"))
     finally:
         kill_all(members)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_a_storm_of_members_skips_nothing_and_doubles_no_dead_letter(directory, tmp_path, script, seed):
+    rng = random.Random(seed)
+    fill(directory, partitions=4, records=600)
+    told = tmp_path / "told"
+    told.touch()
+    # Some fail once, some for good, some are slow, so that much is done out of order.
+    command = script(
+        f"[ $((MK_REC_OFFSET % 11)) != 3 ] || exit 65; [ $((MK_REC_OFFSET % 7)) != 2 ] || sleep 0.05; "
+        f'[ "$((MK_REC_OFFSET % 5))$MK_REC_TRY" != 11 ] || exit 1; echo "$MK_REC_PARTITION $MK_REC_OFFSET" >> {told}'
+    )
+    words = "consume", "t", "-g", "g", "-F", "--exec", command, "--dlq", "dead", "--backoff", "20ms"
+    create_topic(directory, "dead", partitions=2)
+    members = []
+    try:
+        for _ in range(40):
+            while len(members) < 3:
+                members.append(start(directory, *words, "--jobs", str(rng.randint(1, 4))))
+            time.sleep(rng.random() * 0.3)
+            member = members.pop(rng.randrange(len(members)))
+            member.send_signal(rng.choice([signal.SIGTERM, signal.SIGKILL]))
+            if rng.random() < 0.5:
+                member.kill()
+            result = end(member)
+            assert "Traceback" not in result.stderr and "error" not in result.stderr, result
+    finally:
+        kill_all(members)
+    must(directory, *[word for word in words if word != "-F"])
+    everything = places(directory)
+    done = {tuple(map(int, line.split())) for line in told.read_text().splitlines()}
+    assert sorted(done) == [place for place in everything if place[1] % 11 != 3]
+    assert sorted(dead_letters(directory)) == [place for place in everything if place[1] % 11 == 3]
