@@ -148,7 +148,8 @@ class GroupCoordinator:
             elif number < 0:
                 names = None
         if names is None or now >= self._next_look:
-            changed = membership.refresh() or changed
+            is_told = names is not None and self._members_number >= 0
+            changed = membership.refresh(reread=not is_told) or changed
             self._reassign(membership.silent)
             self._look_seconds = min(max(2 * self._look_seconds, _FIRST_LOOK_SECONDS), self._longest_look())
         elif (names and membership.refresh(names)) or changed:
