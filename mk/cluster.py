@@ -155,6 +155,7 @@ class Cluster(Protocol):
         output_fd: int | None = None,
         on_skip: Callable[[str, int, int, int], None] | None = None,
         on_note: Callable[[str], None] | None = None,
+        delivery: Delivery | None = None,
     ) -> Consumer:
         """Open a consumer of some topics, or of those in whose names `regex` is found. See Consumer."""
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mk.consumer.consumer import Consumer
-    from mk.consumer.group_consumer import GroupConsumer
+    from mk.consumer.group_consumer import Delivery, GroupConsumer
     from mk.consumer.offset_spec import OffsetSpec
     from mk.errors import MkError
     from mk.maintenance.dump import Item
@@ -405,6 +405,7 @@ class DirectoryCluster:
         output_fd: int | None = None,
         on_skip: Callable[[str, int, int, int], None] | None = None,
         on_note: Callable[[str], None] | None = None,
+        delivery: Delivery | None = None,
     ) -> Consumer:
         from mk.consumer.consumer import Consumer
 
@@ -420,6 +421,7 @@ class DirectoryCluster:
             "max_time_ms": max_time_ms,
             "on_skip": on_skip,
             "on_note": on_note,
+            "delivery": delivery,
         }
         if not follow:
             return Consumer(opened, **options)

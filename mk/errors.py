@@ -1,6 +1,7 @@
 """Every way in which mk can refuse or fail, as one tree.
 
     MkError                        70  a bug in mk; never raised as such
+      RecordFailedError             1  some items failed, the others are done
       UsageError                    2  the command line asks for something impossible, or needs --yes
       ConditionFalseError           3  the asked-for condition is false
         NoSuchKeyError                 no record has that key
@@ -17,6 +18,7 @@
         OffsetOutOfRangeError
         NoSuchGroupError
         UnreadableInputError           an input file that cannot be opened
+        NoSuchCommandError             what --exec is to run is not there
       CannotCreateError            73  something is there already, or cannot be made
         TopicExistsError
       StorageError                 74  the disk, a file system or an output refused
@@ -58,6 +60,55 @@ class MkError(Exception):
         self.why = why
         self.fix = fix
         self.facts = facts
+
+
+class RecordFailedError(MkError):
+    """A command of --exec failed for good on a record, or on some, and nobody takes dead letters.
+
+    status: of its exit, or the signal that killed it. The record does not count as consumed; those before it do.
+    """
+
+    exit_status = 1
+
+    def __init__(
+        self,
+        *,
+        topic: str,
+        partition: int,
+        offset: int,
+        last_offset: int,
+        status: str,
+        tries: int,
+        why: str,
+        is_command_bad: bool,
+        records_done: int,
+        group: str | None = None,
+    ) -> None:
+        which = f"offset {offset}" if offset == last_offset else f"offsets {offset} to {last_offset}"
+        ended = f"killed by {status}" if status.startswith("signal") else f"status {status}"
+        again = (
+            f"the same command goes on at offset {offset}"
+            if group is not None
+            else f"`-p {partition} -o {offset}` goes on there"
+        )
+        super().__init__(
+            f"the command failed on {which} of partition {partition} of {topic}: {ended}, after {tries}"
+            f" {'try' if tries == 1 else 'tries'}",
+            why=why,
+            fix=(
+                "look at the command"
+                if is_command_bad
+                else "look at that record, or put such records aside with --dlq TOPIC"
+            )
+            + f"; {records_done} {'record is' if records_done == 1 else 'records are'} done, and {again}",
+            topic=topic,
+            partition=partition,
+            offset=offset,
+            last_offset=last_offset,
+            status=status,
+            tries=tries,
+            records_done=records_done,
+        )
 
 
 class UsageError(MkError):
@@ -253,6 +304,16 @@ class UnreadableInputError(NotFoundError):
             why=why,
             fix="the files before it are stored; name this one as it is called, and those behind it, to go on",
             path=path,
+        )
+
+
+class NoSuchCommandError(NotFoundError):
+    def __init__(self, *, command: str, why: str) -> None:
+        super().__init__(
+            f"there is no command {command}",
+            why=why,
+            fix="it is run as it stands, by no shell: for pipes and the like, --exec 'sh -c \"...\"'; nothing was consumed",
+            command=command,
         )
 
 
@@ -454,11 +515,11 @@ class TimedOutError(MkError):
     exit_status = 124
     retriable = True
 
-    def __init__(self, *, timeout_ms: int, records: int) -> None:
+    def __init__(self, *, timeout_ms: int, records: int, done: str = "printed") -> None:
         super().__init__(
             f"not done after {timeout_ms / 1000:g} s",
-            why=f"{records} {'record was' if records == 1 else 'records were'} printed by then, and more are asked for",
-            fix="what was printed is whole records; raise --timeout, or say --max-time if that is no failure",
+            why=f"{records} {'record was' if records == 1 else 'records were'} {done} by then, and more are asked for",
+            fix=f"what was {done} is whole records; raise --timeout, or say --max-time if that is no failure",
             timeout_ms=timeout_ms,
             records=records,
         )

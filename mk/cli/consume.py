@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from mk.cli.options import Options
+    from mk.cluster import Cluster
     from mk.consumer.consumer import Consumer, FetchedBatch
+    from mk.consumer.group_consumer import Delivery
     from mk.consumer.offset_spec import OffsetSpec
     from mk.records.record import ConsumerRecord
 
@@ -23,6 +25,7 @@ _WRITE_BYTES = 64 << 10
 """Formatted output of this size is written at once and not gathered: it may be many times as large as the batch."""
 
 _OF_GROUPS = ("no_commit", "or_skip", "on_truncation", "session_timeout_ms", "allow_network_fs")
+_OF_EXECUTION = ("records_each", "jobs", "retries", "backoff_ms", "dlq", "no_create")
 _MAX_BUFFERS = 1000
 _PIPE_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031
@@ -31,23 +34,47 @@ _S_IFMT, _S_IFIFO = 0o170000, 0o010000
 
 def run(options: "Options") -> int:
     """Print the records that are asked for, and return 0 at their end."""
+    if options.group is None:
+        names = _OF_GROUPS if options.dlq is None else _OF_GROUPS[:-1]
+        _check_only_with("-g", names, options, fix="name a group with -g, or leave it out")
+        if options.idle_ms is not None and not options.follow:
+            raise UsageError(
+                "--idle means nothing without -F", fix="add -F; without it, reading ends at the end anyway"
+            )
+    if options.execute is not None:
+        from mk.cli.execute import run as execute
+
+        return execute(options)
+    _check_only_with("--exec", _OF_EXECUTION, options, fix="add --exec CMD, or leave it out")
     if options.group is not None:
         from mk.cli.consume_group import run_as_member
 
         return run_as_member(options)
-    for name in _OF_GROUPS:
-        if getattr(options, name) not in (None, False):
-            raise UsageError(
-                f"{flag_of(options, name)} means nothing without -g", fix="name a group with -g, or leave it out"
-            )
-    if options.idle_ms is not None and not options.follow:
-        raise UsageError("--idle means nothing without -F", fix="add -F; without it, reading ends at the end anyway")
     times = [time for time in (options.max_time_ms, options.timeout_ms) if time is not None]
     output = _output(options, min(times, default=None))
+    consumer = open_consumer(connect(options.directory), options)
+    with consumer:  # Closed here, where a signal still ends the command, and not when Python collects it.
+        if not print_records(consumer, output, options.count):
+            return 0
+    is_late = consumer.has_timed_out or output.has_timed_out
+    if is_late and (options.max_time_ms is None or options.max_time_ms > min(times)):
+        raise TimedOutError(timeout_ms=options.timeout_ms, records=output.records_written)
+    return 0
+
+
+def _check_only_with(flag: str, names: "tuple[str, ...]", options: "Options", *, fix: str) -> None:
+    """Raise UsageError for an option that only another one gives a meaning."""
+    for name in names:
+        if getattr(options, name) is not None and getattr(options, name) is not False:
+            raise UsageError(f"{flag_of(options, name)} means nothing without {flag}", fix=fix)
+
+
+def open_consumer(cluster: "Cluster", options: "Options", *, delivery: "Delivery | None" = None) -> "Consumer":
+    """Open the consumer, without a group, that the options ask for."""
     offset, stop = range_asked_for(options)
-    cluster = connect(options.directory)
+    times = [time for time in (options.max_time_ms, options.timeout_ms) if time is not None]
     report_skip, report_note = reporters(options)
-    consumer = cluster.consumer(
+    return cluster.consumer(
         options.topics,
         regex=options.regex,
         partitions=options.partitions or None,
@@ -60,14 +87,8 @@ def run(options: "Options") -> int:
         output_fd=STDOUT,
         on_skip=report_skip,
         on_note=report_note,
+        delivery=delivery,
     )
-    with consumer:  # Closed here, where a signal still ends the command, and not when Python collects it.
-        if not print_records(consumer, output, options.count):
-            return 0
-    is_late = consumer.has_timed_out or output.has_timed_out
-    if is_late and (options.max_time_ms is None or options.max_time_ms > min(times)):
-        raise TimedOutError(timeout_ms=options.timeout_ms, records=output.records_written)
-    return 0
 
 
 def print_records(consumer: "Consumer", output: "Output", left: "int | None") -> bool:
@@ -76,7 +97,7 @@ def print_records(consumer: "Consumer", output: "Output", left: "int | None") ->
         return False
     for fetch in consumer.fetches():
         if left is not None:
-            fetch, left = _first_records(fetch, left)
+            fetch, left = first_records(fetch, left)
         output.write(fetch)
         if output.has_timed_out:
             break
@@ -145,7 +166,7 @@ def _output(options: "Options", time_ms: "int | None") -> "Output":
     return TimedOutput(options, time_ms)
 
 
-def _first_records(fetch: "list[FetchedBatch]", count: int) -> "tuple[list[FetchedBatch], int]":
+def first_records(fetch: "list[FetchedBatch]", count: int) -> "tuple[list[FetchedBatch], int]":
     """Return the batches cut to their first `count` records, and how many are missing then."""
     kept = []
     for batch in fetch:

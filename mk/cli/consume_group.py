@@ -50,7 +50,9 @@ def run_as_member(options: "Options") -> int:
     return 0
 
 
-def open_group_consumer(options: "Options", delivery: "Delivery") -> "GroupConsumer":
+def open_group_consumer(
+    options: "Options", delivery: "Delivery", *, commit_interval_ms: "int | None" = None
+) -> "GroupConsumer":
     """Join the group that the options name. Raises UsageError where they ask for what a group cannot do."""
     if options.tail is not None:
         raise UsageError(
@@ -72,6 +74,7 @@ def open_group_consumer(options: "Options", delivery: "Delivery") -> "GroupConsu
     given: dict[str, Any] = {
         "session_timeout_ms": options.session_timeout_ms,
         "on_truncation": options.on_truncation,
+        "commit_interval_ms": commit_interval_ms,
     }
     consumer = connect(options.directory, allow_network_fs=options.allow_network_fs).group_consumer(
         options.group,

@@ -2,10 +2,7 @@
 
 import mk.errors
 
-_BEFORE = (
-    (0, "done; an empty result is success"),
-    (1, "some items failed, the others are done"),
-)
+_BEFORE = ((0, "done; an empty result is success"),)
 _AFTER = (
     (129, "ended by SIGHUP, after finishing what was being written"),
     (130, "ended by ^C (SIGINT), the same way"),

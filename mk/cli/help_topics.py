@@ -1,12 +1,19 @@
 """`mk help`: short texts on what several commands share, and the help of each command."""
 
 import difflib
+import textwrap
 
 from mk.cli import definition, help_pages
 from mk.cli.exit_statuses import exit_statuses
 from mk.cli.options import Options
 from mk.consumer import offset_spellings
 from mk.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_WIDTH = 100
 
 FORMATS = """\
 Formats, as in `mk consume -f FORMAT`.
@@ -23,10 +30,56 @@ shown, not executed, unless --raw is given; a pipe gets the bytes.
 """
 
 
+def exec_help() -> str:
+    """Return what `mk help exec` prints, from the tables by which it works."""
+    from mk.consumer import child_environment, dead_letters, verdicts
+
+    return f"""\
+Commands, as in `mk consume TOPIC --exec CMD`.
+
+CMD is split into words once, as a shell would, and run without one. It finds the value of a record on its
+standard input, exactly as it was produced; with -f kv, -J, -0 or -D, what these print of it. With --batch N
+it finds up to N records of one partition. It need not read them. What it prints goes to standard output,
+with --jobs in one piece when it has ended. Its exit status says what becomes of the record, or of all
+records of the batch:
+
+{_table(verdicts.TABLE)}
+Without --dlq, a record that fails for good ends mk with status 1. So does a command that cannot be run, with
+the rest of the records not done. While a record waits to be tried again, the records with the same
+key wait too, and with one job all of its partition; others go on. A command that fails after a signal came to mk may have
+failed for that: its record is neither done nor dead, and comes again.
+
+In the environment of CMD, bytes as they were produced:
+
+{_table(child_environment.VARIABLES)}
+With --batch, what differs from record to record is not set.
+
+A dead letter has the key and value of its record, and its headers followed by these:
+
+{_table(dead_letters.HEADERS)}"""
+
+
+def _table(rows: "Sequence[tuple[str | bytes, str]]") -> str:
+    """Return two columns as lines that are wide enough for both."""
+    names = [name if isinstance(name, str) else name.decode() for name, _ in rows]
+    left = max(map(len, names)) + 4
+    lines = []
+    for name, (_, text) in zip(names, rows, strict=True):
+        first, *rest = textwrap.wrap(text, _WIDTH - left)
+        lines.append(f"  {name}".ljust(left) + first)
+        lines += [" " * left + line for line in rest]
+    return "\n".join(lines) + "\n"
+
+
 def subjects() -> "dict[str, str]":
     """Return the texts of `mk help SUBJECT`."""
     statuses = "".join(f"  {status:>3}  {meaning}\n" for status, meaning in exit_statuses())
-    return {"offsets": offset_spellings.help_text(), "formats": FORMATS, "exit-codes": f"Exit statuses.\n\n{statuses}"}
+    return {
+        "offsets": offset_spellings.help_text(),
+        "formats": FORMATS,
+        "exec": exec_help(),
+        "exit-codes": f"Exit statuses.\n\n{statuses}",
+    }
 
 
 def run(options: Options) -> int:

@@ -63,6 +63,7 @@ def _page(level: Command) -> str:
             lines += [f".Ss mk {' '.join(child.path)}", *_paragraphs(child), *_options(child)]
     if level is CONSUME:
         lines += [".Ss Formats", *_literal(help_topics.FORMATS)]
+        lines += [".Ss Commands", *_literal(help_topics.exec_help())]
     if level is definition.ROOT or not children:
         lines += [".Sh OPTIONS", *_options(level)]
     if level is CONSUME:

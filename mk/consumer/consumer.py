@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from mk.consumer.group_consumer import Delivery
     from mk.consumer.offset_spec import OffsetSpec
     from mk.records.record import ConsumerRecord
     from mk.records.record_batch import RecordBatch
@@ -177,6 +178,7 @@ class Consumer:
         max_time_ms: int | None = None,
         on_skip: Callable[[str, int, int, int], None] | None = None,
         on_note: Callable[[str], None] | None = None,
+        delivery: Delivery | None = None,
     ) -> None:
         """Open all partitions, or those numbered `partitions` in each topic, at `offset` (default: the start).
 
@@ -188,10 +190,12 @@ class Consumer:
         tail: of the records that are there, only the last so many over all partitions; see tail.py.
         pattern: where the topics came from; a partition lacking in one of them is passed over.
         max_time_ms: end after so long in any case, by a clock that nobody sets.
+        delivery: what the records are handed to, if it goes on working on them after the next fetch.
         """
         self._deadline = None if max_time_ms is None else monotonic() + max_time_ms / 1000
         self._on_skip = on_skip
         self._on_note = on_note
+        self._delivery = delivery
         self._topics = list(topics)
         self._pattern = pattern
         self._positions = offset if isinstance(offset, dict) else None
@@ -388,6 +392,10 @@ class Consumer:
             if batch.next_offset > wanted and batch.base_offset < limit
         ]
 
+    def topic_id(self, name: str) -> str:
+        """Return the id of a topic of which records were fetched."""
+        return next(topic.topic_id for topic in self._topics if topic.name == name)
+
     def close(self) -> None:
         for source in self._sources:
             source.reader.close()
@@ -398,6 +406,8 @@ class Consumer:
 
     def _go_on(self, progress: bool) -> bool:
         """Between two rounds: tell whether there is another one. A following consumer waits here."""
+        if self._delivery is not None:
+            self._delivery.settle()
         return progress
 
     def _may_lose(self, topic: Topic) -> bool:

@@ -87,6 +87,8 @@ class FollowingConsumer(Consumer):
 
     def _go_on(self, progress: bool) -> bool:
         """Between two rounds of following: wait if the last one brought nothing. False when it is over."""
+        if self._delivery is not None:
+            self._delivery.settle()
         now = monotonic()
         if now >= self._next_look:
             self._look_around()
@@ -108,6 +110,8 @@ class FollowingConsumer(Consumer):
             from mk.storage.watch import Watch
 
             self._watch = Watch([source.reader.watch_path for source in self._sources], output_fd=self._output_fd)
+            if self._delivery is not None and self._delivery.wake_fd >= 0:
+                self._watch.add_waker(self._delivery.wake_fd)
             for topic in self._topics:
                 self._watch.add_directory(topic.watch_path)
             if self._pattern is not None:

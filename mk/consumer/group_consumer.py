@@ -93,6 +93,8 @@ class GroupConsumer(FollowingConsumer):
     everything happens in the caller's thread, between two fetches or in `tend`.
     """
 
+    _delivery: Delivery
+
     def __init__(
         self,
         topics: Sequence[Topic],
@@ -153,7 +155,7 @@ class GroupConsumer(FollowingConsumer):
             if or_skip:
                 self.others = self._coordinator.look_for_others()
                 self.is_skipped = self.others > 0
-            super().__init__(topics, partitions=partitions, **options)
+            super().__init__(topics, partitions=partitions, delivery=self._delivery, **options)
         except BaseException:
             self.close()
             watch.close()
@@ -186,6 +188,8 @@ class GroupConsumer(FollowingConsumer):
 
     def tend(self) -> None:
         """Look after the group: to be called every 100 ms or so by who works on records without asking for more."""
+        if self.is_suspending:
+            self._suspend()
         now = monotonic()
         if now >= self._next_watch:
             self._watch_now()

@@ -66,6 +66,8 @@ consume orders -o 0:5,1:-3
 consume orders --from start+5 --to end-5 --tail 3
 consume orders --since 2026-11-23T10:00 --until 1795428480
 --timeout 5s consume orders
+consume jobs -g work --exec './work -v' --jobs 4 --retries 2 --backoff 10s --dlq dead --no-create
+consume jobs --exec=./work --batch=100 -J
 tail orders
 tail orders --tail 3 -J -p 0,1 -q
 tail -r . -0 --idle 1s
@@ -315,6 +317,10 @@ def test_consume_has_these_values():
         "raw": False,
         "quiet": False,
         "directory": None,
+        "allow_network_fs": False,
+        **dict.fromkeys(("group", "on_truncation", "session_timeout_ms")),
+        **dict.fromkeys(("no_commit", "or_skip", "no_create"), False),
+        **dict.fromkeys(("execute", "records_each", "jobs", "retries", "backoff_ms", "dlq")),
     }
 
 

@@ -64,6 +64,14 @@ def test_the_pipelines_work_as_they_are_pasted(tmp_path: Path) -> None:
     assert "/home\n/pay\n" in done.stdout
 
 
+def test_the_records_are_worked_through(tmp_path: Path) -> None:
+    (block,) = [text for text in SHELL if "--exec" in text]
+    done = shell(f"set -e\n{block}", tmp_path / "mk")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("ann has 10\nbob has 2x\nann has 30\n") and '"key":"bob"' in done.stdout
+    assert "1 record was put into jobs-dead" in done.stderr
+
+
 def test_the_python_example_runs(tmp_path: Path) -> None:
     (example,) = [text for language, text in BLOCKS if language == "python"]
     done = subprocess.run(

@@ -188,6 +188,70 @@ _GROUP_OPTIONS = (
     ),
 )
 
+_EXEC = "A command for each record"
+_EXECUTION = (
+    Parameter(
+        "execute",
+        "--exec",
+        metavar="CMD",
+        panel=_EXEC,
+        help="run CMD for each record, the value on its standard input, what describes it in $MK_REC_TOPIC and others; its "
+        "exit status says whether the record is done; see `mk help exec`",
+    ),
+    Parameter(
+        "records_each",
+        "--batch",
+        kind=INTEGER,
+        metavar="N",
+        minimum=1,
+        panel=_EXEC,
+        help="hand up to N records of one partition to one CMD, as -f, -J, -0 or -D print them",
+    ),
+    Parameter(
+        "jobs",
+        "--jobs",
+        kind=INTEGER,
+        metavar="N",
+        minimum=1,
+        panel=_EXEC,
+        help="run N commands at once; records with the same key still come one after another, others in any order; "
+        "default 1, which keeps the order of each partition",
+    ),
+    Parameter(
+        "retries",
+        "--retries",
+        kind=INTEGER,
+        metavar="N",
+        panel=_EXEC,
+        help="try a record again so many times when CMD fails; default 3",
+    ),
+    Parameter(
+        "backoff_ms",
+        "--backoff",
+        kind=DURATION,
+        metavar="TIME",
+        panel=_EXEC,
+        help="wait about TIME before the first retry, twice as long before each further one, up to five minutes; default 1s",
+    ),
+    Parameter(
+        "dlq",
+        "--dlq",
+        metavar="TOPIC",
+        panel=_EXEC,
+        complete=TOPIC,
+        help="put records that fail for good into TOPIC, with headers that say why, and go on; without it the first of "
+        "them ends the command",
+    ),
+    Parameter(
+        "no_create",
+        "--no-create",
+        kind=FLAG,
+        default=False,
+        panel=_EXEC,
+        help="fail if the topic of --dlq does not exist, instead of creating it",
+    ),
+)
+
 CONSUME = Command(
     "consume",
     summary="print the records of topics",
@@ -216,6 +280,13 @@ CONSUME = Command(
             "group needs write permission to the directory."
         ),
         "On a terminal, control characters in values are shown, not executed; a pipe gets the bytes.",
+        (
+            "With --exec, nothing is printed but what the commands print. A record is done, and with -g committed, once its "
+            "command has ended with status 0; `mk help exec` has the other statuses. A record is handed over at least once: "
+            "after a crash some come again, with the same $MK_REC_ID; with --jobs also when a signal ends it or a partition "
+            "changes hands, if they were done behind one that was not. The first ^C or SIGTERM starts nothing more and waits "
+            "for what runs, the second passes on a SIGTERM and leaves. --max-time and --timeout wait for what runs, too."
+        ),
     ),
     parameters=(
         _CONSUMED_TOPICS,
@@ -288,6 +359,7 @@ CONSUME = Command(
         ),
         *_ENDINGS,
         *_GROUP_OPTIONS,
+        *_EXECUTION,
         NETWORK_OPTION,
         Parameter(
             "exit_at_end",
@@ -313,8 +385,21 @@ CONSUME = Command(
         ("mk consume orders -o group:billing", "what a group has not read yet, without joining it"),
         ("mk consume orders -J | jq .payload", "for programs"),
         ("mk consume files -0 | xargs -0 ls -l", "values that may hold newlines"),
+        (
+            "mk consume jobs -g work -F --exec ./work --jobs 4 --dlq jobs-dead",
+            "a worker of four, and a place for what fails",
+        ),
+        (
+            "mk consume orders -g load --exec './load -' --batch 500 -J",
+            "five hundred at a time, one JSON object a line",
+        ),
+        (
+            "mk consume hooks -g hooks --exec 'curl -fsS --data-binary @- http://localhost/hook' --retries 5 --backoff 10s",
+            "deliver each, patiently",
+        ),
     ),
-    exit_status="The status is 0 when the end was reached, also when there was nothing to print.",
+    exit_status="The status is 0 when the end was reached, also when there was nothing to print. With --exec it is 1 when the "
+    "command failed on a record for good, and no --dlq took it.",
 )
 
 TAIL = Command(

@@ -18,9 +18,11 @@ COMPLETION = Command(
 
 HELP = Command(
     "help",
-    summary="explain a command, or offsets, formats, exit-codes",
+    summary="explain a command, or offsets, formats, exec, exit-codes",
     run="mk.cli.help_topics:run",
-    description=("Explains a command, such as `mk help topics create`, or one of: offsets, formats, exit-codes.",),
+    description=(
+        "Explains a command, such as `mk help topics create`, or one of: offsets, formats, exec, exit-codes.",
+    ),
     parameters=(
         Parameter(
             "subject", metavar="SUBJECT", default=(), multiple=True, complete="help", help="a command or a subject"
