@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 
 from mk import clock
-from mk.errors import ClaimFencedError, StorageError
+from mk.errors import ClaimFencedError, StorageError, TryAgainError
 from mk.groups.claim_directory import FIRST_GENERATION, claim_name
 from mk.groups.claim_slot import NO_EPOCH, NO_OFFSET, ClaimSlot, new_claim
 from mk.storage import files
@@ -176,9 +176,9 @@ def take(claims: ClaimDirectory, partition: int) -> Claim | None:
             if not try_acquire(fd):
                 files.close(fd)
                 return None
-            if claims.exists(partition, generation + 1):
+            if claims.exists(partition, generation + 1) or os.fstat(fd).st_nlink == 0:
                 files.close(fd)
-                continue  # It was fenced, and let go by its owner, between our look and our lock.
+                continue  # It was fenced, and let go by its owner, or deleted, between our look and our lock.
             committed = _committed(claims, partition, generations)
             # Whoever made it may have been killed before its name was on disk.
             files.fsync(claims.fd)
@@ -241,7 +241,16 @@ def _create(claims: ClaimDirectory, partition: int, generation: int, slot: Claim
     _sweep(claims)
     while True:
         temporary = f"{_TEMPORARY}{os.urandom(8).hex()}"
-        fd = files.open_file(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=claims.fd)
+        try:
+            fd = files.open_file(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=claims.fd)
+        except FileNotFoundError:
+            raise TryAgainError(
+                f"the claims of group {claims.group} on {claims.topic} were deleted just now",
+                why="somebody deletes or prunes the group",
+                fix="join again; nothing was committed",
+                group=claims.group,
+                topic=claims.topic,
+            ) from None
         is_ours = False
         try:
             # Between its creation and its lock it looks like a dead process's: then whoever sweeps has the lock, and a claim

@@ -165,6 +165,15 @@ def topic_ids(directory: LogDirectory, group: str) -> list[str]:
         files.close(fd)
 
 
+def open_group(directory: LogDirectory, group: str) -> int:
+    """Open the directory of a group. Raises NoSuchGroupError."""
+    check_name(group, "group")
+    try:
+        return _open_below(directory, [group])
+    except FileNotFoundError:
+        raise NoSuchGroupError(group=group, directory=directory.path) from None
+
+
 def open_claims(directory: LogDirectory, group: str, *, topic: str, topic_id: str) -> ClaimDirectory | None:
     """Open what a group has claimed of a topic, for reading; None if it has nothing. Raises NoSuchGroupError."""
     check_name(group, "group")
