@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from mk.consumer.consumer import Consumer
+    from mk.consumer.group_consumer import Delivery, GroupConsumer
     from mk.consumer.offset_spec import OffsetSpec
     from mk.errors import MkError
     from mk.groups.offset_reset import OffsetChange
@@ -214,6 +215,30 @@ class Cluster(Protocol):
         on_note: Callable[[str], None] | None = None,
     ) -> Consumer:
         """Open a consumer of some topics, or of those in whose names `regex` is found. See Consumer."""
+
+    def group_consumer(
+        self,
+        group: str,
+        topics: Sequence[str] = (),
+        *,
+        regex: str | None = None,
+        partitions: Sequence[int] | None = None,
+        offset: OffsetSpec | None = None,
+        stop: OffsetSpec | None = None,
+        follow: bool = False,
+        idle_ms: int | None = None,
+        max_time_ms: int | None = None,
+        commit: bool = True,
+        commit_interval_ms: int = 5000,
+        session_timeout_ms: int = 10_000,
+        on_truncation: str = "back",
+        or_skip: bool = False,
+        delivery: Delivery | None = None,
+        output_fd: int | None = None,
+        on_skip: Callable[[str, int, int, int], None] | None = None,
+        on_note: Callable[[str], None] | None = None,
+    ) -> GroupConsumer:
+        """Join a group that reads some topics, or those in whose names `regex` is found. See GroupConsumer."""
 
     def verify_topic(
         self, name: str, *, partitions: Sequence[int] = (), progress: Callable[[int, int], None] | None = None

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mk.consumer.consumer import Consumer
+    from mk.consumer.group_consumer import GroupConsumer
     from mk.consumer.offset_spec import OffsetSpec
     from mk.errors import MkError
     from mk.groups.offset_reset import OffsetChange
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from mk.storage.partition_log import AppendResult
     from mk.storage.retention import GroupOffset
     from mk.storage.topic import Topic
+    from mk.storage.topic_pattern import TopicPattern
 
 
 def _group_offsets(topic: Topic, partition: int, wanted: str) -> Iterable[GroupOffset]:
@@ -502,25 +504,9 @@ class DirectoryCluster:
     ) -> Consumer:
         from mk.consumer.consumer import Consumer
 
-        if topics and regex is not None:
-            raise UsageError("topics by name and by a regular expression exclude each other", fix="leave one out")
         if idle_ms is not None and not follow:
             raise UsageError("idle_ms means nothing without follow", fix="without it, reading ends at the end anyway")
-        opened: list[Topic] = []
-        pattern = None
-        try:
-            if regex is not None:
-                from mk.storage.topic_pattern import TopicPattern
-
-                pattern = TopicPattern(self._directory, regex)
-                opened = pattern.open_new([])
-            else:
-                for name in dict.fromkeys(topics):
-                    opened.append(self._open(name))
-        except BaseException:
-            for topic in opened:
-                topic.close()
-            raise
+        opened, pattern = self._open_topics(topics, regex)
         options: dict[str, Any] = {
             "pattern": pattern,
             "partitions": partitions,
@@ -536,3 +522,48 @@ class DirectoryCluster:
         from mk.consumer.following import FollowingConsumer
 
         return FollowingConsumer(opened, idle_ms=idle_ms, output_fd=output_fd, **options)
+
+    def group_consumer(
+        self,
+        group: str,
+        topics: Sequence[str] = (),
+        *,
+        regex: str | None = None,
+        follow: bool = False,
+        idle_ms: int | None = None,
+        **options: Any,
+    ) -> GroupConsumer:
+        from mk.consumer.group_consumer import GroupConsumer
+
+        check_name(group, "group")
+        if idle_ms is not None and not follow:
+            raise UsageError("idle_ms means nothing without follow", fix="without it, reading ends at the end anyway")
+        opened, pattern = self._open_topics(topics, regex)
+        with files.about(f"{self.location}/groups/{group}"):
+            return GroupConsumer(
+                opened,
+                directory=self._directory,
+                group=group,
+                pattern=pattern,
+                follow=follow,
+                idle_ms=idle_ms,
+                **options,
+            )
+
+    def _open_topics(self, topics: Sequence[str], regex: str | None) -> tuple[list[Topic], TopicPattern | None]:
+        if topics and regex is not None:
+            raise UsageError("topics by name and by a regular expression exclude each other", fix="leave one out")
+        if regex is not None:
+            from mk.storage.topic_pattern import TopicPattern
+
+            pattern = TopicPattern(self._directory, regex)
+            return pattern.open_new([]), pattern
+        opened: list[Topic] = []
+        try:
+            for name in dict.fromkeys(topics):
+                opened.append(self._open(name))
+        except BaseException:
+            for topic in opened:
+                topic.close()
+            raise
+        return opened, None

@@ -149,12 +149,16 @@ class CommitBeyondEndError(DataError):
     stands_at: up to where the log is the one that the group has read.
     """
 
-    def __init__(self, *, group: str, topic: str, partition: int, offset: int, stands_at: int) -> None:
+    def __init__(
+        self, *, group: str, topic: str, partition: int, offset: int, stands_at: int, is_member: bool = False
+    ) -> None:
         super().__init__(
             f"group {group} has committed offset {offset} of partition {partition} of {topic}, and the log is another one",
             why=f"it is the one that the group has read up to offset {stands_at} only: records were lost, as when a "
-            "copy was restored; others have their offsets, or will have them",
-            fix=f"`-p {partition} -o {stands_at}` goes on there, `-o start` reads all there is, `-o end` only what comes; "
+            "copy was restored or the topic was made anew; others have their offsets, or will have them",
+            fix="`--on-truncation back` reads on there, `start` reads all there is, `end` only what comes; nothing was changed"
+            if is_member
+            else f"`-p {partition} -o {stands_at}` goes on there, `-o start` reads all there is, `-o end` only what comes; "
             "nothing was changed",
             group=group,
             topic=topic,

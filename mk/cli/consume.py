@@ -22,6 +22,7 @@ _SPLICE_BYTES = 32 << 10
 _WRITE_BYTES = 64 << 10
 """Formatted output of this size is written at once and not gathered: it may be many times as large as the batch."""
 
+_OF_GROUPS = ("no_commit", "or_skip", "on_truncation", "session_timeout_ms", "allow_network_fs")
 _MAX_BUFFERS = 1000
 _PIPE_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031
@@ -30,21 +31,22 @@ _S_IFMT, _S_IFIFO = 0o170000, 0o010000
 
 def run(options: "Options") -> int:
     """Print the records that are asked for, and return 0 at their end."""
+    if options.group is not None:
+        from mk.cli.consume_group import run_as_member
+
+        return run_as_member(options)
+    for name in _OF_GROUPS:
+        if getattr(options, name) not in (None, False):
+            raise UsageError(
+                f"{flag_of(options, name)} means nothing without -g", fix="name a group with -g, or leave it out"
+            )
     if options.idle_ms is not None and not options.follow:
         raise UsageError("--idle means nothing without -F", fix="add -F; without it, reading ends at the end anyway")
     times = [time for time in (options.max_time_ms, options.timeout_ms) if time is not None]
     output = _output(options, min(times, default=None))
-    offset, stop = _range(options)
+    offset, stop = range_asked_for(options)
     cluster = connect(options.directory)
-
-    def report_skip(topic: str, partition: int, first: int, last: int) -> None:
-        if not options.quiet:
-            note(f"mk: {topic} {partition}: offsets {first} to {last} are gone; reading on at {last + 1}")
-
-    def report_note(sentence: str) -> None:
-        if not options.quiet:
-            note(f"mk: {sentence}")
-
+    report_skip, report_note = reporters(options)
     consumer = cluster.consumer(
         options.topics,
         regex=options.regex,
@@ -60,7 +62,7 @@ def run(options: "Options") -> int:
         on_note=report_note,
     )
     with consumer:  # Closed here, where a signal still ends the command, and not when Python collects it.
-        if not _print(consumer, output, options.count):
+        if not print_records(consumer, output, options.count):
             return 0
     is_late = consumer.has_timed_out or output.has_timed_out
     if is_late and (options.max_time_ms is None or options.max_time_ms > min(times)):
@@ -68,7 +70,7 @@ def run(options: "Options") -> int:
     return 0
 
 
-def _print(consumer: "Consumer", output: "Output", left: "int | None") -> bool:
+def print_records(consumer: "Consumer", output: "Output", left: "int | None") -> bool:
     """Print the records, at most `left` of them. Returns False if those were all."""
     if left == 0:
         return False
@@ -83,13 +85,32 @@ def _print(consumer: "Consumer", output: "Output", left: "int | None") -> bool:
     return True
 
 
-def _range(options: "Options") -> "tuple[OffsetSpec | dict[int, OffsetSpec] | None, OffsetSpec | None]":
+def range_asked_for(options: "Options") -> "tuple[OffsetSpec | dict[int, OffsetSpec] | None, OffsetSpec | None]":
     """Return where to begin and where to end; (None, None) is all."""
     if not (options.offset or options.first or options.stop or options.since or options.until):
         return None, None
     from mk.cli.which_records import range_of
 
     return range_of(options)
+
+
+def reporters(options: "Options") -> "tuple[Callable[[str, int, int, int], None], Callable[[str], None]]":
+    """Return what tells of skipped offsets and of whatever else there is to note, unless -q is given."""
+
+    def report_skip(topic: str, partition: int, first: int, last: int) -> None:
+        if not options.quiet:
+            note(f"mk: {topic} {partition}: offsets {first} to {last} are gone; reading on at {last + 1}")
+
+    def report_note(sentence: str) -> None:
+        if not options.quiet:
+            note(f"mk: {sentence}")
+
+    return report_skip, report_note
+
+
+def flag_of(options: "Options", name: str) -> str:
+    """Return how an option is written, by its name."""
+    return next(parameter.flags[-1] for parameter in options.command.parameters if parameter.name == name)
 
 
 def check_delimiter(options: "Options") -> None:
@@ -104,7 +125,8 @@ def check_delimiter(options: "Options") -> None:
         )
 
 
-def _output(options: "Options", time_ms: "int | None") -> "Output":
+def check_format(options: "Options") -> None:
+    """Raise UsageError where options disagree on how a record is printed."""
     check_delimiter(options)
     if options.show_null and options.format not in ("value", "kv"):
         raise UsageError(
@@ -112,6 +134,10 @@ def _output(options: "Options", time_ms: "int | None") -> "Output":
             why="JSON has its own null" if options.format == "json" else "raw prints values and nothing else",
             fix="leave one of them out",
         )
+
+
+def _output(options: "Options", time_ms: "int | None") -> "Output":
+    check_format(options)
     if time_ms is None:
         return Output(options)
     from mk.cli.timed_output import TimedOutput
@@ -164,14 +190,17 @@ class Output:
                     data = self._formatted(records)
                     buffers.append(data)
                     if len(data) >= _WRITE_BYTES:
-                        write_all(buffers)
+                        self._put(buffers)
                         buffers = []
             elif self._may_splice and len(block) >= _SPLICE_BYTES and fetched.is_whole and fetched.batch.is_plain_lines:
-                write_all(buffers)
+                self._put(buffers)
                 buffers = []
                 self._splice(fetched, block)
             else:
                 buffers.append(block)
+        self._put(buffers)
+
+    def _put(self, buffers: "list[bytes | memoryview]") -> None:
         write_all(buffers)
 
     def _formatted(self, records: "list[ConsumerRecord]") -> bytes:

@@ -117,10 +117,10 @@ def _value(command: Command, parameter: Parameter, words: "list[str]", source: s
     if parameter.multiple:
         return tuple(converted)
     value = converted[-1]
-    if kind == definition.INTEGER and value < parameter.minimum:
+    if kind in (definition.INTEGER, definition.DURATION) and value < parameter.minimum:
         raise UsageError(
-            f"{source} cannot be {value}",
-            why=f"it is at least {parameter.minimum}",
+            f"{source} cannot be {words[-1]}",
+            why=f"it is at least {parameter.minimum}" + ("ms" if kind == definition.DURATION else ""),
             fix=_see(command),
             parameter=parameter.name,
             found=words[-1],

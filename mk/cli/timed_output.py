@@ -5,6 +5,7 @@ size, and nothing is begun that might wait beyond the time: only a single record
 """
 
 import select
+import sys
 from time import monotonic
 
 from mk.cli.consume import STDOUT, Output, write_all
@@ -31,40 +32,53 @@ class TimedOutput(Output):
     def write(self, fetch: "list[FetchedBatch]") -> None:
         """Write the records of a fetch, as far as there is time; only whole ones."""
         for fetched in fetch:
-            block = fetched.lines() if self._takes_lines else None
-            for piece, count in self._formatted_pieces(fetched) if block is None else _pieces_of_lines(block):
+            for piece, count, _ in self._pieces(fetched):
                 if not self._has_room():
                     self.has_timed_out = True
                     return
                 write_all([piece])
                 self.records_written += count
 
+    def _pieces(self, fetched: "FetchedBatch") -> "Iterator[tuple[bytes, int, int]]":
+        """Cut a batch into pieces of whole records, each with their number, and the offset behind them."""
+        block = fetched.lines() if self._takes_lines else None
+        return self._formatted_pieces(fetched) if block is None else self._pieces_of_lines(fetched, block)
+
+    def _most_together(self) -> int:
+        """Return how many records the next piece may have."""
+        return sys.maxsize
+
     def _has_room(self) -> bool:
         """Wait until standard output takes a piece. False when the time is over first."""
         left = self._deadline - monotonic()
         return left > 0 and bool(self._poll.poll(left * 1000))
 
-    def _formatted_pieces(self, fetched: "FetchedBatch") -> "Iterator[tuple[bytes, int]]":
+    def _formatted_pieces(self, fetched: "FetchedBatch") -> "Iterator[tuple[bytes, int, int]]":
         """Format as many records at a time as fit into a piece, going by those before."""
         together = 1
         for records in fetched.record_slices():
             done = 0
             while done < len(records):
-                some = records[done : done + together]
+                some = records[done : done + min(together, self._most_together())]
                 piece = self._formatted(some)
                 if len(piece) > _PIECE_BYTES and len(some) > 1:
                     together = 1  # They are larger than those before.
                     continue
-                yield piece, len(some)
+                yield piece, len(some), some[-1].offset + 1
                 done += len(some)
                 together = max(1, int(len(some) * _PIECE_BYTES * 0.8) // max(1, len(piece)))
 
-
-def _pieces_of_lines(block: bytes | memoryview) -> "Iterator[tuple[bytes, int]]":
-    """Cut whole lines into pieces that hold as many of them as fit, and the number of each."""
-    data = bytes(block)
-    start = 0
-    while start < len(data):
-        end = data.rfind(b"\n", start, start + _PIECE_BYTES) + 1 or data.index(b"\n", start) + 1
-        yield data[start:end], data.count(b"\n", start, end)
-        start = end
+    def _pieces_of_lines(
+        self, fetched: "FetchedBatch", block: bytes | memoryview
+    ) -> "Iterator[tuple[bytes, int, int]]":
+        data = bytes(block)
+        start, offset = 0, fetched.first_offset
+        while start < len(data):
+            first_end = data.index(b"\n", start) + 1
+            end = first_end
+            if self._most_together() > 1:
+                end = data.rfind(b"\n", start, start + _PIECE_BYTES) + 1 or first_end
+            count = data.count(b"\n", start, end)
+            offset += count
+            yield data[start:end], count, offset
+            start = end

@@ -37,7 +37,8 @@ class OffsetSpec:
     """A position in a partition, as people say it.
 
     kind: `start`, `end`, `at` (offset `value`), `after-start` and `before-end` (`value` offsets away), `time` (the first
-    record of `value`, ms since 1970, or later), or `group` (where the group of that name stands).
+    record of `value`, ms since 1970, or later), `group` (where the group of that name stands), or `committed` (where the
+    own group stands, for who reads as a member of one).
     """
 
     __slots__ = ("group", "kind", "value")
@@ -62,7 +63,7 @@ class OffsetSpec:
             return f"@{_spelled_time(self.value)}"
         if self.kind == "group":
             return f"{_GROUP}{self.group}"
-        if self.kind in _WORDS:
+        if self.kind in _WORDS or self.kind == "committed":
             return self.kind
         return {"at": "", "after-start": "+", "before-end": "-"}[self.kind] + str(self.value)
 
@@ -97,6 +98,12 @@ class OffsetSpec:
                 raise TypeError("where a group stands can only be resolved by who can look it up")
             committed = committed_offset(self.group)
             return log_start_offset if committed is None else committed
+        if self.kind == "committed":
+            raise UsageError(
+                "'committed' needs a consumer group",
+                why="it is where the own group stands, and this reads without one",
+                fix=f"name one with -g, or begin at {_POSITIONS}",
+            )
         return self.value
 
 
@@ -198,13 +205,7 @@ class _Parser:
                 self._refuse(at + len(_GROUP), "group: is followed by the name of a group")
             return OffsetSpec("group", group=word[len(_GROUP) :])
         if word in _COMMITTED:
-            raise UsageError(
-                f"{self.text!a} needs a consumer group",
-                why="it is where the own group stands, and this reads without one",
-                fix=f"begin at {_POSITIONS}",
-                offset=self.text,
-                position=at,
-            )
+            return OffsetSpec("committed")
         if text[:1] == "@":
             return OffsetSpec("time", self._time(at + 1, text[1:]))
         for sign, kind in (

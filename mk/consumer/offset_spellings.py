@@ -166,8 +166,8 @@ WRONG = (
     ("-o 0:5,x:1", "at character 5 stands 'x:1'; a comma makes it a list of PARTITION:POSITION"),
     ("-o 0:5,0:6", "partition 0 is there twice"),
     ("-o 0:5,1:2:3", "at character 7 stands '2:3'; a position is start"),
-    ("-o committed", "begin at start, end, N"),
-    ("-o stored", "begin at start, end, N"),
+    ("-o committed", "name one with -g, or begin at start, end, N"),
+    ("-o stored", "name one with -g, or begin at start, end, N"),
     ("-o group:", "at character 7 stands the end; group: is followed by the name of a group"),
     ("-o group:../x", "at character 7 stands '../x'; group: is followed by the name of a group"),
     ("-o 0:group:a/b,1:5", "at character 9 stands 'a/b"),
@@ -187,7 +187,8 @@ WRONG = (
 
 
 CLOSING = (
-    "committed (or stored) is where the own group stands, and is refused without one; group:NAME is of any group.",
+    "committed (or stored) is where the own group stands, which is where -g begins anyway; group:NAME is of any group, to look at "
+    "what it has not read without joining it. With -g, -o only says where partitions begin that the group never read.",
     "If there is no such group, the status is 66; if the log does not have the offset that it has committed, 65.",
     "`mk topics offsets TOPIC` shows where each partition starts and ends.",
 )

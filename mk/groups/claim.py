@@ -15,7 +15,7 @@ import os
 from mk import clock
 from mk.errors import ClaimFencedError, StorageError, TryAgainError
 from mk.groups.claim_directory import FIRST_GENERATION, claim_name
-from mk.groups.claim_slot import NO_EPOCH, NO_OFFSET, ClaimSlot, new_claim
+from mk.groups.claim_slot import NO_EPOCH, NO_OFFSET, OWNER_POSITION, ClaimSlot, encode_owner, new_claim
 from mk.storage import files
 from mk.storage.locks import try_acquire
 
@@ -31,6 +31,7 @@ _held: set[Claim] = set()
 def _let_go_in_child() -> None:
     """Close what a fork has copied: as long as the child had it open, the parent's death would not free the claim."""
     for claim in list(_held):
+        claim._owner = ""  # It is still the parent's.
         claim.close()
 
 
@@ -43,13 +44,14 @@ class Claim:
     committed: the slot that was committed last, by whomever.
     """
 
-    __slots__ = ("_claims", "_fd", "committed", "generation", "partition")
+    __slots__ = ("_claims", "_fd", "_owner", "committed", "generation", "partition")
 
     def __init__(
         self, claims: ClaimDirectory, partition: int, generation: int, fd: int, committed: ClaimSlot | None
     ) -> None:
         self._claims = claims
         self._fd = fd
+        self._owner = ""
         self.partition = partition
         self.generation = generation
         self.committed = committed or _nothing_yet(claims, partition)
@@ -59,8 +61,21 @@ class Claim:
         """Let go of the partition: whoever waits for it gets it at once."""
         _held.discard(self)
         if self._fd >= 0:
+            if self._owner:
+                self._write_owner("")
             files.close(self._fd)
             self._fd = -1
+
+    def note_owner(self, member_id: str) -> None:
+        """Have the claim say which member holds it, for whoever asks without the lock. Not synced: it dies with us."""
+        self._owner = member_id
+        self._write_owner(member_id)
+
+    def _write_owner(self, member_id: str) -> None:
+        try:
+            files.pwrite(self._fd, encode_owner(member_id), OWNER_POSITION)
+        except OSError:
+            pass  # Only a note: the lock is what counts, and the next commit will say what is wrong with the disk.
 
     def is_fenced(self) -> bool:
         """Tell whether somebody else has taken the partition. To be asked before each hand-over of records."""
@@ -137,6 +152,8 @@ class Claim:
         self._fd = fd
         self.generation = slot.generation
         self.committed = slot
+        if self._owner:
+            self._write_owner(self._owner)
 
     def _fenced(self) -> ClaimFencedError:
         self.close()

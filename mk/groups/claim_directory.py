@@ -11,11 +11,13 @@ Format: man/mk-format.5, CLAIMS.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from mk.errors import CannotCreateError, CorruptStateError, NoSuchGroupError, PermissionDeniedError
-from mk.groups.claim_slot import CLAIM_SIZE, ClaimSlot, decode_slots
+from mk.groups.claim_slot import CLAIM_SIZE, OWNER_POSITION, OWNER_SIZE, ClaimSlot, decode_owner, decode_slots
 from mk.storage import files
+from mk.storage.locks import is_held
 from mk.storage.log_directory import PRIVATE
 from mk.topic_partition import MAX_PARTITIONS, check_name, is_valid_name
 
@@ -82,6 +84,28 @@ class ClaimDirectory:
         except FileNotFoundError:
             return []  # Removed as too old since it was listed.
         return [slot for slot in decode_slots(data) if self.is_own(slot, partition, generation)]
+
+    def owner(self, partition: int, generation: int) -> str:
+        """Return the id of the member that says in a file that it owns the claim, "" if none does. True while it lives."""
+        try:
+            fd = files.open_file(claim_name(partition, generation), os.O_RDONLY, dir_fd=self.fd)
+        except FileNotFoundError:
+            return ""
+        try:
+            return decode_owner(files.pread(fd, OWNER_SIZE, OWNER_POSITION))
+        finally:
+            files.close(fd)
+
+    def is_held(self, partition: int, generation: int) -> bool:
+        """Tell whether somebody holds the lock on a file, without a descriptor that its closing would tell others of."""
+        try:
+            fd = files.open_file(claim_name(partition, generation), os.O_RDONLY, dir_fd=self.fd)
+        except FileNotFoundError:
+            return False
+        try:
+            return is_held(fd)
+        finally:
+            files.close(fd)
 
     def is_own(self, slot: ClaimSlot, partition: int, generation: int) -> bool:
         """Tell whether a slot was written for the file in which it stands, and did not come there by a copy."""
@@ -156,7 +180,7 @@ def group_names(directory: LogDirectory) -> list[str]:
 def topic_ids(directory: LogDirectory, group: str) -> list[str]:
     """Return the ids of the topics on which a group has claims, whether or not they are there any more."""
     try:
-        fd = _open_below(directory, [group, CLAIMS])
+        fd = open_group_directory(directory, [group, CLAIMS])
     except FileNotFoundError:
         return []
     try:
@@ -179,7 +203,7 @@ def open_claims(directory: LogDirectory, group: str, *, topic: str, topic_id: st
     check_name(group, "group")
     path = f"{directory.path}/{GROUPS}/{group}/{CLAIMS}/{topic_id}"
     try:
-        fd = _open_below(directory, [group, CLAIMS, topic_id])
+        fd = open_group_directory(directory, [group, CLAIMS, topic_id])
     except FileNotFoundError:
         if group not in group_names(directory):
             raise NoSuchGroupError(group=group, directory=directory.path) from None
@@ -192,9 +216,24 @@ def make_claims(topic: Topic, group: str) -> ClaimDirectory:
 
     Each name is synced also if it was there: whoever made it may have been killed before, and a commit stands on it.
     """
-    check_name(group, "group")
     directory = topic.directory
-    _ = directory.locks_fd  # Refuses whoever may only read, and a file system on which locks are not proven.
+    fd = make_group_directory(directory, group, CLAIMS, topic.topic_id)
+    path = f"{directory.path}/{GROUPS}/{group}/{CLAIMS}/{topic.topic_id}"
+    return ClaimDirectory(fd, path, group=group, topic=topic.name, topic_id=topic.topic_id)
+
+
+def make_group_directory(directory: LogDirectory, group: str, *below: str) -> int:
+    """Open a directory of a group, made with all above it if it is the first; their names are on disk when it returns.
+
+    Raises:
+        PermissionDeniedError: this process may not write there.
+        CannotCreateError: a group has that name already, but for upper and lower case.
+    """
+    check_name(group, "group")
+    try:
+        _ = directory.locks_fd  # Refuses whoever may only read, and a file system on which locks are not proven.
+    except PermissionDeniedError:
+        raise not_writable(directory, group) from None
     for other in group_names(directory):
         if other != group and other.casefold() == group.casefold():
             raise CannotCreateError(
@@ -205,24 +244,36 @@ def make_claims(topic: Topic, group: str) -> ClaimDirectory:
                 existing=other,
             )
     fd = os.dup(directory.fd)
-    for name in (GROUPS, group, CLAIMS, topic.topic_id):
+    for name in (GROUPS, group, *below):
         try:
             try:
                 files.mkdir(name, PRIVATE, dir_fd=fd)
             except FileExistsError:
                 pass
             files.fsync(fd)
-            below = files.open_directory(name, dir_fd=fd)
-        except PermissionError:
-            raise _closed(directory) from None
+            opened = files.open_directory(name, dir_fd=fd)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise not_writable(directory, group) from None
+            raise
         finally:
             files.close(fd)
-        fd = below
-    path = f"{directory.path}/{GROUPS}/{group}/{CLAIMS}/{topic.topic_id}"
-    return ClaimDirectory(fd, path, group=group, topic=topic.name, topic_id=topic.topic_id)
+        fd = opened
+    return fd
 
 
-def _open_below(directory: LogDirectory, names: list[str]) -> int:
+def not_writable(directory: LogDirectory, group: str) -> PermissionDeniedError:
+    """Return what to say to whoever may not be a member of a group."""
+    return PermissionDeniedError(
+        f"you may not read {directory.path} as a member of a group",
+        why=f"a group keeps its members, their locks and its offsets in {directory.path}/{GROUPS}, which you cannot write to",
+        fix=f"become a user who may write there; without -g, or with `-o group:{group}`, reading needs no more than "
+        "permission to read, and --cursor-file FILE keeps your place in a file of yours; nothing was changed",
+        path=f"{directory.path}/{GROUPS}",
+    )
+
+
+def open_group_directory(directory: LogDirectory, names: list[str]) -> int:
     """Open a directory below groups/, name by name, so that none of them is a link."""
     try:
         fd = files.open_directory(GROUPS, dir_fd=directory.fd)

@@ -1,7 +1,8 @@
 """What a claim file says: up to where a group has read a partition, as of its last commit.
 
 Two slots of 512 bytes, at 0 and at 4096, each one line of text with its checksum; overwritten in place, the older one
-first, so that a torn write spoils one of them at most. Whoever holds the claim writes them, anybody may read.
+first, so that a torn write spoils one of them at most. Between them stands who holds the claim, for people and for the
+members' assignment; it is true only as long as that member lives. Whoever holds the claim writes, anybody may read.
 Pure: bytes in, bytes out. Which file and which generation counts is for claim_directory.
 Format: man/mk-format.5, CLAIMS.
 """
@@ -15,6 +16,9 @@ SLOT_DISTANCE = 4096
 """Apart by a page, so that no sector, block or page write can spoil both."""
 
 CLAIM_SIZE = SLOT_DISTANCE + SLOT_SIZE
+
+OWNER_POSITION = 1024
+OWNER_SIZE = 64
 
 NO_OFFSET = -1
 """Committed by a group that has a claim and has not committed anything yet."""
@@ -106,3 +110,19 @@ def new_claim(slot: ClaimSlot | None) -> bytes:
     if slot is not None:
         content[slot.position : slot.position + SLOT_SIZE] = slot.encode()
     return bytes(content)
+
+
+def encode_owner(member_id: str) -> bytes:
+    """Return what a claim says of its owner, 64 bytes; all zero for nobody."""
+    if not member_id:
+        return bytes(OWNER_SIZE)
+    line = f"member={member_id}".encode()
+    return (b"%b crc=%08x\n" % (line, crc32c(line))).ljust(OWNER_SIZE, b"\0")
+
+
+def decode_owner(data: bytes) -> str:
+    """Return the id of the member that says it owns the claim, "" if none does or it cannot be read."""
+    line, _, crc = data.rstrip(b"\0\n").partition(b" crc=")
+    if line.startswith(b"member=") and crc == b"%08x" % crc32c(line):
+        return line[7:].decode("ascii", "replace")
+    return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mk.config import ALL_GROUPS, parse_groups
 from mk.errors import CommitBeyondEndError, CorruptStateError, MkError, NoSuchGroupError
-from mk.groups.claim_directory import group_names, open_claims
+from mk.groups.claim_directory import group_names, open_claims, topic_ids
 from mk.groups.claim_slot import NO_EPOCH, NO_OFFSET
 from mk.storage import files
 from mk.storage.leader_epochs import read_epochs
@@ -56,6 +56,40 @@ def stands_at(topic: Topic, group: str, slot: ClaimSlot, reader: PartitionReader
     finally:
         files.close(fd)
     return min(_group_offset(group, slot).in_log(end_of_epoch), reader.high_watermark)
+
+
+def epoch_before(topic: Topic, partition: int, offset: int) -> int:
+    """Return the leader epoch of the record before an offset, NO_EPOCH if there is none."""
+    fd = files.open_directory(str(partition), dir_fd=topic.fd)
+    try:
+        return read_epochs(fd, f"{topic.path}/{partition}").epoch_before(offset)
+    finally:
+        files.close(fd)
+
+
+def earlier_incarnation(topic: Topic, group: str) -> int | None:
+    """Return up to where a group has read a topic that had this name and is gone; None if it has read none.
+
+    The largest offset of any partition, to be told to people: it means nothing in the topic that is there now.
+    """
+    found = None
+    directory = topic.directory
+    for topic_id in topic_ids(directory, group):
+        if topic_id == topic.topic_id or files.exists(topic_id, dir_fd=directory.locks_fd):
+            continue  # As long as a topic lives it has locks.
+        claims = open_claims(directory, group, topic=topic.name, topic_id=topic_id)
+        if claims is None:
+            continue
+        try:
+            for partition in claims.generations():
+                slot = claims.newest(partition)
+                if slot is not None and slot.topic == topic.name and slot.offset > 0:
+                    found = max(found or 0, slot.offset)
+        except CorruptStateError:
+            pass  # Of a topic that is gone; verify names it.
+        finally:
+            claims.close()
+    return found
 
 
 def group_offsets(topic: Topic, partition: int, wanted: str) -> list[GroupOffset]:

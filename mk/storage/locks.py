@@ -7,7 +7,7 @@ files are created once, and never unlinked, renamed, replaced or truncated while
 from __future__ import annotations
 
 import os
-from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
 
 from mk.errors import LockTimeoutError
 from mk.storage import files
@@ -41,6 +41,19 @@ def try_acquire(fd: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def is_held(fd: int) -> bool:
+    """Tell whether somebody holds the exclusive lock on a file, which is open for this question only.
+
+    Asked by trying a shared lock, so that two who ask at the same time do not take each other for the holder.
+    """
+    try:
+        flock(fd, LOCK_SH | LOCK_NB)
+    except BlockingIOError:
+        return True
+    flock(fd, LOCK_UN)
+    return False
 
 
 def release(fd: int) -> None:

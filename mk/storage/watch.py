@@ -16,21 +16,28 @@ if TYPE_CHECKING:
 POLL_MS = 500
 _IN_MODIFY = 0x2
 _IN_NAMES = 0x80 | 0x100 | 0x200 | 0x40  # moved in, created, deleted, moved out
+_IN_ENDS = 0x8 | 0x80 | 0x100 | 0x200  # closed after it could be written to, moved in, created, deleted
 _IN_Q_OVERFLOW = 0x4000
 _EVENT_BYTES = 4096
 _EVENT_HEADER = 16  # wd, mask, cookie, length of the name that follows
 
 
 class Watch:
-    """Wakes when a watched file is written to, when names in a watched directory change, or when nobody reads the pipe
-    `output_fd` any more."""
+    """Wakes when a watched file is written to, when names in a watched directory change, when another thread or process
+    says so through a pipe, or when nobody reads the pipe `output_fd` any more.
 
-    __slots__ = ("_add", "_fd", "_output_fd", "_poll")
+    ended: (what add_endings returned, name) of files that came, went or were let go of since the caller last cleared it;
+    (-1, "") when there were more than the kernel names.
+    """
+
+    __slots__ = ("_add", "_fd", "_output_fd", "_poll", "_wakers", "ended")
 
     def __init__(self, paths: Sequence[str], *, output_fd: int | None = None) -> None:
         import select
 
         self._fd = -1
+        self._wakers: set[int] = set()
+        self.ended: list[tuple[int, str]] = []
         self._poll = select.poll()
         self._output_fd = -1 if output_fd is None else output_fd
         if output_fd is not None:
@@ -56,6 +63,24 @@ class Watch:
         if self._fd >= 0:
             self._add(self._fd, os.fsencode(path), _IN_NAMES)
 
+    def add_endings(self, path: str) -> int:
+        """Watch one more directory for files that appear, are deleted, or are closed by who could write to them.
+
+        The kernel closes the files of a process that dies, whatever it dies of. Returns a number that stands for the
+        directory in `ended`, -1 where nothing is told.
+        """
+        if self._fd < 0:
+            return -1
+        number: int = self._add(self._fd, os.fsencode(path), _IN_ENDS)
+        return number
+
+    def add_waker(self, fd: int) -> None:
+        """End a wait also when there is something to read from `fd`, which must not block. It is read away."""
+        import select
+
+        self._wakers.add(fd)
+        self._poll.register(fd, select.POLLIN)
+
     def wait(self, timeout_ms: int = POLL_MS) -> bool:
         """Sleep until a watched file may have changed, at most `timeout_ms`. Returns whether names in a directory did.
 
@@ -70,10 +95,17 @@ class Watch:
                 events = os.read(fd, _EVENT_BYTES)
             except BlockingIOError:
                 continue
+            if fd in self._wakers:
+                continue
             while events:
-                mask = int.from_bytes(events[4:8], sys.byteorder)
+                number, mask = (int.from_bytes(events[at : at + 4], sys.byteorder, signed=True) for at in (0, 4))
+                end = _EVENT_HEADER + int.from_bytes(events[12:16], sys.byteorder)
                 names_changed = names_changed or bool(mask & (_IN_NAMES | _IN_Q_OVERFLOW))
-                events = events[_EVENT_HEADER + int.from_bytes(events[12:16], sys.byteorder) :]
+                if mask & _IN_Q_OVERFLOW:
+                    self.ended.append((-1, ""))
+                elif mask & _IN_ENDS:
+                    self.ended.append((number, os.fsdecode(events[_EVENT_HEADER:end].rstrip(b"\0"))))
+                events = events[end:]
         return names_changed
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import struct
+import time
 from pathlib import Path
 
 import lz4.frame
@@ -22,6 +23,7 @@ from mk import config, topic_partition
 from mk.groups import claim_slot
 from mk.groups.claim import fence, take
 from mk.groups.claim_directory import make_claims
+from mk.groups.member import decode_member
 from mk.records import codecs, record_batch
 from mk.records.record_batch import EncodedBatch, encode_columns, encode_lines, parse_header
 from mk.storage import flat_json, offset_index, partition_state, producer_state
@@ -413,6 +415,44 @@ def test_a_claim_is_as_the_page_says_and_shows(directory):
         one.close()
     slot = PAGE.examples("CLAIMS")[0].strip().replace("\n", " ").encode().ljust(511) + b"\n"
     assert read_claim_slot(slot)["offset"] == claim_slot.decode_slot(slot).offset == 1200
+
+
+# Members.
+
+
+def test_a_member_is_as_the_page_says_and_shows(directory):
+    directory.create_topic("orders")
+    with directory.group_consumer("billing", ["orders"], session_timeout_ms=200) as consumer:
+        list(consumer.fetches())
+        (path,) = Path(directory.location, "groups", "billing", "members").iterdir()
+        data = path.read_bytes()
+        deadline = time.monotonic() + 20
+        while path.read_bytes()[:64] == data[:64]:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        data = path.read_bytes()
+        heartbeat, zeros = data[:64].split(b"\n")
+        line, crc = heartbeat.split(b" crc=")
+        assert (
+            re.fullmatch(rb"heartbeat=\d{20}", line) and int(crc, 16) == codecs.crc32c(line) and not zeros.strip(b"\0")
+        )
+        fields = _read_member(data[512:])
+        assert list(fields) == [row["field"] for row in PAGE.table("MEMBERS", "field", "type")]
+        assert fields["member"] == path.name and fields["pid"] == str(os.getpid()) and fields["partitions"] == "*"
+        (claim,) = Path(directory.location, "groups", "billing", "claims").glob("*/0.*")
+        owner = claim.read_bytes()[1024:1088].rstrip(b"\0\n")
+        assert owner == b"member=%b crc=%08x" % (path.name.encode(), codecs.crc32c(owner.split(b" ")[0]))
+    assert claim.read_bytes()[1024:1088] == bytes(64)
+    assert not path.exists()
+    example = PAGE.examples("MEMBERS")[0].strip().encode() + b"\n"
+    assert _read_member(example)["topic"] == "ad42d07ab06f2fca3f3e46c5dfc2ec42 orders"
+    assert decode_member(example).partitions is None
+
+
+def _read_member(document):
+    body, crc = document.rsplit(b"crc=", 1)
+    assert int(crc, 16) == codecs.crc32c(body)
+    return dict(line.split("=", 1) for line in body.decode().splitlines())
 
 
 # Small files.

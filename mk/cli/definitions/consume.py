@@ -6,6 +6,7 @@ from mk.cli.definition import (
     DURATION,
     FLAG,
     INTEGER,
+    NETWORK_OPTION,
     OFFSET,
     OFFSETS,
     OUTPUT,
@@ -138,6 +139,55 @@ RECORD_OUTPUT = (
     DIRECTORY_OPTION,
 )
 
+_GROUP = "Groups"
+_GROUP_OPTIONS = (
+    Parameter(
+        "group",
+        "-g",
+        "--group",
+        metavar="NAME",
+        environment="MK_GROUP",
+        panel=_GROUP,
+        help="read as a member of this group: share the partitions with its other members, from where the group stands, and "
+        "commit what was printed",
+    ),
+    Parameter(
+        "no_commit",
+        "--no-commit",
+        kind=FLAG,
+        default=False,
+        panel=_GROUP,
+        help="leave the group where it stands; the next member reads the same records again",
+    ),
+    Parameter(
+        "or_skip",
+        "--or-skip",
+        kind=FLAG,
+        default=False,
+        panel=_GROUP,
+        help="if the group has a member already, end at once, with status 0, instead of sharing its work",
+    ),
+    Parameter(
+        "on_truncation",
+        "--on-truncation",
+        metavar="WHAT",
+        choices=("back", "start", "end", "fail"),
+        panel=_GROUP,
+        help="what to do where the log does not have what the group has committed: go back to where it still is the one that "
+        "was read (default), to the start, to the end, or fail with status 65",
+    ),
+    Parameter(
+        "session_timeout_ms",
+        "--session-timeout",
+        kind=DURATION,
+        metavar="TIME",
+        minimum=100,
+        panel=_GROUP,
+        help="after this time without a sign of life, when it was stopped or hangs, the others take over from this member; "
+        "default 10s. One that dies is replaced at once",
+    ),
+)
+
 CONSUME = Command(
     "consume",
     summary="print the records of topics",
@@ -145,8 +195,8 @@ CONSUME = Command(
     description=(
         (
             "Prints the records of each TOPIC from the start to the end as of now, then exits; with -F it goes on and "
-            "prints what comes. Records of one partition come in order. Nothing is locked and nothing in the directory "
-            "is changed: read permission is enough."
+            "prints what comes. Records of one partition come in order. Without -g, nothing is locked and nothing in the "
+            "directory is changed: read permission is enough."
         ),
         (
             "Where to begin is said once, by -o, --from or --since, and where to end once, by a range of -o, by --to or "
@@ -157,6 +207,13 @@ CONSUME = Command(
             "With -F, partitions that are added are taken up within a second, and with -r so are topics that appear: as if "
             "they had been there from the beginning, empty. A topic that is deleted ends the command with 66 if it was "
             "named, and is dropped with a note if -r found it."
+        ),
+        (
+            "With -g, all members of the group share the partitions of their topics, and each partition is read by one of them. "
+            "A group goes on where it stands, whoever reads for it; -o says where it begins in partitions that it never read. "
+            "What standard output has taken is committed: every 5 seconds, when nothing more comes, at the end, and when "
+            "a signal ends it. When a member comes, goes or dies, the others go on with its partitions, within milliseconds. A "
+            "group needs write permission to the directory."
         ),
         "On a terminal, control characters in values are shown, not executed; a pipe gets the bytes.",
     ),
@@ -230,6 +287,8 @@ CONSUME = Command(
             help="do not stop at the end, wait for more",
         ),
         *_ENDINGS,
+        *_GROUP_OPTIONS,
+        NETWORK_OPTION,
         Parameter(
             "exit_at_end",
             "-e",
@@ -246,6 +305,12 @@ CONSUME = Command(
         ("mk consume orders --since -1h", "the last hour"),
         ("mk consume -r '^app-' -F", "all topics whose names begin with app-, also new ones"),
         ("mk consume orders -F --idle 5s --max-time 50s", "what comes, for a cron job"),
+        (
+            "mk consume orders -g billing -F",
+            "as a member of a group; start it again, also elsewhere, to share the work",
+        ),
+        ("*/5 * * * * mk consume orders -g mail --or-skip | ./send", "from cron, what came since the last time"),
+        ("mk consume orders -o group:billing", "what a group has not read yet, without joining it"),
         ("mk consume orders -J | jq .payload", "for programs"),
         ("mk consume files -0 | xargs -0 ls -l", "values that may hold newlines"),
     ),

@@ -1,0 +1,290 @@
+"""Which partitions of a group this member should own, and owning them: run by each member, with no server.
+
+Members come to the same assignment from what is in the directory (membership, assignor); a partition changes hands when the
+one who should not own it lets go of its claim, or dies, and the one who should takes it. Nobody is asked and nobody waits
+for all: a partition that stays where it is is read on without a break.
+What happens to records that are under way when a partition is to be let go of is for the consumer.
+Reasons: man/mk-guarantees.7, GROUP MEMBERS.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from mk.errors import ClaimFencedError, NotFoundError
+from mk.groups.assignor import assign
+from mk.groups.claim import fence, take
+from mk.groups.claim_directory import make_claims, open_claims, parse_claim_name
+from mk.groups.membership import Membership
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mk.groups.assignor import Key
+    from mk.groups.claim import Claim
+    from mk.groups.claim_directory import ClaimDirectory
+    from mk.storage.log_directory import LogDirectory
+    from mk.storage.topic import Topic
+    from mk.storage.watch import Watch
+
+_LOOK_SECONDS = 2.0
+_LOOK_SECONDS_A_PARTITION = 0.01
+"""How often everything is looked at again, where the kernel tells of changes; with many partitions, that takes a while."""
+
+_FIRST_LOOK_SECONDS = 0.05
+"""How soon after a change, then after twice that, and so on: who saw only half of it may have come to another answer."""
+
+_LOOK_UNTOLD_SECONDS = 0.5
+"""And where it does not."""
+
+_TRY_SECONDS = 0.5
+"""How often a claim is tried that somebody else holds, whatever is told."""
+
+
+class GroupCoordinator:
+    """One member's part in its group.
+
+    owned: the claims that this member holds, by topic id and partition. wanted: the partitions that it should own, as of
+    the last look; the caller releases what it owns and should not, once what it holds of that is delivered and committed.
+    """
+
+    def __init__(
+        self,
+        directory: LogDirectory,
+        group: str,
+        *,
+        partitions: tuple[int, ...] | None,
+        session_timeout_ms: int,
+        watch: Watch,
+        wake_fd: int,
+    ) -> None:
+        """Prepare to join. watch: it is told of here, and read by the caller. wake_fd: written to when a look is due.
+
+        partitions: the numbers that this member takes of each topic; None for all.
+        """
+        self.owned: dict[Key, Claim] = {}
+        self.wanted: set[Key] = set()
+        self._directory = directory
+        self._group = group
+        self._partitions = partitions
+        self._session_timeout = session_timeout_ms / 1000
+        self._watch = watch
+        self._membership = Membership(directory, group, session_timeout_ms=session_timeout_ms, wake_fd=wake_fd)
+        self._members_number = watch.add_endings(self._membership.watch_path)
+        self._look_seconds = 0.0
+        self._silent: frozenset[str] = frozenset()
+        self._topics: dict[str, Topic] = {}
+        self._claims: dict[str, ClaimDirectory] = {}
+        self._numbers: dict[int, str] = {}
+        self._counts: dict[str, int] = {}
+        self._unowned_since: dict[Key, float] = {}
+        self._next_look = self._next_try = 0.0
+
+    def look_again(self) -> None:
+        """Have the next `tend` look at everything."""
+        self._next_look = self._look_seconds = 0.0
+
+    @property
+    def has_others(self) -> bool:
+        """Whether somebody else is a live member of the group, as of the last look."""
+        return len(self._membership.members) > 1
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether this member owns just what it should."""
+        return self.owned.keys() == self.wanted
+
+    def look_for_others(self) -> int:
+        """Return how many members there are, before joining."""
+        self._membership.refresh()
+        return len(self._membership.others)
+
+    def subscribe(self, topics: Sequence[Topic]) -> None:
+        """Read these topics, as they are now, from the next `tend` on; joins the group when called first."""
+        self._topics = {topic.topic_id: topic for topic in topics}
+        for topic_id, topic in self._topics.items():
+            if topic_id not in self._claims:
+                claims = make_claims(topic, self._group)
+                self._claims[topic_id] = claims
+                number = self._watch.add_endings(f"/proc/self/fd/{claims.fd}")
+                if number >= 0:
+                    self._numbers[number] = topic_id
+        names = {topic.topic_id: topic.name for topic in topics}
+        counts = {topic.topic_id: topic.partitions for topic in topics}
+        if not self._membership.is_joined:
+            self._membership.join(names, self._partitions)
+            self.look_again()
+        elif names.keys() != self._counts.keys():
+            self._membership.change(names)
+        if counts != self._counts:
+            self._counts = counts
+            self.look_again()
+
+    def tend(self) -> list[Key]:
+        """Do what is due, as told by the watch: see who has come and gone, take what is to be taken and free.
+
+        Returns the partitions that were taken. Cheap when there is nothing to do.
+
+        Raises:
+            CorruptStateError: where the group stands in a partition cannot be read.
+            StorageError: a claim could not be written.
+        """
+        membership = self._membership
+        now = monotonic()
+        ended, self._watch.ended = self._watch.ended, []
+        if not ended and membership.silent == self._silent and now < self._next_look and now < self._next_try:
+            return []
+        changed = membership.silent != self._silent
+        names: set[str] | None = set()
+        tries: set[Key] = set()
+        for number, name in ended:
+            if number == self._members_number and names is not None:
+                names.add(name)
+            elif number in self._numbers:
+                parsed = parse_claim_name(name)
+                if parsed is not None:
+                    tries.add((self._numbers[number], parsed[0]))
+            elif number < 0:
+                names = None
+        if names is None or now >= self._next_look:
+            changed = membership.refresh() or changed
+            self._reassign(membership.silent)
+            self._look_seconds = min(max(2 * self._look_seconds, _FIRST_LOOK_SECONDS), self._longest_look())
+        elif (names and membership.refresh(names)) or changed:
+            changed = True
+            self._reassign(membership.silent)
+        if changed:
+            self._look_seconds = _FIRST_LOOK_SECONDS
+        if names is None or now >= self._next_look or changed:
+            self._next_look = now + self._look_seconds
+        if changed or now >= self._next_try:
+            self._next_try = now + _TRY_SECONDS
+            tries = set(self.wanted)
+        return self._take_free(tries, now)
+
+    def lost(self) -> list[Key]:
+        """Return the partitions that another member has taken from this one, which did not move for too long."""
+        return [key for key, claim in self.owned.items() if claim.is_fenced()]
+
+    def release(self, key: Key) -> None:
+        """Let go of a partition, for whoever should own it; the caller has committed."""
+        claim = self.owned.pop(key, None)
+        if claim is not None:
+            claim.close()
+
+    def leave(self) -> None:
+        """Be no member any more, and let go of everything; in this order, so that the others know whose it is then."""
+        self._membership.leave()
+        for key in list(self.owned):
+            self.release(key)
+        self.wanted = set()
+        self._counts = {}
+
+    def close(self) -> None:
+        self.leave()
+        self._membership.close()
+        for claims in self._claims.values():
+            claims.close()
+        self._claims = {}
+
+    # Who should own what.
+
+    def _longest_look(self) -> float:
+        if self._members_number < 0:
+            return _LOOK_UNTOLD_SECONDS
+        return _LOOK_SECONDS + _LOOK_SECONDS_A_PARTITION * sum(self._counts.values())
+
+    def _reassign(self, silent: frozenset[str]) -> None:
+        self._silent = silent  # Read before the members: what changes meanwhile makes another look due.
+        members = self._membership.members
+        candidates: dict[Key, tuple[str, ...]] = {}
+        owners: dict[Key, str] = {}
+        have_filters = any(member.partitions is not None for member in members.values())
+        for topic_id, count, claims in self._all_topics():
+            takers = tuple(sorted(one for one, member in members.items() if topic_id in member.topics))
+            newest = {} if claims is None else {number: ones[-1] for number, ones in claims.generations().items()}
+            for partition in range(count):
+                key = (topic_id, partition)
+                if have_filters:
+                    candidates[key] = tuple(one for one in takers if members[one].takes(topic_id, partition))
+                else:
+                    candidates[key] = takers
+                if key in self.owned:
+                    owners[key] = self._membership.member_id
+                elif claims is not None and partition in newest:
+                    owners[key] = claims.owner(partition, newest[partition])
+        own_id = self._membership.member_id
+        self.wanted = {
+            key for key, member in assign(candidates, owners).items() if member == own_id and key[0] in self._topics
+        }
+        self._unowned_since = {key: since for key, since in self._unowned_since.items() if key in self.wanted}
+
+    def _all_topics(self) -> Iterator[tuple[str, int, ClaimDirectory | None]]:
+        """Yield the topics that any member reads, with the number of their partitions: all share the same members' time."""
+        for topic_id, topic in self._topics.items():
+            yield topic_id, topic.partitions, self._claims[topic_id]
+        foreign: dict[str, str] = {}
+        for member in self._membership.members.values():
+            foreign.update(member.topics)
+        for topic_id, name in sorted(foreign.items()):
+            if topic_id in self._topics:
+                continue
+            try:
+                topic = self._directory.open_topic(name)
+            except NotFoundError:
+                continue  # It is gone, and whoever still reads it will see that too.
+            try:
+                if topic.topic_id != topic_id:
+                    continue
+                claims = open_claims(self._directory, self._group, topic=name, topic_id=topic_id)
+                try:
+                    yield topic_id, topic.partitions, claims
+                finally:
+                    if claims is not None:
+                        claims.close()
+            finally:
+                topic.close()
+
+    # Taking it.
+
+    def _take_free(self, keys: set[Key], now: float) -> list[Key]:
+        taken = []
+        generations: dict[str, dict[int, list[int]]] = {}
+        for key in sorted(keys & self.wanted - self.owned.keys()):
+            topic_id, partition = key
+            if topic_id not in generations:
+                generations[topic_id] = self._claims[topic_id].generations()
+            known = generations[topic_id].get(partition)
+            try:
+                claim = self._take(key, known[-1] if known else 0, now)
+            except ClaimFencedError:
+                continue  # Somebody was faster. Whose it should be, the next look tells.
+            if claim is not None:
+                claim.note_owner(self._membership.member_id)
+                self._unowned_since.pop(key, None)
+                self.owned[key] = claim
+                taken.append(key)
+        return taken
+
+    def _take(self, key: Key, newest: int, now: float) -> Claim | None:
+        """Take a partition if it is free, or its owner is silent.
+
+        Whether it is held is asked without opening it for writing: the closing of a descriptor that could write is what
+        others, and we, are told of, so that each look would lead to the next.
+        """
+        topic_id, partition = key
+        claims = self._claims[topic_id]
+        if newest == 0 or not claims.is_held(partition, newest):
+            return take(claims, partition)
+        owner = claims.owner(partition, newest)
+        if owner in self._membership.silent:
+            return fence(claims, partition)
+        if owner in self._membership.members:
+            self._unowned_since.pop(key, None)
+            return None
+        # Held by somebody who is no member: about to let go of it, or to take it. If it was stopped just then, that lasts.
+        if now - self._unowned_since.setdefault(key, now) < self._session_timeout:
+            return None
+        del self._unowned_since[key]
+        return fence(claims, partition)
