@@ -413,10 +413,12 @@ class DirectoryCluster:
             return remove_old_generations(self._directory, group)
 
     def find_member(self, group: str, member: str) -> dict[str, Any]:
+        from mk.groups.group_members import document_of, live_members
         from mk.groups.member_kick import find_member
 
         with files.about(f"{self.location}/groups/{group}"):
-            return find_member(self._directory, group, member).document()
+            member_id = find_member(self._directory, group, member)
+            return document_of(member_id, live_members(self._directory, group).get(member_id))
 
     def kick_member(self, group: str, member: str) -> list[tuple[str, int]]:
         from mk.groups.member_kick import find_member, kick_member

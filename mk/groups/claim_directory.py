@@ -193,7 +193,7 @@ def open_group(directory: LogDirectory, group: str) -> int:
     """Open the directory of a group. Raises NoSuchGroupError."""
     check_name(group, "group")
     try:
-        return _open_below(directory, [group])
+        return open_group_directory(directory, [group])
     except FileNotFoundError:
         raise NoSuchGroupError(group=group, directory=directory.path) from None
 

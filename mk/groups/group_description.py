@@ -11,7 +11,7 @@ import os
 from mk.errors import CorruptStateError, DataError, MkError, NotFoundError
 from mk.groups.claim_directory import open_claims, open_group, topic_ids
 from mk.groups.claim_slot import NO_OFFSET
-from mk.groups.group_members import live_members, owner_of
+from mk.groups.group_members import document_of, live_members, owner_of
 from mk.groups.offset_store import stands_at
 from mk.storage import files
 from mk.storage.partition_reader import PartitionReader
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mk.groups.claim_directory import ClaimDirectory
     from mk.groups.claim_slot import ClaimSlot
-    from mk.groups.group_members import LiveMember
+    from mk.groups.member import Member
     from mk.storage.log_directory import LogDirectory
     from mk.storage.topic import Topic
 
@@ -49,7 +49,7 @@ class GroupDescriber:
         group_fd = open_group(self._directory, group)
         made_ms = os.fstat(group_fd).st_mtime_ns // 1_000_000
         files.close(group_fd)
-        members = {member.member: member for member in live_members(self._directory, group)}
+        members = live_members(self._directory, group)
         offsets: list[Document] = []
         for topic_id in topic_ids(self._directory, group):
             claims = open_claims(self._directory, group, topic="", topic_id=topic_id)
@@ -59,8 +59,8 @@ class GroupDescriber:
                 finally:
                     claims.close()
         offsets.sort(key=lambda row: (row["topic"], row["topic_id"], row["partition"]))
-        documents = [self._describe_member(member, offsets) for member in members.values()]
-        documents.sort(key=lambda member: (member["host"], member["pid"], member["member"]))
+        documents = [self._describe_member(document_of(*member), offsets) for member in members.items()]
+        documents.sort(key=lambda member: (member["since_ms"] or 0, member["member"]))
         lags = [row["lag"] for row in offsets if row["lag"] is not None]
         return {
             "group": group,
@@ -72,7 +72,7 @@ class GroupDescriber:
             "offsets": offsets,
         }
 
-    def _describe_claims(self, claims: ClaimDirectory, members: dict[str, LiveMember]) -> list[Document]:
+    def _describe_claims(self, claims: ClaimDirectory, members: dict[str, Member | None]) -> list[Document]:
         rows = []
         partitions = claims.generations()
         slots: dict[int, ClaimSlot | MkError | None] = {}
@@ -97,8 +97,8 @@ class GroupDescriber:
                         claims, topic, partition, slot, self._is_gone(claims.topic_id, name, topic)
                     ),
                 }
-                owner = owner_of(claims, partition, members)
-                owned = owner.document() if owner is not None else {}
+                owner = owner_of(claims, partition, partitions[partition][-1], members)
+                owned = document_of(owner, members[owner]) if owner else {}
                 rows.append({**row, **{key: owned.get(key) for key in _OWNER}})
         finally:
             if topic is not None:
@@ -195,20 +195,29 @@ class GroupDescriber:
         return found
 
     @staticmethod
-    def _describe_member(member: LiveMember, offsets: list[Document]) -> Document:
+    def _describe_member(document: Document, offsets: list[Document]) -> Document:
         owned: dict[str, list[int]] = {}
         for row in offsets:
-            if row["member"] == member.member:
+            if row["member"] == document["member"]:
                 owned.setdefault(row["topic"], []).append(row["partition"])
-        document = member.document()
         document["partitions"] = sum(map(len, owned.values()))
         document["assignment"] = [f"{topic}:{','.join(map(str, owned[topic]))}" for topic in owned]
         return document
 
-    @staticmethod
-    def _state(members: dict[str, LiveMember], offsets: list[Document]) -> str:
+    def _state(self, members: dict[str, Member | None], offsets: list[Document]) -> str:
         if not members:
             return EMPTY
-        wanted = {topic for member in members.values() for topic in member.topics}
-        rows = [row for row in offsets if row["topic"] in wanted and not row["topic_is_gone"]]
-        return STABLE if all(row["member"] for row in rows) else REBALANCING
+        owned = {(row["topic_id"], row["partition"]) for row in offsets if row["member"]}
+        for member in members.values():
+            for topic_id, name in member.topics.items() if member is not None else ():
+                for partition in range(self._partitions(topic_id, name)):
+                    if member is not None and member.takes(topic_id, partition) and (topic_id, partition) not in owned:
+                        return REBALANCING
+        return STABLE
+
+    def _partitions(self, topic_id: str, name: str) -> int:
+        topic = self._open_topic(topic_id, name)
+        if topic is None:
+            return 0
+        topic.close()
+        return topic.partitions

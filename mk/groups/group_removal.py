@@ -14,8 +14,9 @@ import time
 from mk.errors import CorruptStateError, GroupNotEmptyError
 from mk.groups.claim_directory import CLAIMS, GROUPS, claim_name, open_claims, open_group, topic_ids
 from mk.groups.claim_slot import NO_EPOCH, NO_OFFSET
-from mk.groups.group_members import MEMBERS, remove_dead_members
-from mk.groups.offset_reset import check_is_empty, is_held, open_journal
+from mk.groups.group_members import remove_dead_members
+from mk.groups.membership import MEMBERS
+from mk.groups.offset_reset import PAUSE_SECONDS, TRIES, check_is_empty, is_held, open_journal
 from mk.groups.reset_journal import JOURNAL, OLD_JOURNAL, ChangedOffset
 from mk.storage import files
 from mk.storage.host import allow_open_files
@@ -112,9 +113,13 @@ def _lock_all(claims: ClaimDirectory, held: list[int], directory: LogDirectory, 
             except FileNotFoundError:
                 continue  # Too old, and removed meanwhile.
             held.append(fd)
-            if not try_acquire(fd):
+            for tries_left in reversed(range(TRIES)):
+                if try_acquire(fd):
+                    break
                 check_is_empty(directory, group)
-                raise is_held(claims, partition)
+                if not tries_left:
+                    raise is_held(claims, partition)
+                time.sleep(PAUSE_SECONDS)
     if claims.generations() != generations:
         check_is_empty(directory, group)
         raise GroupNotEmptyError(group=group, members=["somebody has just taken a partition"])
@@ -155,16 +160,20 @@ def _remove_claims(claims: ClaimDirectory, locked: dict[int, list[int]], group_f
 
 def _remove_members(directory: LogDirectory, group: str, group_fd: int) -> None:
     """Remove the directory in which members register: who did so in the last moment is seen, and keeps the group."""
-    remove_dead_members(directory, group)
     try:
-        files.rmdir(MEMBERS, dir_fd=group_fd)
+        members_fd = files.open_directory(MEMBERS, dir_fd=group_fd)
     except FileNotFoundError:
-        pass
+        return
+    try:
+        remove_dead_members(members_fd)
+        files.rmdir(MEMBERS, dir_fd=group_fd)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
         check_is_empty(directory, group)
         raise
+    finally:
+        files.close(members_fd)
 
 
 def _remove_group(directory: LogDirectory, group: str, group_fd: int) -> bool:

@@ -9,6 +9,7 @@ was committed when it gets them. Whatever is killed, its locks are gone, and the
 from __future__ import annotations
 
 import os
+import time
 
 from mk.errors import (
     GroupNotEmptyError,
@@ -20,7 +21,7 @@ from mk.errors import (
 from mk.groups.claim import take
 from mk.groups.claim_directory import claim_name, make_claims, open_group
 from mk.groups.claim_slot import NO_EPOCH, NO_OFFSET
-from mk.groups.group_members import live_members
+from mk.groups.group_members import live_members, who
 from mk.groups.reset_journal import JOURNAL, ChangedOffset, Journal
 from mk.storage import files
 from mk.storage.host import allow_open_files
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
     from mk.groups.claim_directory import ClaimDirectory
     from mk.storage.log_directory import LogDirectory
     from mk.storage.topic import Topic
+
+
+TRIES = 20
+PAUSE_SECONDS = 0.005
+"""Whoever asks whether a claim is held, or looks for a free one, holds it for a moment."""
 
 
 class OffsetChange:
@@ -60,7 +66,7 @@ def check_is_empty(directory: LogDirectory, group: str) -> None:
     """Raise GroupNotEmptyError, with who they are, if a group has members that live."""
     members = live_members(directory, group)
     if members:
-        raise GroupNotEmptyError(group=group, members=[member.who() for member in members])
+        raise GroupNotEmptyError(group=group, members=[who(*member) for member in members.items()])
 
 
 def open_journal(directory: LogDirectory, group: str, group_fd: int, *, wait_ms: int) -> Journal:
@@ -138,11 +144,17 @@ class _Reset:
         self._journal = open_journal(self._directory, self._group, self._group_fd, wait_ms=wait_ms)
         for change in changes:
             claims = self._directories[change.topic]
-            claim = take(claims, change.partition)
-            if claim is None:
+            claim = None
+            for tries_left in reversed(range(TRIES)):
+                claim = take(claims, change.partition)
+                if claim is not None:
+                    break
                 # By a member, which is then named, or by one that is about to join or to leave.
                 check_is_empty(self._directory, self._group)
-                raise is_held(claims, change.partition)
+                if not tries_left:
+                    raise is_held(claims, change.partition)
+                time.sleep(PAUSE_SECONDS)
+            assert claim is not None
             self._claims.append(claim)
         # Only now: whoever joined before we had all claims is seen here, and who joins later gets none before we are done.
         check_is_empty(self._directory, self._group)
