@@ -248,8 +248,11 @@ class Cluster(Protocol):
         progress: told of bytes done and of bytes in all. Damage is reported, not raised.
         """
 
-    def orphaned_claims(self) -> list[Finding]:
-        """Return a note of each topic that is gone, and on which a group still has claims."""
+    def verify_groups(self) -> list[Finding]:
+        """Return what is wrong with groups, but for their claims on topics, which verify_topic checks.
+
+        A note of each topic that is gone, and on which a group still has claims, is among it.
+        """
 
     def dump_partition(
         self, name: str, partition: int, *, records: bool = False, from_offset: int = 0

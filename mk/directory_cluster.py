@@ -289,11 +289,11 @@ class DirectoryCluster:
         with files.about(f"{self.location}/topics/{name}"):
             return verify_topic(self._directory, check_name(name), partitions=partitions, progress=progress)
 
-    def orphaned_claims(self) -> list[Finding]:
-        from mk.maintenance.claim_check import orphaned_claims
+    def verify_groups(self) -> list[Finding]:
+        from mk.maintenance.group_check import check_groups
 
         with files.about(self.location):
-            return orphaned_claims(self._directory)
+            return check_groups(self._directory)
 
     def dump_partition(
         self, name: str, partition: int, *, records: bool = False, from_offset: int = 0
