@@ -84,7 +84,7 @@ def decode_change(line: bytes) -> dict[str, Any] | None:
     """Read a line without its newline, or return None if it is damaged. Keys that a newer mk adds are kept."""
     body, found, tail = line.rpartition(_CHECKSUM)
     try:
-        if not found or len(tail) != 10 or tail[8:] != b'"}' or int(tail[:8], 16) != crc32c(body):
+        if not found or tail != b'%08x"}' % crc32c(body):
             return None
         document = json.loads(line)
         _check(document)

@@ -23,8 +23,8 @@ from mk import config, topic_partition
 from mk.groups import claim_slot, reset_journal
 from mk.groups.claim import fence, take
 from mk.groups.claim_directory import make_claims
-from mk.groups.offset_reset import OffsetChange
 from mk.groups.member import decode_member
+from mk.groups.offset_reset import OffsetChange
 from mk.records import codecs, record_batch
 from mk.records.record_batch import EncodedBatch, encode_columns, encode_lines, parse_header
 from mk.storage import flat_json, offset_index, partition_state, producer_state
