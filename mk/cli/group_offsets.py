@@ -74,7 +74,7 @@ class _Planner:
         if partition >= len(log):
             raise NoSuchPartitionError(topic=topic, partition=partition, partitions=len(log))
         start, end = log[partition]["log_start_offset"], log[partition]["high_watermark"]
-        stands_at = self._committed(topic_id, partition).get("stands_at")
+        stands_at = self.committed(topic_id, partition).get("stands_at")
         said = ""
 
         def offset_for_time(timestamp_ms: int) -> int:
@@ -109,7 +109,7 @@ class _Planner:
         end: int | None = None,
     ) -> None:
         """Plan one partition to stand at an offset, whatever its log holds; at none, if that is None."""
-        before = self._committed(topic_id, partition)
+        before = self.committed(topic_id, partition)
         self.rows.append(
             {
                 "group": self._group,
@@ -125,7 +125,18 @@ class _Planner:
             }
         )
 
-    def _committed(self, topic_id: str, partition: int) -> Document:
+    def not_done(self, change: Document) -> list[Document]:
+        """Return the offsets of a change that it was killed before it came to: where the group stands is what it found."""
+        found = []
+        for offset in change["offsets"]:
+            row = self.committed(offset["topic_id"], offset["partition"])
+            if row.get("high_watermark") is not None and row["sequence"] == offset["sequence"]:
+                stands = -1 if row["committed_offset"] is None else row["committed_offset"]
+                if stands == offset["before"] != offset["after"]:
+                    found.append({**offset, "topic": row["topic"]})
+        return found
+
+    def committed(self, topic_id: str, partition: int) -> Document:
         for row in self.offsets:
             if (row["topic_id"], row["partition"]) == (topic_id, partition):
                 return row
@@ -310,6 +321,19 @@ def undo(options: Options) -> int:
     changes = cluster.group_changes(options.group)
     undone = {change["undoes"] for change in changes if change["kind"] == "undo"}
     open_changes = [one for one in changes if one["kind"] != "undo" and one["change"] not in undone]
+    if not options.dry_run:
+        wait_until_empty(cluster, options.group, options.wait_ms)
+    planner = _Planner(cluster, options.group)
+    if changes and changes[-1]["kind"] == "undo" and (rest := planner.not_done(changes[-1])):
+        if not options.quiet and not options.json:
+            note(f"mk: finishes what change {changes[-1]['change']} has taken back only in part")
+        for offset in rest:
+            after = None if offset["after"] < 0 else offset["after"]
+            place = offset["topic"], offset["topic_id"], offset["partition"]
+            planner.add_exactly(*place, after, leader_epoch=offset["after_epoch"])
+        return _carry_out(cluster, options, {options.group: planner}, "undo", undoes=changes[-1]["undoes"])
+    while open_changes and len(planner.not_done(open_changes[-1])) == len(open_changes[-1]["offsets"]):
+        del open_changes[-1]  # It was broken off before it had changed anything.
     if not open_changes:
         raise NotFoundError(
             f"there is no change of group {options.group} to take back",
@@ -317,9 +341,6 @@ def undo(options: Options) -> int:
             group=options.group,
         )
     change = open_changes[-1]
-    if not options.dry_run:
-        wait_until_empty(cluster, options.group, options.wait_ms)
-    planner = _Planner(cluster, options.group)
     if not options.quiet and not options.json:
         when = _time_text(change["time_ms"])
         note(
@@ -338,20 +359,19 @@ def undo(options: Options) -> int:
 
 def _plan_undo(cluster: Cluster, planner: _Planner, change: Document) -> list[str]:
     """Plan to go back to before a change, and return where the group has gone on since, in words."""
-    names = {row["topic_id"]: row["topic"] for row in planner.offsets if row["topic"]}
+    names = _topics_by_id(cluster)
     moved = []
-    there = set(cluster.topic_names())
     for offset in change["offsets"]:
-        topic, topic_id, partition = offset["topic"], offset["topic_id"], offset["partition"]
-        topic = names.get(topic_id, topic)
+        topic_id, partition = offset["topic_id"], offset["partition"]
+        topic = names.get(topic_id, "")
         before, after = offset["before"], offset["after"]
-        if topic not in there or cluster.topic_settings(topic)["topic_id"] != topic_id:
-            note(f"mk: {topic} {partition} stays: the topic is gone")
+        if not topic:
+            note(f"mk: {offset['topic']} {partition} stays: the topic is gone")
             continue
         if before is None:
             note(f"mk: {topic} {partition} stays: where the group stood before could not be read")
             continue
-        found = planner._committed(topic_id, partition).get("committed_offset")
+        found = planner.committed(topic_id, partition).get("committed_offset")
         stands = -1 if found is None else found
         if stands not in (before, after):
             moved.append(f"partition {partition} of {topic} went from {_shown(after)} to {_shown(stands)}")
@@ -359,6 +379,16 @@ def _plan_undo(cluster: Cluster, planner: _Planner, change: Document) -> list[st
             topic, topic_id, partition, None if before < 0 else before, leader_epoch=offset["before_epoch"]
         )
     return moved
+
+
+def _topics_by_id(cluster: Cluster) -> dict[str, str]:
+    found = {}
+    for name in cluster.topic_names():
+        try:
+            found[str(cluster.topic_settings(name)["topic_id"])] = name
+        except MkError:
+            continue  # Deleted meanwhile, or damaged: then nothing can be committed there.
+    return found
 
 
 def _carry_out(

@@ -113,13 +113,14 @@ class GroupDescriber:
         stands_at: the committed offset, or less: as far as the log that is there is the one that the group has read.
         """
         row: Document = dict.fromkeys(
-            ("committed_offset", "stands_at", "leader_epoch", "log_start_offset", "high_watermark", "lag")
+            ("committed_offset", "stands_at", "leader_epoch", "sequence", "log_start_offset", "high_watermark", "lag")
         )
         row.update(committed_ms=None, topic_is_gone=is_gone, problem=None)
         if isinstance(slot, MkError):
             row["problem"] = f"{slot.what}: {slot.why}"
         else:
             row["committed_ms"] = slot.time_ms
+            row["sequence"] = slot.sequence
             if slot.offset != NO_OFFSET:
                 row["committed_offset"] = row["stands_at"] = slot.offset
                 row["leader_epoch"] = slot.leader_epoch

@@ -135,8 +135,8 @@ def _offsets(claims: ClaimDirectory) -> list[tuple[ChangedOffset, int]]:
         except CorruptStateError:
             slot = None
         offset, epoch = (None, NO_EPOCH) if slot is None else (slot.offset, slot.leader_epoch)
-        topic = "" if slot is None else slot.topic
-        changed = ChangedOffset(topic, claims.topic_id, partition, offset, epoch, NO_OFFSET, NO_EPOCH)
+        topic, sequence = ("", -1) if slot is None else (slot.topic, slot.sequence)
+        changed = ChangedOffset(topic, claims.topic_id, partition, offset, epoch, sequence, NO_OFFSET, NO_EPOCH)
         found.append((changed, 0 if slot is None else slot.time_ms))
     return found
 

@@ -173,7 +173,7 @@ class _Reset:
                     found=committed.offset,
                 )
             epoch = self._epoch(change)
-            before = committed.offset, committed.leader_epoch
+            before = committed.offset, committed.leader_epoch, committed.sequence
             offsets.append(ChangedOffset(change.topic, change.topic_id, change.partition, *before, change.after, epoch))
         number = self._journal.append(kind, offsets, undoes=undoes)
         for done, (offset, claim) in enumerate(zip(offsets, self._claims)):

@@ -39,10 +39,11 @@ class ChangedOffset:
     """What a change does to one partition.
 
     before, after: committed offsets; -1 is none, and before None one that could not be read. before_epoch, after_epoch:
-    leader epochs of the records before them, -1 where there is none or it is not known.
+    leader epochs of the records before them, -1 where there is none or it is not known. sequence: of the slot in which
+    `before` stood, -1 if there was none: as long as that is the newest, the change was not done here.
     """
 
-    __slots__ = ("after", "after_epoch", "before", "before_epoch", "partition", "topic", "topic_id")
+    __slots__ = ("after", "after_epoch", "before", "before_epoch", "partition", "sequence", "topic", "topic_id")
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class ChangedOffset:
         partition: int,
         before: int | None,
         before_epoch: int,
+        sequence: int,
         after: int,
         after_epoch: int,
     ) -> None:
@@ -59,6 +61,7 @@ class ChangedOffset:
         self.partition = partition
         self.before = before
         self.before_epoch = before_epoch
+        self.sequence = sequence
         self.after = after
         self.after_epoch = after_epoch
 
@@ -69,6 +72,7 @@ class ChangedOffset:
             "partition": self.partition,
             "before": self.before,
             "before_epoch": self.before_epoch,
+            "sequence": self.sequence,
             "after": self.after,
             "after_epoch": self.after_epoch,
         }
@@ -104,7 +108,7 @@ def _check(document: dict[str, Any]) -> None:
     for offset in document["offsets"]:
         if not (isinstance(offset["topic"], str) and isinstance(offset["topic_id"], str)):
             raise TypeError
-        for key in ("partition", "before_epoch", "after", "after_epoch"):
+        for key in ("partition", "before_epoch", "sequence", "after", "after_epoch"):
             if type(offset[key]) is not int:
                 raise TypeError
         if type(offset["before"]) not in (int, type(None)):

@@ -26,7 +26,7 @@ def open_journal(group_fd, wait_ms=0):
 
 def append(group_fd, after, *, partitions=1, **keywords):
     journal = open_journal(group_fd)
-    offsets = [ChangedOffset("t", TOPIC_ID, number, 0, -1, after, 0) for number in range(partitions)]
+    offsets = [ChangedOffset("t", TOPIC_ID, number, 0, -1, 0, after, 0) for number in range(partitions)]
     try:
         return journal.append("reset", offsets, **keywords)
     finally:
@@ -42,7 +42,7 @@ def test_changes_are_numbered_and_say_who_made_them(group_fd):
     first, second = read_changes(group_fd)
     assert (first["change"], first["undoes"], second["undoes"]) == (1, None, 1)
     assert first["pid"] == os.getpid() and first["host"] == os.uname().nodename and first["user"]
-    assert first["offsets"] == [ChangedOffset("t", TOPIC_ID, 0, 0, -1, 5, 0).document()]
+    assert first["offsets"] == [ChangedOffset("t", TOPIC_ID, 0, 0, -1, 0, 5, 0).document()]
 
 
 def test_a_line_that_was_broken_off_is_cut_by_the_next_change(group_fd, tmp_path):
