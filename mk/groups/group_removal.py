@@ -16,7 +16,7 @@ from mk.groups.claim_directory import CLAIMS, GROUPS, claim_name, open_claims, o
 from mk.groups.claim_slot import NO_EPOCH, NO_OFFSET
 from mk.groups.group_members import remove_dead_members
 from mk.groups.membership import MEMBERS
-from mk.groups.offset_reset import PAUSE_SECONDS, TRIES, check_is_empty, is_held, open_journal
+from mk.groups.offset_reset import PAUSE_SECONDS, TRIES, check_is_empty, held_error, open_journal
 from mk.groups.reset_journal import JOURNAL, OLD_JOURNAL, ChangedOffset
 from mk.storage import files
 from mk.storage.host import allow_open_files
@@ -104,6 +104,7 @@ def _lock_all(claims: ClaimDirectory, held: list[int], directory: LogDirectory, 
     Old ones too: their owners may be stopped, and not know that they were fenced.
     """
     generations = claims.generations()
+    claims.topic = next((slot.topic for one, ones in generations.items() for slot in claims.slots(one, ones[-1])), "")
     allow_open_files(sum(map(len, generations.values())) + len(held))
     for partition, numbers in generations.items():
         for generation in numbers:
@@ -118,7 +119,7 @@ def _lock_all(claims: ClaimDirectory, held: list[int], directory: LogDirectory, 
                     break
                 check_is_empty(directory, group)
                 if not tries_left:
-                    raise is_held(claims, partition)
+                    raise held_error(claims, partition, generation)
                 time.sleep(PAUSE_SECONDS)
     if claims.generations() != generations:
         check_is_empty(directory, group)

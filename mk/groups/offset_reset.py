@@ -91,6 +91,7 @@ def change_offsets(
         NoSuchTopicError: a topic is gone, or was made anew. Nothing was changed.
         StorageError: the disk refused. The error says how many partitions were changed.
     """
+    _ = directory.locks_fd  # Refuses whoever may only read, and a file system on which locks are not proven.
     check_is_empty(directory, group)
     allow_open_files(len(changes) + 4 * len({change.topic for change in changes}))
     reset = _Reset(directory, group)
@@ -152,7 +153,7 @@ class _Reset:
                 # By a member, which is then named, or by one that is about to join or to leave.
                 check_is_empty(self._directory, self._group)
                 if not tries_left:
-                    raise is_held(claims, change.partition)
+                    raise held_error(claims, change.partition, claims.generations().get(change.partition, [0])[-1])
                 time.sleep(PAUSE_SECONDS)
             assert claim is not None
             self._claims.append(claim)
@@ -201,21 +202,19 @@ class _Reset:
             files.close(fd)
 
 
-def is_held(claims: ClaimDirectory, partition: int) -> LockTimeoutError:
-    """Return the error that somebody who is no member that lives holds a partition."""
-    holder = "whoever it is has let go by now"
-    generations = claims.generations().get(partition)
-    if generations:
-        try:
-            fd = files.open_file(claim_name(partition, generations[-1]), os.O_RDONLY, dir_fd=claims.fd)
-        except FileNotFoundError:
-            pass
-        else:
-            holder = describe_holder(fd)
-            files.close(fd)
+def held_error(claims: ClaimDirectory, partition: int, generation: int) -> LockTimeoutError:
+    """Return the error that somebody who is no member that lives holds a generation of a claim."""
+    holder = "whoever it was has let go by now"
+    try:
+        fd = files.open_file(claim_name(partition, generation), os.O_RDONLY, dir_fd=claims.fd)
+    except FileNotFoundError:
+        pass
+    else:
+        holder = describe_holder(fd)
+        files.close(fd)
     return LockTimeoutError(
         what=f"partition {partition} of {claims.topic} for group {claims.group}",
-        waited_ms=0,
+        waited_ms=int(TRIES * PAUSE_SECONDS * 1000),
         holder=holder,
         fix="end that process, or try again; nothing was changed",
     )

@@ -53,21 +53,22 @@ def _check_names(group: str, group_fd: int) -> list[Finding]:
 
 
 def _check_journal(group: str, group_fd: int) -> list[Finding]:
+    """Look for damaged lines. Numbers that go on behind one without a gap say that its change was not begun: it was being
+    written when the power went."""
     found = []
     lines = read_lines(group_fd)
-    for number, (name, position, change) in enumerate(lines):
+    numbers = [None if change is None else change["change"] for _, _, change in lines]
+    for at, (name, position, change) in enumerate(lines):
         if change is not None:
             continue
-        is_last = number == len(lines) - 1
-        what = (
-            "the last line was broken off, and its change not begun: the next one takes its place"
-            if is_last
-            else "a line is damaged: what was changed there cannot be taken back"
-        )
-        severity = NOTE if is_last else WARNING
-        found.append(
-            Finding("", None, kinds.DAMAGED_JOURNAL, severity, f"{GROUPS}/{group}/{name}", what, position=position)
-        )
+        before = next((number for number in reversed(numbers[:at]) if number is not None), 0)
+        after = next((number for number in numbers[at:] if number is not None), None)
+        if after is None or after == before + 1:
+            severity, what = NOTE, "a line was broken off, and its change not begun"
+        else:
+            severity, what = WARNING, "a line is damaged: what was changed there cannot be taken back"
+        path = f"{GROUPS}/{group}/{name}"
+        found.append(Finding("", None, kinds.DAMAGED_JOURNAL, severity, path, what, position=position))
     return found
 
 

@@ -151,8 +151,8 @@ def _check_half_done(directory, change, earlier, context):
         assert where in (was, to_be), f"{context}: {partition} stands at {where}"
         if where != was:
             moved[partition] = was
-    if change.after is None and not (directory / "groups" / change.group / "journal").exists():
-        assert found == {}, f"{context}: the journal goes last"
+    if moved and not (directory / "groups" / change.group / "journal").exists():
+        assert change.after is None and found == {}, f"{context}: the journal goes last"
     elif moved:
         assert len(journal) > (earlier if change.group == "g" else 0), (
             f"{context}: moved, and the journal knows nothing"
