@@ -44,7 +44,7 @@ class Claim:
     committed: the slot that was committed last, by whomever.
     """
 
-    __slots__ = ("_claims", "_fd", "_owner", "committed", "generation", "partition")
+    __slots__ = ("_claims", "_fd", "_is_named", "_owner", "committed", "generation", "partition")
 
     def __init__(
         self, claims: ClaimDirectory, partition: int, generation: int, fd: int, committed: ClaimSlot | None
@@ -52,6 +52,7 @@ class Claim:
         self._claims = claims
         self._fd = fd
         self._owner = ""
+        self._is_named = False
         self.partition = partition
         self.generation = generation
         self.committed = committed or _nothing_yet(claims, partition)
@@ -95,6 +96,11 @@ class Claim:
             raise ValueError("this claim was let go, or belongs to the process that this one was forked from")
         slot = self._next_slot(offset, leader_epoch)
         try:
+            if not self._is_named:
+                # Whoever made the file may have been killed before its name was on disk, and the commit stands on that
+                # name. Here and not when it is taken: who takes over from a dead member has records to deliver first.
+                files.fsync(self._claims.fd)
+                self._is_named = True
             files.pwrite(self._fd, slot.encode(), slot.position)
             files.fdatasync(self._fd)
         except OSError as error:
@@ -197,8 +203,6 @@ def take(claims: ClaimDirectory, partition: int) -> Claim | None:
                 files.close(fd)
                 continue  # It was fenced, and let go by its owner, or deleted, between our look and our lock.
             committed = _committed(claims, partition, generations)
-            # Whoever made it may have been killed before its name was on disk.
-            files.fsync(claims.fd)
         except BaseException:
             _close_quietly(fd)
             raise
