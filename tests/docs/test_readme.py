@@ -32,7 +32,7 @@ def mk_commands() -> "list[str]":
     """Return every command line of mk in the shell blocks, up to the pipe or redirection behind it."""
     lines = [line for block in SHELL[1:] + [SHELL[0]] for line in block.splitlines() if not line.startswith("#")]
     return [
-        match.strip() for line in lines for match in re.findall(r"\bmk (?:produce|consume|tail|topics)\b[^|&>]*", line)
+        match.strip() for line in lines for match in re.findall(r"\bmk (?:produce|consume|tail|topics|groups)\b[^|&>]*", line)
     ]
 
 
@@ -62,6 +62,13 @@ def test_the_pipelines_work_as_they_are_pasted(tmp_path: Path) -> None:
     done = shell(f"set -e\n{script}\nkill %1", tmp_path / "mk")
     assert done.returncode == 0, done.stderr
     assert "/home\n/pay\n" in done.stdout
+
+
+def test_what_it_says_of_groups_works_as_it_is_pasted(tmp_path: Path) -> None:
+    (block,) = [text for text in SHELL if "mk groups" in text]
+    done = shell(f"set -e\n{block}", tmp_path / "mk")
+    assert done.returncode == 0, done.stderr
+    assert "workers" in done.stdout and "mk: takes back change 1, reset" in done.stderr
 
 
 def test_the_python_example_runs(tmp_path: Path) -> None:

@@ -69,6 +69,12 @@ _REFUSED = (
 _JOURNALED = "What was changed is in the journal of the group, before it is done, with who did it: `mk groups undo` takes it back."
 _KAFKA = "As Kafka spells it"
 
+_REFUSED_STATUS = (
+    "The status is 75 while members of the group live, or if it has committed since the plan was made, and 2 without --yes "
+    "where nobody can be asked; nothing is changed then. It is 74 if there is no room for a line in the journal: nothing is "
+    "changed then either."
+)
+
 GROUPS_LIST = Command(
     "groups",
     "list",
@@ -220,6 +226,7 @@ def _reset(name: str, summary: str, description: "tuple[str, ...]") -> Command:
                 "a group that goes on where another one stands",
             ),
         ),
+        exit_status=_REFUSED_STATUS,
     )
 
 
@@ -288,6 +295,8 @@ GROUPS_IMPORT = Command(
         ("mk groups import billing.csv --dry-run", "what it would change"),
         ("mk groups import billing.csv --yes", "in a script"),
     ),
+    exit_status="The status is 65 if a line is not as it should be; otherwise as of reset, of the first group that was refused: "
+    "the others are done.",
 )
 
 GROUPS_COPY = Command(
@@ -313,6 +322,7 @@ GROUPS_COPY = Command(
         NO_COLOR_OPTION,
     ),
     examples=(("mk groups copy billing billing-test --yes", "try a new reader where the old one stands"),),
+    exit_status="The status is 75 while members of DST live, and 66 if there is no SRC.",
 )
 
 GROUPS_DELETE = Command(
@@ -354,6 +364,7 @@ GROUPS_DELETE = Command(
         ("mk groups delete billing --topic orders-2025 --yes", "one topic of it"),
         ("mk groups delete -r '^test-' --yes", "all whose names begin with test-"),
     ),
+    exit_status="The status is 75 while members of the group live, and 66 if there is no such group, unless --if-exists.",
 )
 
 GROUPS_PRUNE = Command(
@@ -461,7 +472,8 @@ GROUPS_UNDO = Command(
         ("mk groups undo billing --dry-run", "what would be taken back"),
         ("mk groups undo billing --yes", "in a script"),
     ),
-    exit_status="The status is 66 if there is nothing to take back.",
+    exit_status="The status is 66 if there is nothing to take back, 2 if the group has committed since, and 75 while its members "
+    "live.",
 )
 
 GROUPS = Command(
