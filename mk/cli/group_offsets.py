@@ -52,6 +52,7 @@ class _Planner:
             self.document: Document | None = cluster.describe_group(group)
         except NoSuchGroupError:
             self.document = None
+        self._rows = {(row["topic_id"], row["partition"]): row for row in self.offsets}
         self._topics: dict[str, tuple[str, list[dict[str, int]]]] = {}
         self.rows: list[Document] = []
 
@@ -137,10 +138,7 @@ class _Planner:
         return found
 
     def committed(self, topic_id: str, partition: int) -> Document:
-        for row in self.offsets:
-            if (row["topic_id"], row["partition"]) == (topic_id, partition):
-                return row
-        return {}
+        return self._rows.get((topic_id, partition), {})
 
     def _log(self, topic: str) -> tuple[str, list[dict[str, int]]]:
         if topic not in self._topics:

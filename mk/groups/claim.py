@@ -172,17 +172,20 @@ class Claim:
         )
 
 
-def take(claims: ClaimDirectory, partition: int) -> Claim | None:
+def take(claims: ClaimDirectory, partition: int, listed: list[int] | None = None) -> Claim | None:
     """Take a partition that nobody owns, for the first time or after its owner has gone; None if somebody owns it.
 
     The first generation is made with a slot that says that nothing is committed yet, so that a file without a valid slot
     never stands for a group that is new.
 
+    listed: its generations, as they were listed a moment ago: for many partitions the list is long.
+
     Raises:
         CorruptStateError: where the group stood cannot be read.
     """
     while True:
-        generations = claims.generations().get(partition)
+        generations = listed or claims.generations().get(partition)
+        listed = None
         if generations is None:
             first = _nothing_yet(claims, partition)
             created = _create(claims, partition, FIRST_GENERATION, first)

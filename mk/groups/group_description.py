@@ -78,7 +78,7 @@ class GroupDescriber:
         slots: dict[int, ClaimSlot | MkError | None] = {}
         for partition in partitions:
             try:
-                slots[partition] = claims.newest(partition)
+                slots[partition] = claims.newest(partition, partitions[partition])
             except CorruptStateError as error:
                 slots[partition] = error
         name = next((slot.topic for slot in slots.values() if slot is not None and not isinstance(slot, MkError)), "")

@@ -73,7 +73,7 @@ def delete_claims(
         latest_ms = 0
         for claims in opened:
             locked.append(_lock_all(claims, held, directory, group))
-            for offset, time_ms in _offsets(claims):
+            for offset, time_ms in _offsets(claims, locked[-1]):
                 offsets.append(offset)
                 latest_ms = max(latest_ms, time_ms)
         # Only now: whoever joined before we had all claims is seen here, and who joins later gets none.
@@ -127,12 +127,12 @@ def _lock_all(claims: ClaimDirectory, held: list[int], directory: LogDirectory, 
     return generations
 
 
-def _offsets(claims: ClaimDirectory) -> list[tuple[ChangedOffset, int]]:
+def _offsets(claims: ClaimDirectory, locked: dict[int, list[int]]) -> list[tuple[ChangedOffset, int]]:
     """Return of each claim what goes with it, and when that was committed."""
     found = []
-    for partition in claims.generations():
+    for partition, generations in locked.items():
         try:
-            slot = claims.newest(partition)
+            slot = claims.newest(partition, generations)
         except CorruptStateError:
             slot = None
         offset, epoch = (None, NO_EPOCH) if slot is None else (slot.offset, slot.leader_epoch)

@@ -143,11 +143,12 @@ class _Reset:
             self._directories[name] = make_claims(topic, self._group)
         self._group_fd = open_group(self._directory, self._group)
         self._journal = open_journal(self._directory, self._group, self._group_fd, wait_ms=wait_ms)
+        listed = {topic: claims.generations() for topic, claims in self._directories.items()}
         for change in changes:
             claims = self._directories[change.topic]
             claim = None
             for tries_left in reversed(range(TRIES)):
-                claim = take(claims, change.partition)
+                claim = take(claims, change.partition, listed[change.topic].get(change.partition))
                 if claim is not None:
                     break
                 # By a member, which is then named, or by one that is about to join or to leave.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from mk.errors import MkError
+from mk.errors import MkError, NotFoundError
 from mk.groups.claim_directory import CLAIMS, GROUPS, group_names, open_group
 from mk.groups.member import is_member_id
 from mk.groups.membership import MEMBERS, held_members
@@ -26,22 +26,33 @@ _NAMES = frozenset((CLAIMS, MEMBERS, JOURNAL, OLD_JOURNAL))
 
 def check_groups(directory: LogDirectory) -> list[Finding]:
     """Return what is wrong with groups, but for their claims on topics that are there, which are checked with those."""
-    found: list[Finding] = []
     try:
-        for group in group_names(directory):
-            try:
-                group_fd = open_group(directory, group)
-            except MkError:
-                continue  # Deleted meanwhile.
-            try:
-                found += _check_names(group, group_fd)
-                found += _check_journal(group, group_fd)
-                found += _check_members(group, group_fd)
-            finally:
-                files.close(group_fd)
+        groups = group_names(directory)
     except (MkError, PermissionError):
         return []  # They are closed to whoever may only read.
+    found: list[Finding] = []
+    for group in groups:
+        try:
+            found += _check_group(directory, group)
+        except PermissionError:
+            return []
+        except NotFoundError:
+            continue  # Deleted meanwhile.
+        except (MkError, OSError) as error:
+            # Something stands there that mk did not make, such as a link: it is named, and not followed.
+            what = (
+                f"{error.what}: {error.why}" if isinstance(error, MkError) else error.strerror or "it cannot be opened"
+            )
+            found.append(Finding("", None, kinds.UNKNOWN_FILE, WARNING, f"{GROUPS}/{group}", what))
     return found + orphaned_claims(directory)
+
+
+def _check_group(directory: LogDirectory, group: str) -> list[Finding]:
+    group_fd = open_group(directory, group)
+    try:
+        return [*_check_names(group, group_fd), *_check_journal(group, group_fd), *_check_members(group, group_fd)]
+    finally:
+        files.close(group_fd)
 
 
 def _check_names(group: str, group_fd: int) -> list[Finding]:

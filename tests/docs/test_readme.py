@@ -32,7 +32,9 @@ def mk_commands() -> "list[str]":
     """Return every command line of mk in the shell blocks, up to the pipe or redirection behind it."""
     lines = [line for block in SHELL[1:] + [SHELL[0]] for line in block.splitlines() if not line.startswith("#")]
     return [
-        match.strip() for line in lines for match in re.findall(r"\bmk (?:produce|consume|tail|topics|groups)\b[^|&>]*", line)
+        match.strip()
+        for line in lines
+        for match in re.findall(r"\bmk (?:produce|consume|tail|topics|groups)\b[^|&>]*", line)
     ]
 
 
@@ -40,7 +42,7 @@ def mk_commands() -> "list[str]":
 def test_every_command_of_mk_in_the_readme_is_one_that_mk_accepts(command: str) -> None:
     import shlex
 
-    arguments = shlex.split(command)[1:]
+    arguments = shlex.split(command, comments=True)[1:]
     assert fast_parser.parse(arguments, {}) or not isinstance(Application().parse(arguments, {}), int)
 
 
