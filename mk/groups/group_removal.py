@@ -16,7 +16,7 @@ from mk.groups.claim_directory import CLAIMS, GROUPS, claim_name, open_claims, o
 from mk.groups.claim_slot import NO_EPOCH, NO_OFFSET
 from mk.groups.group_members import remove_dead_members
 from mk.groups.membership import MEMBERS
-from mk.groups.offset_reset import PAUSE_SECONDS, TRIES, check_is_empty, held_error, open_journal
+from mk.groups.offset_reset import PAUSE_SECONDS, check_is_empty, held_error, open_journal, tries
 from mk.groups.reset_journal import JOURNAL, OLD_JOURNAL, ChangedOffset
 from mk.storage import files
 from mk.storage.host import allow_open_files
@@ -72,7 +72,7 @@ def delete_claims(
         offsets: list[ChangedOffset] = []
         latest_ms = 0
         for claims in opened:
-            locked.append(_lock_all(claims, held, directory, group))
+            locked.append(_lock_all(claims, held, directory, group, wait_ms))
             for offset, time_ms in _offsets(claims, locked[-1]):
                 offsets.append(offset)
                 latest_ms = max(latest_ms, time_ms)
@@ -98,7 +98,9 @@ def delete_claims(
         files.close(group_fd)
 
 
-def _lock_all(claims: ClaimDirectory, held: list[int], directory: LogDirectory, group: str) -> dict[int, list[int]]:
+def _lock_all(
+    claims: ClaimDirectory, held: list[int], directory: LogDirectory, group: str, wait_ms: int
+) -> dict[int, list[int]]:
     """Lock every generation of every claim, and return them by partition.
 
     Old ones too: their owners may be stopped, and not know that they were fenced.
@@ -114,12 +116,12 @@ def _lock_all(claims: ClaimDirectory, held: list[int], directory: LogDirectory, 
             except FileNotFoundError:
                 continue  # Too old, and removed meanwhile.
             held.append(fd)
-            for tries_left in reversed(range(TRIES)):
+            for tries_left in reversed(range(tries(wait_ms))):
                 if try_acquire(fd):
                     break
                 check_is_empty(directory, group)
                 if not tries_left:
-                    raise held_error(claims, partition, generation)
+                    raise held_error(claims, partition, generation, wait_ms)
                 time.sleep(PAUSE_SECONDS)
     if claims.generations() != generations:
         check_is_empty(directory, group)

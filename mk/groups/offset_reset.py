@@ -38,9 +38,18 @@ if TYPE_CHECKING:
     from mk.storage.topic import Topic
 
 
-TRIES = 20
 PAUSE_SECONDS = 0.005
-"""Whoever asks whether a claim is held, or looks for a free one, holds it for a moment."""
+_MIN_WAIT_MS = 100
+_MAX_WAIT_MS = 2000
+
+
+def tries(wait_ms: int) -> int:
+    """Return how often a claim is tried that somebody else holds, PAUSE_SECONDS apart.
+
+    Whoever asks whether one is held, or looks for a free one, holds it for a moment; a member that leaves, a little longer.
+    Not for long: members that join wait for the claims that we hold already, and take us for stopped in the end.
+    """
+    return int(min(max(wait_ms, _MIN_WAIT_MS), _MAX_WAIT_MS) / (PAUSE_SECONDS * 1000))
 
 
 class OffsetChange:
@@ -147,14 +156,15 @@ class _Reset:
         for change in changes:
             claims = self._directories[change.topic]
             claim = None
-            for tries_left in reversed(range(TRIES)):
+            for tries_left in reversed(range(tries(wait_ms))):
                 claim = take(claims, change.partition, listed[change.topic].get(change.partition))
                 if claim is not None:
                     break
                 # By a member, which is then named, or by one that is about to join or to leave.
                 check_is_empty(self._directory, self._group)
                 if not tries_left:
-                    raise held_error(claims, change.partition, claims.generations().get(change.partition, [0])[-1])
+                    newest = claims.generations().get(change.partition, [0])[-1]
+                    raise held_error(claims, change.partition, newest, wait_ms)
                 time.sleep(PAUSE_SECONDS)
             assert claim is not None
             self._claims.append(claim)
@@ -203,7 +213,7 @@ class _Reset:
             files.close(fd)
 
 
-def held_error(claims: ClaimDirectory, partition: int, generation: int) -> LockTimeoutError:
+def held_error(claims: ClaimDirectory, partition: int, generation: int, wait_ms: int) -> LockTimeoutError:
     """Return the error that somebody who is no member that lives holds a generation of a claim."""
     holder = "whoever it was has let go by now"
     try:
@@ -215,7 +225,7 @@ def held_error(claims: ClaimDirectory, partition: int, generation: int) -> LockT
         files.close(fd)
     return LockTimeoutError(
         what=f"partition {partition} of {claims.topic} for group {claims.group}",
-        waited_ms=int(TRIES * PAUSE_SECONDS * 1000),
+        waited_ms=int(tries(wait_ms) * PAUSE_SECONDS * 1000),
         holder=holder,
         fix="end that process, or try again; nothing was changed",
     )

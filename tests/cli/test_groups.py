@@ -541,7 +541,41 @@ def test_offsets_of_a_topic_that_is_gone_are_pruned_from_a_group_that_is_used(to
     assert stands(topic) == {("t", 0): 7}
 
 
-# Who may not.
+# Who may not, and what cannot be.
+
+
+def test_what_others_planted_in_a_group_is_named_and_not_followed(topic, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious\n")
+    journal_path = topic.directory / "groups/billing/journal"
+    for plant in (journal_path.symlink_to, journal_path.hardlink_to):
+        plant(victim)
+        done = topic("groups", "reset", "billing", "--to", "start", "--yes")
+        assert done.status == 65 and "journal is damaged" in done.err and "Traceback" not in done.err
+        journal_path.unlink()
+    os.mkfifo(journal_path)
+    assert topic("groups", "reset", "billing", "--to", "start", "--yes", timeout=20).status == 65
+    assert ("unknown-file", "warning") in clean(topic)
+    journal_path.unlink()
+    (topic.directory / "groups/billing/members").symlink_to(tmp_path)
+    done = topic("groups", "reset", "billing", "--to", "start", "--yes")
+    assert done.status not in (0, 70) and "Traceback" not in done.err
+    assert topic("topics", "verify", timeout=20).status in (0, 65)
+    assert stands_without_members(topic) == 6
+    assert victim.read_text() == "precious\n"
+
+
+def stands_without_members(mk):
+    with connect(str(mk.directory)) as cluster:
+        return cluster.committed_offset("billing", "t", 0)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_output_does_not_undo_a_reset(topic):
+    with open("/dev/full", "wb") as full:
+        done = topic("groups", "reset", "billing", "t:0", "--to", "start", "--yes", "--json", stdout=full)
+    assert done.status == 74
+    assert stands(topic) == {("t", 0): 0}
 
 
 def test_who_may_only_read_sees_no_groups_and_changes_none(topic, for_reader):

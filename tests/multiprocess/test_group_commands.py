@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from injection import kill_at, needs_strace, points_of
+from injection import fail_at, kill_at, needs_strace, points_of
 from processes import must, run
 
 from mk import connect
@@ -160,6 +160,25 @@ def _check_half_done(directory, change, earlier, context):
         written = {(one["topic"], one["partition"]): one["before"] for one in journal[-1]["offsets"]}
         for partition, was in moved.items():
             assert written[partition] == (-1 if was is None else was), context
+
+
+@pytest.mark.parametrize(("call", "number"), [("writev", "ENOSPC"), ("fdatasync", "EIO")])
+def test_without_room_in_the_journal_nothing_is_changed(template, tmp_path, call, number):
+    directory = tmp_path / "log"
+    must(template, *RESET)
+    shutil.copytree(template, directory)
+    arguments = ["groups", "undo", "g", "--yes"]
+    (point,) = [point for point in points_of(directory, arguments) if point.call == call and "journal>" in point.line]
+    shutil.rmtree(directory)
+    shutil.copytree(template, directory)
+    before = (directory / "groups/g/journal").read_bytes()
+    done = fail_at([(point, f"error={number}", "")], directory, arguments)
+    assert done.struck and done.status == 74, done
+    assert "cannot write to the journal of group g" in done.stderr and "no offset was changed" in done.stderr
+    assert stands(directory, "g") == {("t", 0): 0, ("t", 1): 0}
+    assert (directory / "groups/g/journal").read_bytes() == before
+    must(directory, *arguments)
+    assert stands(directory, "g") == BEFORE
 
 
 def test_a_reset_that_was_killed_half_way_can_be_taken_back(template, tmp_path):
