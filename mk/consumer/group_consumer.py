@@ -89,8 +89,8 @@ class GroupSource(Source):
 class GroupConsumer(FollowingConsumer):
     """A FollowingConsumer of the partitions that its group gives to it, which may come and go.
 
-    Without `follow` it ends when all that it should own is read to the end, as of when it took it. `wait_for_wake`
-    aside, everything happens in the caller's thread, between two fetches or in `tend`.
+    Without `follow` it ends when all that it should own is read to the end, as of when it took it. But for the heartbeat,
+    everything happens in the caller's thread, between two fetches or in `tend`.
     """
 
     def __init__(
@@ -247,6 +247,8 @@ class GroupConsumer(FollowingConsumer):
                     source.taken_epoch = fetch[-1].batch.leader_epoch
                 if self.is_stopping:
                     return
+                if self.is_suspending:
+                    break
                 self.tend()
             if not self._go_on(progress):
                 return
@@ -367,7 +369,9 @@ class GroupConsumer(FollowingConsumer):
             if first < reader.log_start_offset:
                 self._report(source, [(first, reader.log_start_offset - 1)])
                 first = source.first_offset = reader.log_start_offset
-            first = min(first, reader.high_watermark)
+            if first > reader.high_watermark:
+                first = source.first_offset = reader.high_watermark
+                self._note(f"{topic.name} {partition}: ends at offset {first}; the group begins there")
             reader.seek(first)
             if source.taken_offset != first:
                 source.taken_offset = first

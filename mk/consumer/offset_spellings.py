@@ -187,8 +187,8 @@ WRONG = (
 
 
 CLOSING = (
-    "committed (or stored) is where the own group stands, which is where -g begins anyway; group:NAME is of any group, to look at "
-    "what it has not read without joining it. With -g, -o only says where partitions begin that the group never read.",
+    "committed (or stored) is where the own group stands, and is where -g begins anyway. With -g, -o only says",
+    "where partitions begin that the group never read. group:NAME is of any group, which is not joined.",
     "If there is no such group, the status is 66; if the log does not have the offset that it has committed, 65.",
     "`mk topics offsets TOPIC` shows where each partition starts and ends.",
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from mk.errors import ClaimFencedError, NotFoundError
+from mk.errors import ClaimFencedError, MkError
 from mk.groups.assignor import assign
 from mk.groups.claim import fence, take
 from mk.groups.claim_directory import make_claims, open_claims, parse_claim_name
@@ -148,7 +148,8 @@ class GroupCoordinator:
             elif number < 0:
                 names = None
         if names is None or now >= self._next_look:
-            changed = membership.refresh() or changed
+            is_told = names is not None and self._members_number >= 0
+            changed = membership.refresh(reread=not is_told) or changed
             self._reassign(membership.silent)
             self._look_seconds = min(max(2 * self._look_seconds, _FIRST_LOOK_SECONDS), self._longest_look())
         elif (names and membership.refresh(names)) or changed:
@@ -232,8 +233,8 @@ class GroupCoordinator:
                 continue
             try:
                 topic = self._directory.open_topic(name)
-            except NotFoundError:
-                continue  # It is gone, and whoever still reads it will see that too.
+            except (MkError, OSError):
+                continue  # It is gone, or damaged: whoever reads it will see that too.
             try:
                 if topic.topic_id != topic_id:
                     continue

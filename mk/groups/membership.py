@@ -165,10 +165,11 @@ class Membership:
             found[self.member_id] = self._member
         return found
 
-    def refresh(self, names: set[str] | None = None) -> bool:
+    def refresh(self, names: set[str] | None = None, *, reread: bool = True) -> bool:
         """Look at the files of some members again, or of all; tell whether anything has changed.
 
-        A file that nobody holds is a dead member's, and is removed.
+        A file that nobody holds is a dead member's, and is removed. reread: what a member said of itself may have changed;
+        else only whether it lives is looked at, which is quicker.
         """
         listed = os.listdir(self._directory_fd) if names is None else names
         found = dict(self.others) if names is not None else {}
@@ -177,7 +178,7 @@ class Membership:
                 remove_dead_member(name, self._directory_fd)
             if not is_member_id(name) or name == self.member_id:
                 continue
-            member = _live_member(name, self._directory_fd)
+            member = _live_member(name, self._directory_fd, None if reread else self.others.get(name))
             if member is not None and len(found) < _MAX_MEMBERS:
                 found[name] = member
             else:
@@ -297,8 +298,8 @@ def _is_held(name: str, directory_fd: int) -> bool:
         files.close(fd)
 
 
-def _live_member(name: str, directory_fd: int) -> Member | None:
-    """Read who holds a member's file; None if nobody does, or what it says is nothing that a member would say."""
+def _live_member(name: str, directory_fd: int, known: Member | None = None) -> Member | None:
+    """Read who holds a member's file, unless that is known; None if nobody does, or what it says no member would say."""
     try:
         fd = files.open_file(name, os.O_RDONLY, dir_fd=directory_fd)
     except FileNotFoundError:
@@ -306,6 +307,8 @@ def _live_member(name: str, directory_fd: int) -> Member | None:
     try:
         if not is_held(fd):
             return None
+        if known is not None:
+            return known
         for _ in range(_READS):
             member = decode_member(files.pread(fd, MAX_DOCUMENT_BYTES, DOCUMENT_POSITION))
             if member is not None:
