@@ -443,7 +443,7 @@ class GroupConsumer(FollowingConsumer):
         topic, partition = source.topic.name, source.reader.partition
         self._note(
             f"another member of group {self.group} has taken partition {partition} of {topic}, since this one did not"
-            f" move for {self._session_timeout_ms / 1000:g} s; what it had not committed is read there again"
+            f" move for {self._session_timeout_ms / 1000:g} s or was kicked; what it had not committed is read there again"
         )
         self._delivery.lost(topic, partition)
         self._forget(source)

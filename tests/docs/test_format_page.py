@@ -20,10 +20,11 @@ from mdoc_page import Page
 
 import mk
 from mk import config, topic_partition
-from mk.groups import claim_slot
+from mk.groups import claim_slot, reset_journal
 from mk.groups.claim import fence, take
 from mk.groups.claim_directory import make_claims
 from mk.groups.member import decode_member
+from mk.groups.offset_reset import OffsetChange
 from mk.records import codecs, record_batch
 from mk.records.record_batch import EncodedBatch, encode_columns, encode_lines, parse_header
 from mk.storage import flat_json, offset_index, partition_state, producer_state
@@ -528,6 +529,30 @@ def test_epochs_has_the_line_of_the_page(directory, tmp_path):
     assert [(entry.epoch, entry.first_offset, entry.leader_id)] == read_epoch_lines(PAGE.examples("EPOCHS")[0].encode())
 
 
+def test_a_line_of_the_journal_has_the_keys_of_the_page_and_its_example_is_one(directory):
+    text = PAGE.section("JOURNAL").replace("\n", " ")
+    assert f"has {reset_journal.ROTATE_BYTES} bytes or more" in text
+    (example,) = PAGE.examples("JOURNAL")
+    example = example.rstrip().replace(",\n", ", ")
+    directory.create_topic("orders")
+    commit_offset(directory.location, "orders")
+    topic_id = directory.describe_topic("orders")["topic_id"]
+    directory.change_offsets("billing", [OffsetChange("orders", topic_id, 0, 1, 0)], kind="reset")
+    line = Path(directory.location, "groups/billing/journal").read_bytes()
+    assert line.endswith(b"\n") and line.isascii()
+    for one in (example.encode(), line[:-1]):
+        covered, _, checksum = one.rpartition(b'"checksum": ')
+        document = json.loads(one)
+        assert checksum == b'"%08x"}' % crc(covered)
+        assert document["checksum"] == f"{crc(covered):08x}"
+        assert list(document) == [row["key"] for row in PAGE.table("JOURNAL", "key")]
+        for offset in document["offsets"]:
+            assert list(offset) == [row["field"] for row in PAGE.table("JOURNAL", "field")]
+    assert (document["change"], document["kind"], document["undoes"]) == (1, "reset", None)
+    (offset,) = document["offsets"]
+    assert (offset["before"], offset["before_epoch"], offset["after"], offset["after_epoch"]) == (1, 0, 0, -1)
+
+
 def test_names_have_the_bounds_of_the_page():
     text = PAGE.section("LAYOUT").replace("\n", " ")
     assert f"has 1 to {topic_partition.MAX_NAME_LENGTH} of the letters" in text
@@ -554,6 +579,10 @@ def test_every_file_that_is_written_is_in_the_layout(directory):
         producer.send(b"more")
     root = Path(directory.location)
     commit_offset(directory.location, "orders")
+    identity = directory.describe_topic("orders")["topic_id"]
+    directory.change_offsets("billing", [OffsetChange("orders", identity, 0, 1, 0)], kind="reset")
+    (root / "groups/billing/journal").rename(root / "groups/billing/journal.old")
+    directory.change_offsets("billing", [OffsetChange("orders", identity, 0, 0, 1)], kind="reset")
     topic_id = read_flat_json((root / "topics/orders/topic.json").read_bytes())["topic_id"]
     places = {"topic": "orders", "partition": "[01]", "base": "[0-9]{20}", "id": topic_id, "producer": "[0-9a-f]{16}"}
     places |= {"group": "billing", "generation": "[0-9]{10}"}

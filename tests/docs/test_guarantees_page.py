@@ -13,6 +13,7 @@ import mk
 from mk import errors
 from mk.groups.claim import fence, take
 from mk.groups.claim_directory import claim_name, make_claims
+from mk.groups.offset_reset import OffsetChange
 from mk.storage import host, log_recovery, producer_state
 from mk.storage.log_directory import LogDirectory
 from mk.storage.partition_log import DEFERRED_SIGNALS
@@ -336,6 +337,21 @@ def test_cost_of_a_damaged_claim(log):
     assert log.consume() == log.records
     for one in (claims, topic, directory):
         one.close()
+
+
+def test_cost_of_a_damaged_line_of_a_journal(log):
+    with mk.connect(log.location) as cluster:
+        topic_id = cluster.describe_topic("t")["topic_id"]
+        for before, after in ((-1, 1), (1, 2), (2, 3)):
+            cluster.change_offsets("g", [OffsetChange("t", topic_id, 0, before, after)], kind="reset")
+        log.flip(Path(log.location) / "groups/g/journal", 20)
+        assert cost_of("a line of a journal").startswith(
+            "that change of offsets cannot be taken back; all else goes on"
+        )
+        assert [change["change"] for change in cluster.group_changes("g")] == [2, 3]
+        assert cluster.change_offsets("g", [OffsetChange("t", topic_id, 0, 3, 0)], kind="reset") == 4
+        (finding,) = cluster.verify_groups()
+    assert (finding.kind, finding.severity, finding.position) == ("damaged-journal", "warning", 0)
 
 
 def test_cost_of_a_missing_quarantine(log):
