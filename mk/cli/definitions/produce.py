@@ -68,6 +68,15 @@ PRODUCE = Command(
             help="read FILE instead of stdin; may be repeated, - is stdin",
         ),
         Parameter(
+            "follow",
+            "--follow",
+            metavar="FILE",
+            complete=FILE,
+            panel=INPUT,
+            help="read FILE and what is written to it, as tail -F -n +1 does, also when it is rotated; with --producer-id "
+            "go on where the topic ends",
+        ),
+        Parameter(
             "delimiter",
             "-D",
             "--delimiter",
@@ -184,6 +193,15 @@ PRODUCE = Command(
             metavar="NAME",
             panel="Safety",
             help="run again under this name with the same input, from its start: what is stored already is not stored again",
+        ),
+        Parameter(
+            "accept_gap",
+            "--accept-gap",
+            kind=FLAG,
+            default=False,
+            panel="Safety",
+            help="with --follow, go on when a rotated file is gone before it was read to its end, and say so; default is "
+            "to stop there",
         ),
         LOCK_WAIT_OPTION,
         Parameter(
