@@ -12,6 +12,7 @@ from mk.cli.produce_input import ProduceInput, _Stop
 from mk.errors import CorruptStateError, InputGapError, UsageError
 from mk.formats.growing_file_reader import GrowingFileReader
 from mk.producer.followed_files import FollowedFiles, Moved
+from mk.producer.rotation import HEAD_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class FollowInput(ProduceInput):
                 self._reader = None
                 if self._mark is not None and file.limit >= 0:
                     # Where the record ends is written down before it is stored: the next run may find more behind it.
+                    file.has_read(file.read(file.position, file.limit))
                     self._write_mark(file)
                 continue
             follower = self._follower
@@ -88,10 +90,6 @@ class FollowInput(ProduceInput):
                     self._write_mark(file)
                 break
             self._files.advance()
-            now = self._files.files[0]
-            if self._mark is not None and now is not file and now.is_same_as(file):
-                # It was emptied, which has been said; the next run need not stop there.
-                self._write_mark(now)
 
     def _call_until_stopped(self, wait: "Callable[[], None]") -> bool:
         """Call something that may take long; False if stop() ended it."""
@@ -125,14 +123,12 @@ class FollowInput(ProduceInput):
             goes_on_elsewhere = files.resume(fields.reading, fields.before, fields.then)
         except ValueError:
             raise CorruptStateError(path=mark.path, found="a place in it is not one") from None
-        except InputGapError as error:
+        except InputGapError:
             if fields.path == files.path:
                 raise
-            raise UsageError(
-                f"producer id {self._options.producer_id} follows {fields.path}, not {files.path}",
-                why=error.what,
-                fix="name that file, or choose another producer id; nothing was written",
-            ) from None
+            raise self._other_file(fields.path) from None
+        if fields.path != files.path and not all(map(files.is_one_of_them, files.files)):
+            raise self._other_file(fields.path)
         sequence = fields.sequence
         if goes_on_elsewhere:
             sequence = max(sequence, stored + 1) + _UNSEEN_SEQUENCES
@@ -140,7 +136,18 @@ class FollowInput(ProduceInput):
             self._left += max(0, stored + 1 - sequence)  # These are read again, and were counted when they were stored.
         producer.next_sequence = sequence
         if goes_on_elsewhere and files.files:
-            self._write_mark(files.files[0])
+            now = files.files[0]
+            now.has_read(now.read(now.position, now.position + HEAD_BYTES))
+            if now.head:
+                # What is missing was accepted, and need not be again. A place in an empty file would prove nothing.
+                self._write_mark(now)
+
+    def _other_file(self, path: str) -> UsageError:
+        return UsageError(
+            f"producer id {self._options.producer_id} follows {path}, not {self._files.path}",
+            why="none of the files there is the one that was read last under that id",
+            fix="name the file that it follows, or choose another producer id; nothing was written",
+        )
 
     def _make_reader(self, descriptor: int) -> GrowingFileReader:
         assert self._file is not None

@@ -68,6 +68,12 @@ class FollowedFiles:
     def begin(self) -> InputFile:
         """Return the file to read, made ready for it."""
         file = self.files[0]
+        if not file.is_as_it_was():
+            self._emptied(file, is_dropping=False)
+            if self.files[0] is file:
+                del self.files[0]
+                file.close()
+            file = self.files[0]
         os.lseek(file.fd, file.position, os.SEEK_SET)
         self._watch.add(f"/proc/self/fd/{file.fd}")
         return file
@@ -79,12 +85,43 @@ class FollowedFiles:
             # A record ended there though the line did not: the rest of the file is yet to be looked at.
             done.limit = -1
             return
-        del self.files[0]
-        if self.files and self.files[0].is_same_as(done):
+        if len(self.files) > 1 and self.files[1].is_same_as(done):
+            del self.files[0]
             done.close()  # It was emptied.
             return
+        self._look_again(done)
+        del self.files[0]
         self._drop_before()
         self.before = done
+
+    def _look_again(self, done: InputFile) -> None:
+        """See whether those behind a file are still what they were: one that we held may have been copied and emptied."""
+        later = self.files[1:]
+        if any(file.position for file in later):
+            return
+        for _ in range(_TRIES):
+            try:
+                found = self._new_files(done, [done])
+            except PermissionError:
+                return
+            if found is not None:
+                break
+        else:
+            return
+        if not found:
+            return  # The path is free just now.
+        merged = [file for file in later if not any(file.is_same_as(new) for new in found)]
+        for new in found:
+            held = next((file for file in later if file.is_same_as(new)), None)
+            if held is None:
+                merged.append(new)
+            elif not held.is_as_it_was() and any(held.place().is_in(copy) for copy in found):
+                held.close()
+                merged.append(new)
+            else:
+                new.close()
+                merged.append(held)
+        self.files[1:] = merged
 
     def await_growth(self, reader: GrowingFileReader) -> bool:
         """Wait until there is more of the file that is read; False when it is done. Raises Moved."""
@@ -96,7 +133,10 @@ class FollowedFiles:
         while True:
             size = file.size
             if size < offset or not file.is_as_it_was():
-                return self._emptied(file, has_partial, is_dropping=reader.is_dropping)
+                self._emptied(file, is_dropping=reader.is_dropping)
+                if self.files[0] is not file:
+                    raise Moved
+                return False
             if size > offset:
                 return True
             if self._has_late_lines() and not reader.is_dropping:
@@ -116,6 +156,10 @@ class FollowedFiles:
                     file.limit = offset
                     raise Moved
             self._watch.wait(POLL_MS if since is None else 50)
+
+    def is_one_of_them(self, file: InputFile) -> bool:
+        """Tell whether a file is called as one of those that stand, or stood, at the path."""
+        return file.name == self._base or order_of(file.name, self._base) is not None
 
     def resume(self, reading: str, before: str, then: str) -> bool:
         """Find the places of an input again, and return whether it goes on with other records than those after them.
@@ -219,7 +263,8 @@ class FollowedFiles:
             return
         for _ in range(_TRIES):
             try:
-                found = self._new_files()
+                known = [self.before, *self.files] if self.before is not None else self.files
+                found = self._new_files(known[-1] if known else None, known)
             except PermissionError as error:
                 if not (self.files or self.before):
                     raise UnreadableInputError(path=self.path, why=os.strerror(error.errno or 0)) from None
@@ -235,8 +280,11 @@ class FollowedFiles:
         self._watch.add_directory(self._directory)  # It may have been made anew, too.
         self.files += found
 
-    def _new_files(self) -> list[InputFile] | None:
-        """Open those between the last file that is known and the one at the path, and that; None if names changed meanwhile."""
+    def _new_files(self, last: InputFile | None, known: list[InputFile]) -> list[InputFile] | None:
+        """Open those between `last` and the one at the path, and that; None if names changed meanwhile.
+
+        None of them if the one at the path is among those that are known.
+        """
         names = self._names()
         at_path = open_input_file(self.path)
         if at_path is None:
@@ -246,7 +294,6 @@ class FollowedFiles:
                 )
             return []
         at_path.name = self._base
-        known = [self.before, *self.files] if self.before is not None else self.files
         if any(at_path.is_same_as(file) for file in known):
             # The last one, or one that was renamed back: it is being read, and what comes to it will be.
             at_path.close()
@@ -254,8 +301,8 @@ class FollowedFiles:
         opened: list[InputFile | None] = [at_path]
         missing: list[str] = []
         own = None
-        if known:
-            own = next((n for n, inode in names.items() if inode == known[-1].inode and n != self._base), None)
+        if last is not None:
+            own = next((n for n, inode in names.items() if inode == last.inode and n != self._base), None)
         if own is not None:
             between, missing = files_between(own, self._base, names)
             opened[:0] = [self._open(name) for name in between]
@@ -300,7 +347,7 @@ class FollowedFiles:
             self.before.close()
             self.before = None
 
-    def _emptied(self, file: InputFile, has_partial: bool, *, is_dropping: bool) -> bool:
+    def _emptied(self, file: InputFile, *, is_dropping: bool) -> None:
         """Go on after a file was emptied, or filled with something else: with its copy, if there is one, then anew."""
         copy = None if is_dropping else self._copy_of(file)
         anew = file.again()
@@ -310,16 +357,15 @@ class FollowedFiles:
             copy.go_to(file.place())
             self.files[0] = copy
             file.close()
-            raise Moved
+            return
         self._on_note(
             f"mk: {self.path} was emptied: going on from its start; what was written to it behind byte {file.position} and "
             "is in no copy beside it is lost"
         )
-        return False
 
     def _copy_of(self, file: InputFile) -> InputFile | None:
         """Find the copy that was made of a file before it was emptied, by what was read of it."""
-        if not file.tail:
+        if not (file.head or file.tail):
             return None
         place = file.place()
         for name in self._names():

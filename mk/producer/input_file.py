@@ -103,8 +103,12 @@ class InputFile:
             self.tail = self.read(max(0, position - TAIL_BYTES), position)
 
     def is_as_it_was(self) -> bool:
-        """Tell whether what stands in front of the position is still what was read there."""
-        return self.size >= self.position and self.read(self.position - len(self.tail), self.position) == self.tail
+        """Tell whether the head, and what stands in front of the position, are still what was read there."""
+        return (
+            self.size >= self.position
+            and self.read(self.position - len(self.tail), self.position) == self.tail
+            and self.read(0, len(self.head)) == self.head
+        )
 
     def again(self) -> InputFile:
         """Return the same file, to be read from its start."""

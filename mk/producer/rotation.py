@@ -39,8 +39,8 @@ HEAD_BYTES = 1024
 """The first bytes, whose checksum tells one log from another: several lines, with their times."""
 TAIL_BYTES = 1024
 _SURE_BYTES = 64
-"""So much has to be the same before content alone, in another inode, makes a file the one that is looked for: a header
-that a program writes into each of its logs is mostly shorter."""
+"""So much has to be the same before content alone makes a file the one that is looked for: a header that a program writes
+into each of its logs is mostly shorter. Where the file itself is there, and was emptied, its copy is expected."""
 
 # What rotation puts behind the name (or in front of its last extension): .1, -20261123, .2026-11-23_10, _3.
 _MARK = re.compile(r"[.\-_]([0-9][0-9.\-_:TZ]*)")
@@ -146,7 +146,7 @@ def locate(place: Place, base: str, candidates: Sequence[File]) -> tuple[int, Fi
     for file in same:
         if place.is_in(file):
             return FOUND, file
-    if max(place.position, place.head_size) >= _SURE_BYTES:
+    if max(place.position, place.head_size) >= (1 if same else _SURE_BYTES):
         copies = [
             file
             for file in candidates
