@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from history import read_log
 from injection import kill_at, needs_strace, points_of
-from processes import ENVIRONMENT, TIMEOUT, create_topic, end, kill_all, must, run, start, wait_until
+from processes import create_topic, end, kill_all, must, run, start, wait_until
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.crash import oracle  # noqa: E402
@@ -410,3 +410,94 @@ def test_killed_at_random_over_many_rotations_each_line_is_there_once_and_in_ord
 @pytest.mark.parametrize("seed", range(100, 140))
 def test_killed_at_random_for_longer(shipper, log, seed):
     life(shipper, log, seed, 60)
+
+
+def rotation(log):
+    log.append(2)
+    log.rename()
+    log.append(2)
+    log.rename()
+    log.append(2)
+
+
+def emptied(log):
+    log.append(2)
+    log.copytruncate()
+    log.append(3)
+
+
+@needs_strace
+@pytest.mark.parametrize(
+    "happens",
+    [None, pytest.param(rotation, marks=pytest.mark.slow), pytest.param(emptied, marks=pytest.mark.slow)],
+    ids=["first use", "rotation", "emptied"],
+)
+def test_killed_at_any_call_that_changes_something_it_goes_on_where_the_topic_ends(tmp_path, log, happens):
+    template, directory = tmp_path / "template", tmp_path / "mk"
+    create_topic(template, "t")
+    words = ["produce", "t", "--follow", str(log.path), "--producer-id", NAME, "-q", "-n"]
+    log.append(6)
+    if happens is not None:
+        must(template, *words, "6")
+        happens(log)
+
+    def missing():
+        return str(len(log.written) - len(values(directory)))
+
+    shutil.copytree(template, directory)
+    command = [*words, missing()]
+    points = [point for point in points_of(directory, command) if point.changes_something]
+    assert values(directory) == log.written
+    for point in points:
+        shutil.rmtree(directory)
+        shutil.copytree(template, directory)
+        kill_at(point, directory, command)
+        if missing() != "0":
+            must(directory, *words, missing())
+        assert values(directory) == log.written, point
+    must(directory, "topics", "verify")
+    print(f"{len(points)} kills")
+
+
+LOGROTATE = shutil.which("logrotate", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+CONFIGURATIONS = {
+    "rename": "rotate 100\ncreate",
+    "by date": "rotate 100\ncreate\ndateext\ndateformat -%Y%m%d-%s",
+    "before the extension": "rotate 100\ncreate\nextension .log",
+    "copytruncate": "rotate 100\ncopytruncate",
+    "compressed later": "rotate 100\ncreate\ncompress\ndelaycompress",
+}
+
+
+@pytest.mark.skipif(LOGROTATE is None, reason="needs logrotate")
+@pytest.mark.parametrize("kind", CONFIGURATIONS)
+def test_what_logrotate_does_costs_no_line(shipper, log, tmp_path, kind):
+    configuration = tmp_path / "logrotate.conf"
+    configuration.write_text(f"su root root\n{log.path} {{\n{CONFIGURATIONS[kind]}\n}}\n")
+    configuration.chmod(0o600)
+    if os.geteuid():
+        configuration.write_text(configuration.read_text().removeprefix("su root root\n"))
+
+    def rotate():
+        before = set(os.listdir(log.path.parent))
+        command = [LOGROTATE, "-f", "-s", str(tmp_path / "status"), str(configuration)]
+        # By date it says a name once a second, and does nothing when that is taken.
+        wait_until(lambda: subprocess.run(command, check=False) and set(os.listdir(log.path.parent)) != before)
+
+    log.append(20)
+    process = shipper()
+    await_all(shipper, log)
+    rotate()
+    log.append(20)
+    await_all(shipper, log)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    log.append(3)
+    rotate()
+    log.append(20)
+    if kind != "compressed later":  # The second rotation would compress what was not read yet.
+        rotate()
+        log.append(2)
+    shipper()
+    await_all(shipper, log)
+    check_clean(shipper.directory)
