@@ -46,7 +46,8 @@ into each of its logs is mostly shorter. Where the file itself is there, and was
 _MARK = re.compile(r"[.\-_]([0-9][0-9.\-_:TZ]*)")
 _COMPRESSED = re.compile(r"\.(gz|xz|bz2|zst|lz4|Z|zip)$")
 _COUNT_DIGITS = 5
-"""A number up to so long counts rotations, and grows with age; a longer one is a date, and does not."""
+_YEARS = range(1970, 2100)
+"""A short number counts rotations, and grows with age; a long one is a date, and so is one that is a year."""
 
 
 class Place:
@@ -179,7 +180,7 @@ def order_of(name: str, base: str) -> tuple[str, Key] | None:
     for mark in marks:
         if _MARK.fullmatch(mark):
             numbers = tuple(map(int, re.findall("[0-9]+", mark)))
-            if len(numbers) == 1 and len(mark) - 1 <= _COUNT_DIGITS:
+            if len(numbers) == 1 and len(mark) - 1 <= _COUNT_DIGITS and numbers[0] not in _YEARS:
                 return "count", (-numbers[0],)
             return "date", numbers
     return None

@@ -168,6 +168,7 @@ def test_names_that_rotation_gives_are_told_from_others():
         ("app.log.2026-11-23_09", "app.log.2026-11-23_10"),
         ("app-20261123.log", "app-20261124.log"),
         ("app.2.log", "app.1.log"),
+        ("app.log.2025", "app.log.2026"),
         ("app.log-20261123-1700000000", "app.log-20261123-1700003600"),
     ):
         assert order_of(older, BASE)[0] == order_of(newer, BASE)[0]
