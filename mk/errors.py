@@ -11,6 +11,7 @@
         CorruptStateError              a state, epochs or JSON file that contradicts itself or the segments
         CommitBeyondEndError           a group has committed an offset that this log does not have
         RecordTooLargeError            an input record over max.message.bytes
+        InputGapError                  records of a followed input may be missing
       NotFoundError                66  no such directory, topic, partition, offset or input file
         NoSuchDirectoryError
         NoSuchTopicError               also: deleted, renamed or made anew while we worked
@@ -234,6 +235,19 @@ class RecordTooLargeError(DataError):
     def at(self, place: str) -> "RecordTooLargeError":
         """Return this error with the place of the record, which only the one who sends it knows."""
         return RecordTooLargeError(**{**self.facts, "place": place})  # type: ignore[arg-type]
+
+
+class InputGapError(DataError):
+    """The place where a followed input was read last, or a file behind it, cannot be found: records may be missing."""
+
+    def __init__(self, what: str, *, path: str, why: str) -> None:
+        super().__init__(
+            what,
+            why=why,
+            fix="put the file back beside the others, uncompressed and under the name that its rotation gives it, and run the "
+            "command again; or go on without it: --accept-gap; nothing that comes behind it was stored",
+            path=path,
+        )
 
 
 class NotFoundError(MkError):

@@ -4,6 +4,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -283,6 +285,25 @@ def test_cost_of_a_damaged_pin(log):
     pin.unlink()
     log.produce(producer_id="import-7")
     assert log.consume() == [*log.records, *[b"more"] * 3]
+
+
+def test_cost_of_a_damaged_input_mark(log, tmp_path):
+    path = tmp_path / "app.log"
+    path.write_bytes(b"more\n" * 3)
+
+    def follow():
+        words = ["--follow", path, "--producer-id", "shipper-1", "-p", "0", "-n", "1", "-q"]
+        command = [Path(sys.executable).with_name("mk"), "produce", "t", "-d", log.location, *words]
+        return subprocess.run(command, check=False, stderr=subprocess.DEVNULL, timeout=60).returncode
+
+    assert follow() == 0
+    (mark,) = (log.topic / "producers").glob("*.input")
+    log.flip(mark, 20)
+    assert "(65, or 2 if it is missing)" in cost_of("an input mark")
+    assert follow() == 65
+    mark.unlink()
+    assert follow() == 2
+    assert log.consume() == [*log.records, b"more"]
 
 
 def test_cost_of_damaged_snapshots(log):
