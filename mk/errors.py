@@ -10,6 +10,7 @@
         CorruptStateError              a state, epochs or JSON file that contradicts itself or the segments
         CommitBeyondEndError           a group has committed an offset that this log does not have
         RecordTooLargeError            an input record over max.message.bytes
+        BadInputError                  a piece of the input is no record of its format
       NotFoundError                66  no such directory, topic, partition, offset or input file
         NoSuchDirectoryError
         NoSuchTopicError               also: deleted, renamed or made anew while we worked
@@ -176,6 +177,23 @@ class RecordTooLargeError(DataError):
     def at(self, place: str) -> "RecordTooLargeError":
         """Return this error with the place of the record, which only the one who sends it knows."""
         return RecordTooLargeError(**{**self.facts, "place": place})  # type: ignore[arg-type]
+
+
+class BadInputError(DataError):
+    """A line or record of the input is not what its format says; those before it are stored.
+
+    can_skip: those behind it can be told from it.
+    """
+
+    def __init__(self, *, place: str, reason: str, can_skip: bool = True) -> None:
+        super().__init__(
+            f"{place} is no record",
+            why=reason,
+            fix="what stands before it is stored, and nothing from it on; correct it and produce the rest"
+            + (", or leave it out with --skip-bad" if can_skip else "; where the next one begins cannot be told"),
+            place=place,
+            reason=reason,
+        )
 
 
 class NotFoundError(MkError):

@@ -25,6 +25,7 @@ TOPIC = "topic"
 FILE = "file"
 DIRECTORY = "directory"
 GROUP = "group"  # of users, as in /etc/group
+FORMAT = "format"  # the presets
 
 
 class Parameter:

@@ -22,6 +22,7 @@ _ENVIRONMENT = {
     "MK_DIR": "the log directory, unless -d names one",
     "MK_TOPIC": "the topic, when the command line names none",
     "MK_ACKS": "the level of --acks",
+    "MK_FORMAT": "the format of -f, when it is not given",
     "MK_LOCK_WAIT": "the time of --lock-wait",
     "XDG_DATA_HOME": "where the log directory mk is, when neither -d nor MK_DIR names one",
     "NO_COLOR": "no colors on a terminal",

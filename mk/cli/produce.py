@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mk.cli.options import Options
     from mk.cluster import Cluster
     from mk.producer.producer import Producer
+    from mk.producer.topic_producers import TopicProducers
     from mk.storage.partition_log import AppendResult
 
 
@@ -18,25 +19,53 @@ def run(options: "Options") -> int:
     """Store every value, or every record of the input, and return 0 when all of them are, 1 when some were skipped."""
     # Before a directory is made for it.
     _check(options)
+    has_topic = options.topic is not None
+    if not has_topic:
+        options = _with(options, topic="default")
     check_name(options.topic)
+    form = None
+    if options.format == "raw":
+        options = _with(options, whole=True)  # What `mk consume -f raw` prints has no ends within.
+        _check(options)
+    elif options.format != "value":
+        from mk.cli.produce_records import InputFormat
+
+        form = InputFormat(options)
+    if options.keep_partition and options.format not in ("json", "framed"):
+        raise UsageError(
+            "--keep-partition means nothing without -J or -f framed",
+            why="other formats have %p for it",
+            fix="leave it out, or add -J",
+        )
     if options.partitions is not None:
         check_partition_count(options.partitions)
     if options.producer_id is not None:
         check_producer_id(options.producer_id)
     cluster = connect(options.directory, create=not options.no_create, allow_network_fs=options.allow_network_fs)
-    producer = _open_producer(cluster, options)
-    if options.timestamp_ms is not None and not options.quiet:
-        _note_retention(cluster, options)
+    producer: Producer | TopicProducers
+    if form is None or has_topic or not form.has_topic:
+        producer = _open_producer(cluster, options)
+        if options.timestamp_ms is not None and not options.quiet:
+            _note_retention(cluster, options)
+    else:
+        from mk.producer.topic_producers import TopicProducers
+
+        producer = TopicProducers(lambda topic: _open_producer(cluster, _with(options, topic=topic)))
     stopped_by: list[int] = []
     skipped = 0
     try:
         if options.values:
-            skipped = _send_values(producer, options)
+            skipped = _send_values(producer, options)  # type: ignore[arg-type]
         else:
             # Here, since values do not need it.
-            from mk.cli.produce_input import ProduceInput
+            if form is None:
+                from mk.cli.produce_input import ProduceInput
 
-            source = ProduceInput(producer, options)
+                source = ProduceInput(producer, options)  # type: ignore[arg-type]
+            else:
+                from mk.cli.produce_records import RecordInput
+
+                source = RecordInput(producer, options, form)
             # A signal ends the input where it stands: the whole records read by then are stored, the rest is not.
             stopped_by = signals.call_on_stop_signals(source.stop)
             try:
@@ -58,7 +87,15 @@ def run(options: "Options") -> int:
     return 1 if skipped else 0
 
 
-def _summary(producer: "Producer", skipped: int) -> str:
+def _with(options: "Options", **changes: object) -> "Options":
+    """Return the options with some of them changed."""
+    from mk.cli.options import Options
+
+    values = {name: value for name, value in vars(options).items() if name != "command"}
+    return Options(options.command, {**values, **changes})
+
+
+def _summary(producer: "Producer | TopicProducers", skipped: int) -> str:
     return f"mk: {counted(producer.records_stored, 'record')} stored" + (f", {skipped} skipped" if skipped else "")
 
 
@@ -68,6 +105,8 @@ def _check(options: "Options") -> None:
         for name in ("files", "delimiter", "null", "whole", "count", "tee"):
             if getattr(options, name) not in ((), None) and getattr(options, name) is not False:
                 _refuse(options, "VALUE", name, "values are the records, and no input is read")
+    if options.partition is not None and options.keep_partition:
+        _refuse(options, "-p", "keep_partition", "each says where a record goes")
     for one, other in (("delimiter", "null"), ("delimiter", "whole"), ("null", "whole")):
         if getattr(options, one) and getattr(options, other):
             _refuse(options, _flag(options, one), other, "each says where a record ends")
@@ -129,7 +168,7 @@ def _note_retention(cluster: "Cluster", options: "Options") -> None:
         )
 
 
-def _note_stored_before(producer: "Producer", options: "Options") -> None:
+def _note_stored_before(producer: "Producer | TopicProducers", options: "Options") -> None:
     """Say what was left out: who sends another input under the same producer id loses just that."""
     count = producer.records_stored_before
     if count and not options.quiet:

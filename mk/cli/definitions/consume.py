@@ -5,6 +5,7 @@ from mk.cli.definition import (
     DIRECTORY_OPTION,
     DURATION,
     FLAG,
+    FORMAT,
     INTEGER,
     OFFSET,
     OFFSETS,
@@ -78,9 +79,11 @@ RECORD_OUTPUT = (
         "--format",
         metavar="FORMAT",
         default="value",
-        choices=("value", "kv", "json", "raw"),
+        environment="MK_FORMAT",
+        complete=FORMAT,
         panel=OUTPUT,
-        help="how to print a record: value, kv, json or raw; see `mk help formats`; default value",
+        help=r"how to print a record: value, kv, json, raw, framed, or a format such as '%k\t%v\n', which ends with what it "
+        "says; see `mk help formats`; default value",
     ),
     Parameter(
         "json_lines",
@@ -107,7 +110,7 @@ RECORD_OUTPUT = (
         kind=DELIMITER,
         metavar="DELIM",
         panel=OUTPUT,
-        help=r"end each record with DELIM instead of a newline; \t \0 \xNN are understood",
+        help=r"end each record with DELIM instead of a newline, a format with it too; \t \0 \xNN are understood",
     ),
     Parameter(
         "null",
@@ -124,7 +127,7 @@ RECORD_OUTPUT = (
         kind=FLAG,
         default=False,
         panel=OUTPUT,
-        help="print a null value, and with -f kv a null key, as NULL, to tell it from an empty one",
+        help="print a null value, and with -f kv or a format a null key or header, as NULL, to tell it from an empty one",
     ),
     Parameter(
         "raw",
@@ -247,6 +250,7 @@ CONSUME = Command(
         ("mk consume -r '^app-' -F", "all topics whose names begin with app-, also new ones"),
         ("mk consume orders -F --idle 5s --max-time 50s", "what comes, for a cron job"),
         ("mk consume orders -J | jq .payload", "for programs"),
+        (r"mk consume orders -f '%d{iso} %p:%o %k %v\n'", "with time, place and key"),
         ("mk consume files -0 | xargs -0 ls -l", "values that may hold newlines"),
     ),
     exit_status="The status is 0 when the end was reached, also when there was nothing to print.",
