@@ -42,15 +42,10 @@ def run(options: "Options") -> int:
     if options.producer_id is not None:
         check_producer_id(options.producer_id)
     cluster = connect(options.directory, create=not options.no_create, allow_network_fs=options.allow_network_fs)
-    producer: Producer | TopicProducers
-    if form is None or has_topic or not form.has_topic:
-        producer = _open_producer(cluster, options)
-        if options.timestamp_ms is not None and not options.quiet:
-            _note_retention(cluster, options)
-    else:
-        from mk.producer.topic_producers import TopicProducers
-
-        producer = TopicProducers(lambda topic: _open_producer(cluster, _with(options, topic=topic)))
+    has_many = not has_topic and form is not None and form.has_topic
+    producer = _open_producers(cluster, options) if has_many else _open_producer(cluster, options)
+    if options.timestamp_ms is not None and not options.quiet and not has_many:
+        _note_retention(cluster, options)
     stopped_by: list[int] = []
     skipped = 0
     try:
@@ -154,6 +149,13 @@ def _open_producer(cluster: "Cluster", options: "Options") -> "Producer":
             raise
         _create_topic(cluster, options)
         return open_producer()
+
+
+def _open_producers(cluster: "Cluster", options: "Options") -> "TopicProducers":
+    """Return what opens a producer to each topic that the input names."""
+    from mk.producer.topic_producers import TopicProducers
+
+    return TopicProducers(lambda topic: _open_producer(cluster, _with(options, topic=topic)))
 
 
 def _note_retention(cluster: "Cluster", options: "Options") -> None:

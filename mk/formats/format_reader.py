@@ -284,7 +284,10 @@ class _Compiler:
         """Find where a field ends: where the text that follows it begins, or the record ends."""
         if isinstance(following, bytes):
             name = self._constant(following)
-            self._add(indent, f"stop = data.find({name}, at, end)", "if stop < 0:")
+            self._add(indent, f"stop = data.find({name}, at, end)")
+            for _ in range(_held(field, following)):
+                self._add(indent, f"if stop >= 0: stop = data.find({name}, stop + 1, end)")
+            self._add(indent, "if stop < 0:")
             if self._is_stream:
                 self._add(indent, " if not has_ended:", "  return -1")
             self._add(
@@ -385,6 +388,23 @@ def _splitter(format: str, field: Field) -> Callable[[bytes], tuple[tuple[bytes,
     return split
 
 
+def _held(field: Field, literal: bytes) -> int:
+    """Return how often a time as the format writes it holds the text that follows it, such as a space."""
+    if field.modifier != "strftime":
+        return 0
+    from datetime import datetime, timezone
+
+    written = datetime(2026, 11, 23, 10, 4, 5, tzinfo=timezone.utc).strftime(_expanded(field.argument))
+    return written.encode().count(literal)
+
+
+def _expanded(argument: str) -> str:
+    """Return a pattern of strftime without the directives that strptime does not know."""
+    for short, long in (("%F", "%Y-%m-%d"), ("%T", "%H:%M:%S"), ("%R", "%H:%M"), ("%D", "%m/%d/%y"), ("%e", "%d")):
+        argument = argument.replace(short, long)
+    return argument
+
+
 def _listed(region: bytes) -> tuple[tuple[bytes, bytes | None], ...]:
     """Read headers as kcat's %h prints them: NAME=VALUE, with commas between."""
     pairs: list[tuple[bytes, bytes | None]] = []
@@ -441,9 +461,7 @@ def _time_reader(field: Field) -> Callable[[bytes], int]:
         datetime(1970, 1, 1),
         timedelta(milliseconds=1),
     )
-    pattern = field.argument
-    for short, long in (("%F", "%Y-%m-%d"), ("%T", "%H:%M:%S"), ("%R", "%H:%M"), ("%D", "%m/%d/%y")):
-        pattern = pattern.replace(short, long)
+    pattern = _expanded(field.argument)
 
     def number(data: bytes) -> int:
         try:
