@@ -63,8 +63,8 @@ def check_is_format(format: str) -> None:
         return
     raise UsageError(
         f"no format {format or 'of that (empty) name'}",
-        why=f"it is one of {', '.join(PRESETS)}, or holds directives such as %k and %v",
-        fix="`mk help formats` explains them; to follow a topic, use -F",
+        fix=f"it is one of {', '.join(PRESETS)}, or holds directives such as %k and %v, see `mk help formats`; to follow a "
+        "topic, use -F",
         name=format,
     )
 
