@@ -162,12 +162,13 @@ class Unpacker:
     types, nor an array of more than 65536: a few bytes may claim any length, and nested ones would each be given room.
     """
 
-    __slots__ = ("_fed_bytes", "_unpacker")
+    __slots__ = ("_fed_bytes", "_taken_bytes", "_unpacker")
 
     def __init__(self, max_bytes: int) -> None:
         import msgpack
 
         self._fed_bytes = 0
+        self._taken_bytes = 0
         self._unpacker = msgpack.Unpacker(
             raw=True,
             use_list=True,
@@ -182,8 +183,7 @@ class Unpacker:
     @property
     def waiting_bytes(self) -> int:
         """How much of what was fed is not part of a value that was taken."""
-        taken: int = self._unpacker.tell()
-        return self._fed_bytes - taken
+        return self._fed_bytes - self._taken_bytes
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Take the next piece. Raises CodecError if it does not fit beside what is incomplete."""
@@ -201,8 +201,12 @@ class Unpacker:
 
         import msgpack
 
+        tell = self._unpacker.tell
         try:
-            into.extend(islice(self._unpacker, most))
+            for value in islice(self._unpacker, most):
+                into.append(value)
+                # Each time: behind the last one it counts also what it has seen of an incomplete one.
+                self._taken_bytes = tell()
         except (ValueError, TypeError, msgpack.UnpackException) as error:
             raise CodecError(f"msgpack: {error or type(error).__name__}") from None
 
