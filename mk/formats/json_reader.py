@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from operator import itemgetter
 
-from mk.formats.record_columns import BadRecordError, RecordColumns
+from mk.formats.record_columns import MAX_PARTITION, MAX_TIMESTAMP_MS, BadRecordError, RecordColumns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,28 +40,54 @@ _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once
 def read_lines(lines: list[bytes], start: int, columns: RecordColumns) -> None:
     """Append the records of the lines from `start` on. Raises BadRecordError at the first that is none; those before it
     are appended, one for each line."""
-    scan, envelope, append = _scan, _ENVELOPE, columns.append
+    if _append_usual(lines[start:] if start else lines, columns):
+        return
     for at in range(start, len(lines)):
-        line = lines[at]
-        try:
+        _append(lines[at], columns)
+
+
+def _append_usual(lines: list[bytes], columns: RecordColumns) -> bool:
+    """Append the records of lines as mk itself prints them, column by column; False, with none appended, if one is not."""
+    topics: list[str] = []
+    partitions: list[int] = []
+    timestamps: list[int] = []
+    lists: list[list[Any]] = []
+    keys: list[bytes | None] = []
+    values: list[bytes | None] = []
+    add_topic, add_partition, add_timestamp = topics.append, partitions.append, timestamps.append
+    add_headers, add_key, add_value = lists.append, keys.append, values.append
+    scan, envelope = _scan, _ENVELOPE
+    try:
+        for line in lines:
             text = line.decode()
             found, end = scan(text, 0)
-            if end == len(text) and len(found) == 7:
-                # What mk itself prints, in one go. Whatever is unusual about it raises one of the four.
-                topic, partition, _, timestamp_ms, headers, key, value = envelope(found)
-                if type(timestamp_ms) is int is type(partition) and type(topic) is str:
-                    append(
-                        None if value is None else value.encode(),
-                        None if key is None else key.encode(),
-                        _headers(headers) if headers != [] else (),
-                        timestamp_ms,
-                        partition,
-                        topic,
-                    )
-                    continue
-        except (StopIteration, KeyError, TypeError, AttributeError, ValueError, RecursionError):
-            pass  # Said below, where all the rest is understood too.
-        _append(line, columns)
+            if end != len(text) or len(found) != 7:
+                return False
+            topic, partition, _, timestamp_ms, headers, key, value = envelope(found)
+            add_topic(topic)
+            add_partition(partition)
+            add_timestamp(timestamp_ms)
+            add_headers(headers)
+            add_key(None if key is None else key.encode())
+            add_value(None if value is None else value.encode())
+        if (
+            set(map(type, topics)) != {str}
+            or set(map(type, partitions)) | set(map(type, timestamps)) != {int}
+            or set(map(type, lists)) != {list}
+            or not 0 <= min(partitions) <= max(partitions) < MAX_PARTITION
+            or not -MAX_TIMESTAMP_MS <= min(timestamps) <= max(timestamps) <= MAX_TIMESTAMP_MS
+        ):
+            return False
+        own_headers = [_headers(own) if own else () for own in lists]
+    except (StopIteration, KeyError, TypeError, AttributeError, ValueError, RecursionError):
+        return False  # Which one it is, and why, is found by looking at each.
+    columns.topics += topics
+    columns.partitions += partitions
+    columns.timestamps += timestamps
+    columns.headers += own_headers
+    columns.keys += keys
+    columns.values += values
+    return True
 
 
 def read_item(text: str, at: int) -> tuple[bytes | None, int]:
