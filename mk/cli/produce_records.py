@@ -17,7 +17,7 @@ from mk.formats.block_reader import BlockReader
 from mk.formats.readers import LineReader, split_values
 from mk.formats.record_columns import BadRecordError, RecordColumns
 from mk.producer.record_accumulator import BATCH_BYTES
-from mk.producer.topic_producers import MOST_OPEN, TopicProducers
+from mk.producer.topic_producers import MOST_OPEN, CannotOpenError, TopicProducers
 from mk.topic_partition import is_valid_name
 
 TYPE_CHECKING = False
@@ -225,10 +225,19 @@ class RecordInput(ProduceInput):
         """Send records, the first of which is `ahead` of those counted. sizes: of each one's part of what came."""
         if not len(columns):
             return
+        if self._topics is not None and len(set(columns.topics)) > MOST_OPEN:
+            half = len(columns) // 2
+            for part in (range(half), range(half, len(columns))):
+                size = sum(sizes[part.start : part.stop])
+                self._send_columns_of(
+                    columns.part(part), ahead + part.start, came[:size], sizes[part.start : part.stop]
+                )
+                came = came[size:]
+            return
         self._complete(columns)
         try:
             self._hand_over(columns)
-        except (RecordTooLargeError, NoSuchPartitionError, BadRecordError):
+        except (RecordTooLargeError, NoSuchPartitionError, BadRecordError, CannotOpenError):
             position = 0
             for at in range(len(columns)):
                 size = sizes[at] if at < len(sizes) else 0
@@ -245,6 +254,9 @@ class RecordInput(ProduceInput):
         except (NoSuchPartitionError, BadRecordError) as error:
             reason = error.what if isinstance(error, NoSuchPartitionError) else str(error)
             self._refuse_record(BadInputError(place=self._place(ahead), reason=reason))
+        except CannotOpenError as failure:
+            self._flush()
+            raise failure.error from None
         else:
             self._pass_on(came)
 
@@ -267,13 +279,10 @@ class RecordInput(ProduceInput):
             self._one.send_records(*own)
             return
         assert self._topics is not None
-        topics = [topic or self._default_topic for topic in columns.topics]
-        different = set(topics)
-        for topic in different:
+        topics = [self._default_topic if topic is None else topic for topic in columns.topics]
+        for topic in set(topics):
             if not is_valid_name(topic):
                 raise BadRecordError("its topic is no name that a topic can have")
-        if len(different) > MOST_OPEN:
-            raise BadRecordError("there are more topics than can be open together")  # One record alone has one.
         self._topics.send_records(topics, *own)
 
     def _refuse_record(self, error: BadInputError | RecordTooLargeError) -> None:

@@ -6,6 +6,8 @@ from mk.records.codecs import MAX_RAW_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mk.records.record import Header
 
 MAX_TIMESTAMP_MS = 1 << 62
@@ -51,7 +53,7 @@ class RecordColumns:
         self.keys.append(key)
         self.values.append(value)
 
-    def part(self, chosen: list[int]) -> RecordColumns:
+    def part(self, chosen: Sequence[int]) -> RecordColumns:
         """Return some of the records, by their places."""
         part = RecordColumns()
         for name in RecordColumns.__slots__:

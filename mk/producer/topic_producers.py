@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mk.config import TOPIC_CONFIG
 from mk.errors import MkError
+from mk.storage.host import allow_open_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +15,18 @@ if TYPE_CHECKING:
 
 MOST_OPEN = 64
 """Topics that are kept open: each has some open files, and a buffer."""
+
+
+_MANY_TOPICS = 16
+_FILES_A_TOPIC = 8
+
+
+class CannotOpenError(Exception):
+    """There is no producer to a topic. error: why. What was buffered before is not affected."""
+
+    def __init__(self, error: MkError) -> None:
+        super().__init__(error.what)
+        self.error = error
 
 
 class TopicProducers:
@@ -41,12 +54,17 @@ class TopicProducers:
         return self._closed_records[1] + sum(one.records_stored_before for one in self._producers.values())
 
     def producer(self, topic: str) -> Producer:
-        """Return the producer to a topic. Raises what opening it does, and what appending to another topic does."""
+        """Return the producer to a topic. Raises CannotOpenError, and what appending to another topic raises."""
         producer = self._producers.pop(topic, None)
         if producer is None:
             if len(self._producers) >= MOST_OPEN:
                 self._close_oldest()
-            producer = self._open_producer(topic)
+            if len(self._producers) == _MANY_TOPICS:
+                allow_open_files(_FILES_A_TOPIC * MOST_OPEN)
+            try:
+                producer = self._open_producer(topic)
+            except MkError as error:
+                raise CannotOpenError(error) from error
             self.max_message_bytes = max(self.max_message_bytes, producer.max_message_bytes)
             self.flush_ms = min(self.flush_ms, producer.flush_ms)
         self._producers[topic] = producer  # Behind all others: it was used last.
@@ -61,7 +79,8 @@ class TopicProducers:
         timestamps: Sequence[int | None],
         partitions: Sequence[int | None] | None,
     ) -> None:
-        """Buffer records of at most MOST_OPEN topics: all of them, or none. Raises what Producer.send_records does."""
+        """Buffer records of at most MOST_OPEN topics: all of them, or none. Raises CannotOpenError, and what
+        Producer.send_records does."""
         chosen_of: dict[str, list[int]] = {}
         for at, topic in enumerate(topics):
             chosen_of.setdefault(topic, []).append(at)
