@@ -40,54 +40,54 @@ _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once
 def read_lines(lines: list[bytes], start: int, columns: RecordColumns) -> None:
     """Append the records of the lines from `start` on. Raises BadRecordError at the first that is none; those before it
     are appended, one for each line."""
-    if _append_usual(lines[start:] if start else lines, columns):
-        return
-    for at in range(start, len(lines)):
-        _append(lines[at], columns)
+    at = start
+    while at < len(lines):
+        at += _append_usual(lines, at, columns)
+        if at < len(lines):
+            _append(lines[at], columns)
+            at += 1
 
 
-def _append_usual(lines: list[bytes], columns: RecordColumns) -> bool:
-    """Append the records of lines as mk itself prints them, column by column; False, with none appended, if one is not."""
+def _append_usual(lines: list[bytes], start: int, columns: RecordColumns) -> int:
+    """Append the records of lines as mk itself prints them, up to the first that is not like that; return their number."""
     topics: list[str] = []
     partitions: list[int] = []
     timestamps: list[int] = []
-    lists: list[list[Any]] = []
+    headers: list[Headers] = []
     keys: list[bytes | None] = []
     values: list[bytes | None] = []
     add_topic, add_partition, add_timestamp = topics.append, partitions.append, timestamps.append
-    add_headers, add_key, add_value = lists.append, keys.append, values.append
+    add_headers, add_key, add_value = headers.append, keys.append, values.append
     scan, envelope = _scan, _ENVELOPE
     try:
-        for line in lines:
-            text = line.decode()
+        for at in range(start, len(lines)):
+            text = lines[at].decode()
             found, end = scan(text, 0)
             if end != len(text) or len(found) != 7:
-                return False
-            topic, partition, _, timestamp_ms, headers, key, value = envelope(found)
+                break
+            topic, partition, _, timestamp_ms, own_headers, key, value = envelope(found)
+            if type(timestamp_ms) is not int or type(partition) is not int or type(topic) is not str:
+                break
+            if not (0 <= partition < MAX_PARTITION and -MAX_TIMESTAMP_MS <= timestamp_ms <= MAX_TIMESTAMP_MS):
+                break
+            # All that may fail before anything is added.
+            own_key = None if key is None else key.encode()
+            own_value = None if value is None else value.encode()
+            add_headers(_headers(own_headers) if own_headers != [] else ())
             add_topic(topic)
             add_partition(partition)
             add_timestamp(timestamp_ms)
-            add_headers(headers)
-            add_key(None if key is None else key.encode())
-            add_value(None if value is None else value.encode())
-        if (
-            set(map(type, topics)) != {str}
-            or set(map(type, partitions)) | set(map(type, timestamps)) != {int}
-            or set(map(type, lists)) != {list}
-            or not 0 <= min(partitions) <= max(partitions) < MAX_PARTITION
-            or not -MAX_TIMESTAMP_MS <= min(timestamps) <= max(timestamps) <= MAX_TIMESTAMP_MS
-        ):
-            return False
-        own_headers = [_headers(own) if own else () for own in lists]
+            add_key(own_key)
+            add_value(own_value)
     except (StopIteration, KeyError, TypeError, AttributeError, ValueError, RecursionError):
-        return False  # Which one it is, and why, is found by looking at each.
+        pass  # Of the line behind those that were added; why, is found by looking at it again.
     columns.topics += topics
     columns.partitions += partitions
     columns.timestamps += timestamps
-    columns.headers += own_headers
+    columns.headers += headers
     columns.keys += keys
     columns.values += values
-    return True
+    return len(values)
 
 
 def read_item(text: str, at: int) -> tuple[bytes | None, int]:
