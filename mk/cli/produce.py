@@ -45,7 +45,7 @@ def run(options: "Options") -> int:
     has_many = not has_topic and form is not None and form.has_topic
     producer = _open_producers(cluster, options) if has_many else _open_producer(cluster, options)
     if options.timestamp_ms is not None and not options.quiet and not has_many:
-        _note_retention(cluster, options)
+        _note_retention(cluster, options.topic, options.timestamp_ms, "records of that time are")
     stopped_by: list[int] = []
     skipped = 0
     try:
@@ -68,6 +68,9 @@ def run(options: "Options") -> int:
             finally:
                 skipped = source.records_skipped
         producer.close()
+        if form is not None and not options.quiet:
+            for topic, oldest_ms in source.oldest_ms.items():  # type: ignore[attr-defined]
+                _note_retention(cluster, topic, oldest_ms, "some of these records are")
     except (MkError, OSError) as error:
         if isinstance(error, MkError):
             error.facts["records_stored"] = producer.records_stored
@@ -158,15 +161,15 @@ def _open_producers(cluster: "Cluster", options: "Options") -> "TopicProducers":
     return TopicProducers(lambda topic: _open_producer(cluster, _with(options, topic=topic)))
 
 
-def _note_retention(cluster: "Cluster", options: "Options") -> None:
+def _note_retention(cluster: "Cluster", topic: str, timestamp_ms: int, which: str) -> None:
     """Warn that records which are produced old will not stay: retention goes by the times that they have."""
     from mk.clock import now_ms
 
-    retention_ms = int(cluster.topic_config(options.topic)["retention.ms"])
-    if 0 <= retention_ms < now_ms() - options.timestamp_ms:
+    retention_ms = int(cluster.topic_config(topic)["retention.ms"])
+    if 0 <= retention_ms < now_ms() - timestamp_ms:
         note(
-            f"mk: records of that time are older than {options.topic} keeps any (retention.ms={retention_ms}): they go "
-            f"with the segment they are in; `mk topics alter {options.topic} -c retention.ms=-1` keeps them"
+            f"mk: {which} older than {topic} keeps any (retention.ms={retention_ms}): they go "
+            f"with the segment they are in; `mk topics alter {topic} -c retention.ms=-1` keeps them"
         )
 
 

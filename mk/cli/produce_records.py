@@ -99,6 +99,8 @@ class RecordInput(ProduceInput):
         self._keeps_partition = keeps and form.has_partition and options.partition is None
         self._delimiter = form.delimiter or b""
         self._read_lines = None if form.delimiter is None else form.read_lines()
+        self.oldest_ms: dict[str, int] = {}
+        """Of each topic, the oldest time that a record said of itself."""
 
     # Lines.
 
@@ -277,6 +279,9 @@ class RecordInput(ProduceInput):
         own = (columns.values, columns.keys, columns.headers, columns.timestamps, partitions)
         if self._one is not None:
             self._one.send_records(*own)
+            oldest = min([time for time in columns.timestamps if time is not None], default=None)
+            if oldest is not None:
+                self.oldest_ms[self._default_topic] = min(oldest, self.oldest_ms.get(self._default_topic, oldest))
             return
         assert self._topics is not None
         topics = [self._default_topic if topic is None else topic for topic in columns.topics]
@@ -284,6 +289,9 @@ class RecordInput(ProduceInput):
             if not is_valid_name(topic):
                 raise BadRecordError("its topic is no name that a topic can have")
         self._topics.send_records(topics, *own)
+        for topic, time in zip(topics, columns.timestamps):
+            if time is not None and time < self.oldest_ms.get(topic, time + 1):
+                self.oldest_ms[topic] = time
 
     def _refuse_record(self, error: BadInputError | RecordTooLargeError) -> None:
         """Skip a record, or raise, with all before it stored."""

@@ -215,7 +215,7 @@ class _Compiler:
             elif width:
                 self._fixed_width(part, width, indent, prefix)
             elif part.kind == "number" or (part.kind == "time" and not part.modifier):
-                self._decimal(part, indent, prefix)
+                self._decimal(part, following, indent, prefix)
             elif prefix + part.name in self._lengths:
                 self._sized(part, indent, prefix)
             else:
@@ -250,7 +250,15 @@ class _Compiler:
         self._add(indent, f"at += {width}")
         self._keep_number(field, indent, prefix)
 
-    def _decimal(self, field: Field, indent: str, prefix: str) -> None:
+    def _decimal(self, field: Field, following: Part | None, indent: str, prefix: str) -> None:
+        ends = following is None and not self._is_stream
+        if not ends and not (isinstance(following, bytes) and not following[:1].isdigit()):
+            raise wrong(
+                self._format,
+                field.position,
+                f"nothing says where the number {field.spelling} ends",
+                "put text behind it that is no digit, or write it in binary, such as {big64}",
+            )
         self._add(indent, "found = decimal(data, at, end)")
         if self._is_stream:
             # More digits may come, or a minus sign stands alone at the end.
@@ -265,8 +273,9 @@ class _Compiler:
         if of is not None:
             self._lengths.add(prefix + of)
             least = 0 if of == "headers" else -1
-            message = self._constant(f"{field.spelling} is less than {least}")
-            self._add(indent, f"{prefix}{of}_length = number", f"if number < {least}:", f" raise Bad({message})")
+            message = self._constant(f"{field.spelling} is no length that a record can have")
+            self._add(indent, f"{prefix}{of}_length = number", f"if not {least} <= number <= {MAX_FRAME_BYTES}:")
+            self._add(indent, f" raise Bad({message})")
         elif field.name in ("partition", "timestamp"):
             self._add(indent, f"{field.name} = number")
 

@@ -388,6 +388,12 @@ WRONG = (
     (r"produce orders -f '%v|%h{%k=%v}\n'", "nothing says where a header ends and the next begins"),
     (r"produce orders -f '%v|%h{ %v}\n'", "%h{...} has to hold the name of a header, %k"),
     (r"produce orders -f '%H %h %v\n'", "a number of headers is followed by %h{...}"),
+    (
+        "produce orders -f '%V%v'",
+        "at character 1 stands '%V%v'; nothing says where the number %V ends; put text behind it",
+    ),
+    ("produce orders -f '%V{big32}%v%T'", "nothing says where the number %T ends"),
+    ("produce orders -f '%V0%v'", "nothing says where the number %V ends"),
     ("produce orders -f '%V{big32}%v' --whole", "it says by itself where a record ends; leave --whole out"),
     ("produce orders -J -K :", "-K and -J exclude each other"),
     ("produce orders -J --whole", "--whole and -J exclude each other"),

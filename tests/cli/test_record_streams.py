@@ -311,6 +311,15 @@ def test_the_input_is_passed_on_as_it_came_and_a_count_ends_it(mk, words, tmp_pa
     assert mk.ok("consume", "c") == mk.ok("consume", "a")
 
 
+def test_who_copies_old_records_is_told_that_they_will_not_stay(mk):
+    mk.ok("topics", "create", "kept", "-c", "retention.ms=-1")
+    lines = b'{"topic":"kept","payload":"v","ts":1000}\n{"topic":"not","payload":"v","ts":1000}\n'
+    done = mk("produce", "-J", stdin=lines)
+    assert done.status == 0
+    assert "some of these records are older than not keeps any" in done.err and "than kept" not in done.err
+    assert "older than" not in mk("produce", "t", "-J", stdin=b'{"payload":"v"}\n').err
+
+
 def test_files_are_read_one_after_another_and_named_in_errors(mk, tmp_path):
     (tmp_path / "a").write_bytes(b'{"payload":"1"}\n\n')
     (tmp_path / "b").write_bytes(b'\xef\xbb\xbf{"payload":"2"}')
