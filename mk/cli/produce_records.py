@@ -61,7 +61,8 @@ class InputFormat:
 
             check_is_format(self._name)
             if self._name == "kv":
-                self._format = FormatReader(r"%k\t%v", delimiter=asked or b"\n", is_whole=options.whole)
+                end = None if options.whole else asked or b"\n"
+                self._format = FormatReader(r"%k\t%v", delimiter=end, is_whole=options.whole)
             else:
                 self._format = FormatReader(
                     self._name, delimiter=asked, is_whole=options.whole, may_lack_value=options.null_value

@@ -189,7 +189,7 @@ class _Compiler:
         return self._made("read_header")
 
     def _made(self, name: str) -> Callable[..., Any]:
-        exec("\n".join(self._lines), self._names)  # noqa: S102  made of numbers and the names above alone
+        exec("\n".join(self._lines), self._names)  # Made of numbers and the names above alone.
         made: Callable[..., Any] = self._names[name]
         return made
 

@@ -76,7 +76,7 @@ class _Compiler:
         if pieces:
             lines.append(f"  parts.append({one})" if one else f"  parts += ({', '.join(pieces)})")
         lines += ["  pass", " count[0] = counter", " return join(parts)"]
-        exec("\n".join(lines), self._names)  # noqa: S102  made of the names above alone
+        exec("\n".join(lines), self._names)  # Made of the names above alone.
         write: Writer = self._names["write"]
         return write
 

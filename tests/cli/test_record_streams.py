@@ -66,7 +66,7 @@ def stored(mk, topic):
     return found
 
 
-@pytest.mark.parametrize("form", ["-J", "-f framed", f"-f '{LENGTHS}%p'"], ids=["json", "framed", "lengths"])
+@pytest.mark.parametrize("form", ["-J", "-f framed", f"-f '{LENGTHS}%p{{big32}}'"], ids=["json", "framed", "lengths"])
 def test_what_consume_prints_is_what_produce_stores(made, form):
     mk, records = made
     assert sum(map(len, records.values())) == COUNT
@@ -373,3 +373,47 @@ def test_memory_does_not_grow_with_the_input(mk, words, tmp_path):
     assert max(peaks[1]) < 96 << 10
     for small, large in zip(*peaks, strict=True):
         assert large < small + (16 << 10)
+
+
+def test_newlines_and_binary_in_values_neither_split_nor_merge_records(mk):
+    values = [b"two\nlines", b"", b"\n", b"\xff\x00\n\xfe", "k\u00e4se\tx".encode()]
+    mk.ok("produce", "a", "-q", "-f", "%V{big32}%v", stdin=b"".join(len(v).to_bytes(4, "big") + v for v in values))
+    for words in (
+        ["-J"],
+        ["-f", "framed"],
+        BY_LENGTH,
+        ["-f", r"%v{base64}\n"],
+        ["-f", r"%v{hex}\n"],
+        ["-f", r"%v{json},"],
+    ):
+        printed = mk.ok("consume", "a", *words)
+        if words == ["-J"]:
+            assert len([json.loads(line) for line in printed.decode().splitlines()]) == len(values)
+        topic = f"b{abs(hash(words[-1]))}"
+        mk.ok("produce", topic, "-q", *words, stdin=printed)
+        assert [content[1] for content in stored(mk, topic)[0]] == values
+
+
+def test_a_key_may_hold_whatever_separates_it_from_the_value(mk):
+    mk.ok("produce", "a", "-q", "-k", "k\tx:=", "v\ty")
+    for words in (["-J"], ["-f", "framed"], ["-f", r"%k{json} %v{json}\n"], ["-f", r"%K %k:%v\n"]):
+        mk.ok("produce", "b", "-q", *words, stdin=mk.ok("consume", "a", *words))
+    assert {content[:2] for content in stored(mk, "b")[0]} == {(b"k\tx:=", b"v\ty")}
+
+
+def test_values_as_arguments_leave_the_input_alone(mk):
+    with mk.start("produce", "t", "-q", "v", "-f", "value") as producer:
+        assert producer.wait(20) == 0  # With an input that never ends.
+    assert mk.ok("consume", "t") == b"v\n"
+
+
+def test_a_count_counts_records_and_not_offsets(mk):
+    mk.ok("produce", "t", "-q", "-K", ":", stdin=b"a:1\nb:2\na:3\n")
+    assert mk.ok("consume", "t", "-n", 2, "-f", "%i:%k%v,") == b"1:a1,2:b2,"
+    assert mk.ok("consume", "t", "--tail", 1, "-f", "%i:%o%v,") == b"1:23,"
+
+
+def test_a_whole_file_may_have_a_key(mk, tmp_path):
+    (tmp_path / "a").write_bytes(b"k\tline 1\nline 2\n")
+    mk.ok("produce", "t", "-q", "--whole", "-f", "kv", "--file", tmp_path / "a")
+    assert mk.ok("consume", "t", "-f", "%k=%v") == b"k=line 1\nline 2\n"
