@@ -54,11 +54,11 @@ def json_writer(delimiter: bytes) -> Writer:
 
     def write(records: Iterable[ConsumerRecord]) -> bytes:
         objects = []
-        topic = quoted_topic = ""
+        topic, partition, place = "", -1, ""
         for record in records:
-            if record.topic != topic:
-                topic = record.topic
-                quoted_topic = quote(topic)
+            if record.topic != topic or record.partition != partition:
+                topic, partition = record.topic, record.partition
+                place = f'{{"topic":{quote(topic)},"partition":{partition},"offset":'
             headers = ""
             if record.headers:
                 headers = ",".join([f"[{item(name)},{item(value)}]" for name, value in record.headers])
@@ -72,10 +72,7 @@ def json_writer(delimiter: bytes) -> Writer:
                 )
             except UnicodeDecodeError:
                 fields = f"{member('key', key)},{member('payload', value)}"
-            objects.append(
-                f'{{"topic":{quoted_topic},"partition":{record.partition},"offset":{record.offset}'
-                f',"ts":{record.timestamp_ms},"headers":[{headers}],{fields}}}\n'
-            )
+            objects.append(f'{place}{record.offset},"ts":{record.timestamp_ms},"headers":[{headers}],{fields}}}\n')
         # JSON has no bare newline within an object.
         return bytes(value_block("".join(objects).encode(), delimiter))
 
