@@ -1,0 +1,114 @@
+"""Of what a consumer fetched, the records that a filter wants, as if nothing else had been fetched.
+
+What is printed as it is stored stays a block of lines; see RecordFilter. What was passed over counts as read: whoever keeps a
+position keeps the one behind it.
+"""
+
+from __future__ import annotations
+
+from mk.formats.record_filter import RecordFilter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from mk.consumer.consumer import FetchedBatch, Position
+    from mk.formats.record_filter import Selector
+    from mk.records.record import ConsumerRecord
+
+
+def matching(fetches: Iterable[list[FetchedBatch]], selectors: Sequence[Selector]) -> Iterator[list[FetchedBatch]]:
+    """Yield the fetches with only those of their records that all selectors want; also where that is none."""
+    wanted = RecordFilter(selectors)
+    for fetch in fetches:
+        yield [MatchingBatch(fetched, wanted) for fetched in fetch]  # type: ignore[misc]  # They have its methods.
+
+
+class MatchingBatch:
+    """The wanted records of one FetchedBatch, or of whatever else has its methods. Valid as long as that is."""
+
+    __slots__ = ("_count", "_fetched", "_wanted", "batch")
+
+    is_whole = False
+
+    def __init__(self, fetched: FetchedBatch, wanted: RecordFilter) -> None:
+        self._fetched = fetched
+        self._wanted = wanted
+        self._count: int | None = None
+        self.batch = fetched.batch
+
+    @property
+    def record_count(self) -> int:
+        """Return how many records are wanted. They have to be looked at."""
+        if self._count is None:
+            self._count = self._records_up_to(None)[1]
+        return self._count
+
+    def limit(self, count: int) -> None:
+        """Keep the first `count` wanted records, if there are so many, and nothing behind the last of them."""
+        if count >= self._fetched.record_count:
+            return
+        passed, found = self._records_up_to(count)
+        if found == count:
+            self._fetched.limit(passed)
+        self._count = found
+
+    def records(self) -> Iterator[ConsumerRecord]:
+        for piece in self.record_slices():
+            yield from piece
+
+    def record_slices(self) -> Iterator[list[ConsumerRecord]]:
+        """Yield the wanted records as lists, none of them empty."""
+        wants = self._wanted.wants
+        for records in self._fetched.record_slices():
+            if kept := [record for record in records if wants(record)]:
+                yield kept
+
+    def lines(self) -> bytes | None:
+        """Return the wanted values as newline-terminated lines, or None if they are not stored as lines."""
+        block = self._fetched.lines()
+        if block is None:
+            return None
+        if not self._wants_lines():
+            return b""
+        data = bytes(block)
+        return b"".join([data[first:end] for _, _, runs in self._wanted.pieces(data) for first, end in runs])
+
+    def positions_behind(self) -> Iterable[Position]:
+        return self._fetched.positions_behind()
+
+    def _wants_lines(self) -> bool:
+        batch = self._fetched.batch
+        assert batch is not None  # Only what is stored as one has lines.
+        return self._wanted.wants_lines(batch.key_of_lines())
+
+    def _records_up_to(self, count: int | None) -> tuple[int, int]:
+        """Return how many records there are up to the wanted one number `count`, or all of them, and how many are wanted."""
+        block = self._fetched.lines()
+        if block is not None:
+            return self._lines_up_to(bytes(block), count)
+        passed = found = 0
+        wants = self._wanted.wants
+        for records in self._fetched.record_slices():
+            for record in records:
+                passed += 1
+                if wants(record):
+                    found += 1
+                    if found == count:
+                        return passed, found
+        return passed, found
+
+    def _lines_up_to(self, block: bytes, count: int | None) -> tuple[int, int]:
+        if not self._wants_lines():
+            return 0, 0
+        passed = found = 0
+        for start, stop, runs in self._wanted.pieces(block):
+            for first, end in runs:
+                of_run = block.count(b"\n", first, end)
+                if count is not None and found + of_run >= count:
+                    for _ in range(count - found):
+                        first = block.index(b"\n", first) + 1
+                    return passed + block.count(b"\n", start, first), count
+                found += of_run
+            passed += block.count(b"\n", start, stop)
+        return passed, found
