@@ -8,7 +8,7 @@ from mk.errors import TimedOutError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from mk.cli.options import Options
     from mk.consumer.consumer import Consumer, FetchedBatch
@@ -55,12 +55,21 @@ def run(options: "Options") -> int:
         follow=options.follow,
         idle_ms=options.idle_ms,
         max_time_ms=min(times, default=None),
+        merge=options.merge,
+        reverse=options.reverse,
+        cursor_file=options.cursor_file,
         output_fd=STDOUT,
         on_skip=report_skip,
         on_note=report_note,
     )
     with consumer:  # Closed here, where a signal still ends the command, and not when Python collects it.
-        if not _print(consumer, output, options.count):
+        output.start(consumer)
+        fetches = consumer.fetches()
+        if options.grep:
+            from mk.consumer.matching import matching
+
+            fetches = matching(fetches, options.grep)
+        if not _print(fetches, output, options.count):
             return 0
     is_late = consumer.has_timed_out or output.has_timed_out
     if is_late and (options.max_time_ms is None or options.max_time_ms > min(times)):
@@ -68,11 +77,11 @@ def run(options: "Options") -> int:
     return 0
 
 
-def _print(consumer: "Consumer", output: "Output", left: "int | None") -> bool:
+def _print(fetches: "Iterator[list[FetchedBatch]]", output: "Output", left: "int | None") -> bool:
     """Print the records, at most `left` of them. Returns False if those were all."""
     if left == 0:
         return False
-    for fetch in consumer.fetches():
+    for fetch in fetches:
         if left is not None:
             fetch, left = _first_records(fetch, left)
         output.write(fetch)
@@ -112,6 +121,10 @@ def _output(options: "Options", time_ms: "int | None") -> "Output":
             why="JSON has its own null" if options.format == "json" else "raw prints values and nothing else",
             fix="leave one of them out",
         )
+    if options.cursor_file is not None:
+        from mk.cli.remembered_output import RememberedOutput
+
+        return RememberedOutput(options, time_ms)
     if time_ms is None:
         return Output(options)
     from mk.cli.timed_output import TimedOutput
@@ -153,6 +166,9 @@ class Output:
         self._writer: Callable[[Iterable[ConsumerRecord]], bytes] | None = None
         self._may_splice = is_pipe and hasattr(os, "splice")
         self._pipe_is_narrow = is_pipe
+
+    def start(self, consumer: "Consumer") -> None:
+        """Be told whose fetches will be written."""
 
     def write(self, fetch: "list[FetchedBatch]") -> None:
         """Write all records of a fetch; when it returns, standard output has taken them."""
