@@ -117,9 +117,10 @@ class Head:
         """Go to the next batch or record that was not passed on. False if there is none."""
         self.fetched = None
         while self.at >= len(self.records):
-            self.records, self.at = next(self._slices, []), 0
-            if self.records:
-                break
+            piece = next(self._slices, None)
+            if piece is not None:
+                self.records, self.at = piece, 0  # Of a batch that is cut, it may be empty.
+                continue
             batch = next(self._batches, None)
             if batch is None:
                 return False

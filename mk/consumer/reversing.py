@@ -168,8 +168,10 @@ class ReversingConsumer(Consumer):
                 return head
         return None
 
-    def report_gone(self, source: Source, first: int, last: int) -> None:
-        self._report(source, [(first, last)])
+    def say_gone(self, source: Source, first: int, last: int) -> None:
+        self._note(
+            f"{source.topic.name} {source.reader.partition}: offsets {first} to {last} are gone; nothing older is there"
+        )
 
 
 class _Backward:
@@ -211,26 +213,32 @@ class _Backward:
         fetched: list[FetchedBatch] = []
         size_bytes = 0
         while self._above > self._low and size_bytes < _FETCH_BYTES:
-            if self._batches is None:
-                self._batches = self.source.reader.batches_backward(self._above)
-            stored = next(self._batches, None)
-            if stored is None:
-                self._note_gone()
+            try:
+                stored = self._next()
+                if stored is None:
+                    break
+                if stored.header.record_count:
+                    fetched.append(ReversedBatch(self.source, stored, self._low, self._above))
+            except CorruptBatchError:
+                if not fetched:
+                    raise
+                self._batches = None  # First what lies behind the damage: perhaps no more is asked for.
                 break
-            header = stored.header
-            if header.next_offset <= self._low:
-                self._above = self._low
-                break
-            if header.record_count:
-                fetched.append(ReversedBatch(self.source, stored, self._low, self._above))
-            size_bytes += header.size_bytes
-            self._above = header.base_offset
+            size_bytes += stored.header.size_bytes
+            self._above = stored.header.base_offset
         return fetched
 
-    def _note_gone(self) -> None:
-        """Say what was removed before it was read."""
+    def _next(self) -> StoredBatch | None:
+        """Return the next batch of the range, None if there is none; say what was removed before it was read."""
         reader = self.source.reader
-        reader.refresh()
-        reader.check_topic()
-        self._consumer.report_gone(self.source, self._low, self._above - 1)
+        if self._batches is None:
+            self._batches = reader.batches_backward(self._above)
+        stored = next(self._batches, None)
+        if stored is None:
+            reader.refresh()
+            reader.check_topic()
+            self._consumer.say_gone(self.source, self._low, self._above - 1)
+        elif stored.header.next_offset > self._low:
+            return stored
         self._above = self._low
+        return None
