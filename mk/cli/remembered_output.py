@@ -46,7 +46,7 @@ class RememberedOutput(TimedOutput):
                 raise
             if self.has_timed_out:
                 return
-        self._consumer.save_if_due()
+            self._consumer.save_if_due()
 
     def _mark(self, fetched: "FetchedBatch") -> None:
         """Mark as much of a batch as was written; nothing of one whose first record was not."""
