@@ -118,6 +118,10 @@ class FetchedBatch:
             data = data[: len(data) - len(data.split(b"\n", len(self))[-1])]
         return data
 
+    def offset_at(self, number: int) -> int:
+        """Return the offset of line `number` of `lines`, counted from 0."""
+        return self.first_offset + number
+
     def positions_behind(self) -> Iterable[Position]:
         """Return up to where each partition has been read when all of this is."""
         return ((self.topic, self.partition, self.next_offset, self.batch.leader_epoch),)

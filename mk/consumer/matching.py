@@ -7,6 +7,7 @@ position keeps the one behind it.
 from __future__ import annotations
 
 from mk.formats.record_filter import RecordFilter
+from mk.records.record import ConsumerRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     from mk.consumer.consumer import FetchedBatch, Position
     from mk.formats.record_filter import Selector
-    from mk.records.record import ConsumerRecord
 
 
 def matching(fetches: Iterable[list[FetchedBatch]], selectors: Sequence[Selector]) -> Iterator[list[FetchedBatch]]:
@@ -59,10 +59,34 @@ class MatchingBatch:
 
     def record_slices(self) -> Iterator[list[ConsumerRecord]]:
         """Yield the wanted records as lists, none of them empty."""
+        block = self._fetched.lines()
+        if block is not None:
+            data = bytes(block)
+            if data.count(b"\n") == len(self._fetched):  # Otherwise it is damaged, and who takes it apart says how.
+                if self._wants_lines():
+                    yield from self._slices_of_lines(data)
+                return
         wants = self._wanted.wants
         for records in self._fetched.record_slices():
             if kept := [record for record in records if wants(record)]:
                 yield kept
+
+    def _slices_of_lines(self, block: bytes) -> Iterator[list[ConsumerRecord]]:
+        """Make records of the wanted lines only."""
+        fetched, batch = self._fetched, self._fetched.batch
+        key, time, epoch = batch.key_of_lines(), batch.base_timestamp, batch.leader_epoch
+        passed = 0
+        for piece, wanted in self._wanted.pieces(block):
+            if wanted:
+                kept = set(wanted[:-1].split(b"\n"))
+                yield [
+                    ConsumerRecord(
+                        fetched.topic, fetched.partition, fetched.offset_at(number), time, key, value, (), epoch
+                    )
+                    for number, value in enumerate(piece[:-1].split(b"\n"), passed)
+                    if value in kept
+                ]
+            passed += piece.count(b"\n")
 
     def lines(self) -> bytes | None:
         """Return the wanted values as newline-terminated lines, or None if they are not stored as lines."""
@@ -71,8 +95,7 @@ class MatchingBatch:
             return None
         if not self._wants_lines():
             return b""
-        data = bytes(block)
-        return b"".join([data[first:end] for _, _, runs in self._wanted.pieces(data) for first, end in runs])
+        return b"".join([wanted for _, wanted in self._wanted.pieces(bytes(block))])
 
     def positions_behind(self) -> Iterable[Position]:
         return self._fetched.positions_behind()
@@ -102,13 +125,15 @@ class MatchingBatch:
         if not self._wants_lines():
             return 0, 0
         passed = found = 0
-        for start, stop, runs in self._wanted.pieces(block):
-            for first, end in runs:
-                of_run = block.count(b"\n", first, end)
-                if count is not None and found + of_run >= count:
-                    for _ in range(count - found):
-                        first = block.index(b"\n", first) + 1
-                    return passed + block.count(b"\n", start, first), count
-                found += of_run
-            passed += block.count(b"\n", start, stop)
+        for piece, wanted in self._wanted.pieces(block):
+            of_piece = wanted.count(b"\n")
+            if count is not None and found + of_piece >= count:
+                kept = set(wanted[:-1].split(b"\n"))
+                for value in piece.split(b"\n"):
+                    passed += 1
+                    found += value in kept
+                    if found == count:
+                        return passed, found
+            found += of_piece
+            passed += piece.count(b"\n")
         return passed, found

@@ -40,6 +40,8 @@ class RememberingConsumer(Consumer):
     A topic that took the place of one that was read is read from its start, and so is a partition that was added since.
     """
 
+    _is_built = False
+
     def __init__(
         self,
         topics: Sequence[Topic],
@@ -73,6 +75,7 @@ class RememberingConsumer(Consumer):
             raise
         for position in self._cursor.positions.values():
             self._seen[position.topic_id] = max(self._seen.get(position.topic_id, 0), position.partitions)
+        self._is_built = True
         super().__init__(topics, **options)  # type: ignore[arg-type]
         # Before anything is read: what `-o end` left out must not be left out again when records have come.
         self._is_begun = True
@@ -112,6 +115,8 @@ class RememberingConsumer(Consumer):
 
     def close(self) -> None:
         """Save, and close all. Also after an error: what was marked was taken."""
+        if not self._is_built:
+            return  # The file was refused, and nothing opened.
         try:
             if self._is_begun:
                 self._is_begun = False

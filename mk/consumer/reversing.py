@@ -92,6 +92,10 @@ class ReversedBatch(FetchedBatch):
             return None
         return b"".join([b"\n".join([*values, b""]) for values in _lines_backward(bytes(block))])
 
+    def offset_at(self, number: int) -> int:
+        """Return the offset of line `number` of `lines`, counted from 0."""
+        return self.next_offset - 1 - number
+
     def positions_behind(self) -> Iterable[Position]:
         """Nobody goes on behind what was read backward."""
         return ()

@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     Search = Callable[[bytes], object]
 
 _FORM = "[!]k=REGEX for the key, [!]v=REGEX for the value, or [!]h:NAME=REGEX for a header"
-_CHUNK_BYTES = 1 << 20
+_PIECE_BYTES = 256 << 10
 """So much of a block is searched at once: what is found in it is a list, and a block may hold very many short lines."""
+
+_DENSE = 8
+"""Found in more than one byte of so many, it is looked for line by line."""
 
 _SPECIAL = frozenset(b".^$*+?{}[]\\|()")
 _SAME_IN_A_BLOCK = frozenset(b"dwb.^$*+?{}[]|()\\/-\"'#&~ =:;,<>@%!")
@@ -40,7 +43,7 @@ _COMPLEMENTS = {ord("s"): rb"[^\S\n]", ord("W"): rb"[^\w\n]", ord("D"): rb"[^\d\
 class Selector:
     """One condition on records. part: `k`, `v` or `h`; name: of the header; regex: as it was typed."""
 
-    __slots__ = ("_find", "_in_block", "_search", "is_negated", "name", "part", "regex")
+    __slots__ = ("_find", "_in_block", "_is_dense", "_search", "is_negated", "name", "part", "regex")
 
     def __init__(self, part: str, regex: bytes, *, name: bytes = b"", is_negated: bool = False) -> None:
         self.part = part
@@ -49,6 +52,7 @@ class Selector:
         self.is_negated = is_negated
         self._search: Search = _compiled(regex).search
         self._in_block: re.Pattern[bytes] | None = None
+        self._is_dense = False
         self._find = b""
         if part == "v":
             if regex and not _SPECIAL.intersection(regex) and b"\n" not in regex:
@@ -80,37 +84,59 @@ class Selector:
         """Tell whether a record is wanted whose key, value or header is `data`."""
         return (data is not None and self._search(data) is not None) != self.is_negated
 
-    def lines(self, block: bytes, start: int, stop: int) -> Runs:
-        """Yield where in a block the wanted lines stand: (start, stop) of one or several, in order.
-
-        block[start:stop] are whole lines. The selector is one of values.
-        """
-        found = self._found(block, start, stop)
-        return _others(found, start, stop) if self.is_negated else found
-
-    def _found(self, block: bytes, start: int, stop: int) -> Runs:
-        """Yield the lines in which the expression is found."""
-        if self._find:
-            size = len(self._find)
-            while (at := block.find(self._find, start, stop)) >= 0:
-                first = block.rfind(b"\n", start, at) + 1 or start
-                start = block.index(b"\n", at + size, stop) + 1
-                yield first, start
-        elif self._in_block is not None:
-            search = self._in_block.search
-            while start < stop and (match := search(block, start, stop)) is not None:
-                at = match.start()
-                if at >= stop:
-                    return  # An empty match behind the last newline, where no line begins.
-                first = block.rfind(b"\n", start, at) + 1 or start
-                start = block.index(b"\n", match.end(), stop) + 1
-                yield first, start
+    def lines(self, piece: bytes) -> bytes:
+        """Return the wanted lines of a piece of a block, which are whole lines. The selector is one of values."""
+        if self._is_dense or not (self._find or self._in_block):
+            kept = self._line_by_line(piece)
         else:
-            while start < stop:
-                end = block.index(b"\n", start, stop)
-                if self._search(block[start:end]) is not None:
-                    yield start, end + 1
-                start = end + 1
+            runs = self._found(piece)
+            kept = b"".join(
+                [piece[start:stop] for start, stop in (_others(runs, len(piece)) if self.is_negated else runs)]
+            )
+        # Where it is found in every few lines, it costs less to look at each of them. The next piece will be alike.
+        found = len(piece) - len(kept) if self.is_negated else len(kept)
+        self._is_dense = found * _DENSE > len(piece)
+        return kept
+
+    def _line_by_line(self, piece: bytes) -> bytes:
+        values = piece.split(b"\n")
+        values.pop()  # What stands behind the last newline: nothing.
+        is_negated = self.is_negated
+        if self._find:
+            find = self._find
+            kept = [value for value in values if (find in value) != is_negated]
+        else:
+            search = self._search
+            kept = [value for value in values if (search(value) is None) == is_negated]
+        return b"\n".join([*kept, b""]) if kept else b""
+
+    def _found(self, piece: bytes) -> Runs:
+        """Yield start and stop of the lines in which the expression is found."""
+        start, size = 0, len(self._find)
+        if self._find:
+            while (at := piece.find(self._find, start)) >= 0:
+                first = piece.rfind(b"\n", start, at) + 1 or start
+                start = piece.index(b"\n", at + size) + 1
+                yield first, start
+            return
+        assert self._in_block is not None
+        search = self._in_block.search
+        # An empty match behind the last newline is none: no line begins there.
+        while (match := search(piece, start)) is not None and match.start() < len(piece):
+            first = piece.rfind(b"\n", start, match.start()) + 1 or start
+            start = piece.index(b"\n", match.end()) + 1
+            yield first, start
+
+
+def _others(found: Runs, size: int) -> Runs:
+    """Yield what lies between the runs found in so many bytes."""
+    start = 0
+    for first, stop in found:
+        if first > start:
+            yield start, first
+        start = stop
+    if start < size:
+        yield start, size
 
 
 def _compiled(regex: bytes, flags: int = 0) -> re.Pattern[bytes]:
@@ -120,16 +146,6 @@ def _compiled(regex: bytes, flags: int = 0) -> re.Pattern[bytes]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return re.compile(regex, flags)
-
-
-def _others(found: Runs, start: int, stop: int) -> Runs:
-    """Yield what lies between the runs found."""
-    for first, end in found:
-        if first > start:
-            yield start, first
-        start = end
-    if start < stop:
-        yield start, stop
 
 
 class RecordFilter:
@@ -150,15 +166,15 @@ class RecordFilter:
         """Tell whether values that are stored as lines, with this key and without headers, may be wanted at all."""
         return all(selector.wants_bytes(key if selector.part == "k" else None) for selector in self._of_lines)
 
-    def pieces(self, block: bytes) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
-        """Yield piece after piece of a block of lines: its start and stop, and where in it the wanted lines stand."""
+    def pieces(self, block: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield piece after piece of a block of lines, and its wanted lines."""
         start = 0
         while start < len(block):
-            stop = block.rfind(b"\n", start, start + _CHUNK_BYTES) + 1 or block.index(b"\n", start) + 1
-            runs = [(start, stop)]
+            stop = block.rfind(b"\n", start, start + _PIECE_BYTES) + 1 or block.index(b"\n", start) + 1
+            piece = wanted = block[start:stop]
             for selector in self._of_values:
-                runs = [run for first, end in runs for run in selector.lines(block, first, end)]
-            yield start, stop, runs
+                wanted = selector.lines(wanted)
+            yield piece, wanted
             start = stop
 
 
@@ -168,6 +184,10 @@ def across_lines(regex: bytes) -> bytes | None:
     That is the same one, in which nothing can match a newline any more; no line holds one. None where it is not sure: what
     looks around or at the ends of the text, or changes how the expression is read, sees something else in a block.
     """
+    if regex[:2] == b"[^":
+        return (
+            None  # It is the same, but faster line by line: Python has a loop of its own for one byte that is excluded.
+        )
     out = bytearray()
     at = 0
     while at < len(regex):
