@@ -31,6 +31,7 @@ _PIECE_BYTES = 64 << 10
 _PIECE_RECORDS = 1 << 16
 """What is turned round at once, of lines and of columns."""
 
+_SLICE_RECORDS = 4096
 _TRIES = 3
 
 
@@ -78,12 +79,14 @@ class ReversedBatch(FetchedBatch):
             raise self._corrupt(CodecError(f"the payload does not hold {batch.record_count} lines"))
         key, time, epoch = batch.key_of_lines(), batch.base_timestamp, batch.leader_epoch
         offset = self.next_offset
-        for values in _lines_backward(block):
-            offset -= len(values)
-            yield [
-                ConsumerRecord(self.topic, self.partition, offset + behind, time, key, value, (), epoch)
-                for behind, value in zip(range(len(values) - 1, -1, -1), values)
-            ]
+        for many in _lines_backward(block):
+            for at in range(0, len(many), _SLICE_RECORDS):
+                values = many[at : at + _SLICE_RECORDS]
+                offset -= len(values)
+                yield [
+                    ConsumerRecord(self.topic, self.partition, offset + behind, time, key, value, (), epoch)
+                    for behind, value in zip(range(len(values) - 1, -1, -1), values)
+                ]
 
     def lines(self) -> bytes | None:
         """Return the values as newline-terminated lines, the last one first, or None if they are not stored as lines."""

@@ -30,7 +30,8 @@ def small_pieces():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(record_batch, "_SLICE_RECORDS", 3)
         patch.setattr(merging, "_MOST_RECORDS", 4)
-        patch.setattr(reversing, "_PIECE_BYTES", 5)
+        patch.setattr(reversing, "_PIECE_BYTES", 9)
+        patch.setattr(reversing, "_SLICE_RECORDS", 2)
         patch.setattr(reversing, "_PIECE_RECORDS", 3)
         patch.setattr(reversing, "_FETCH_BYTES", 300)
         yield
