@@ -1,11 +1,12 @@
 # bash completion for mk; made from the definition of the commands by mk.cli.completions; changes here are lost
 
-_mk_topics() {
+# Offers the names of the directories that there are below one of the log directory.
+_mk_names() {
     local names name failglob=""
     local -
     set +o noglob
     shopt -q failglob && failglob=yes && shopt -u failglob
-    names=("$directory"/topics/"$unquoted"*/)
+    names=("$directory"/"$1"/"$unquoted"*/)
     [[ -n $failglob ]] && shopt -s failglob
     names=("${names[@]%/}")
     # Whatever else somebody may have put there must not get onto the command line.
@@ -117,7 +118,11 @@ _mk() {
     case $list in
         topic)
             _mk_unquote "$cur"
-            _mk_topics
+            _mk_names topics
+            ;;
+        consumer-group)
+            _mk_unquote "$cur"
+            _mk_names groups
             ;;
         directory) compopt -o dirnames 2> /dev/null ;;
         file) compopt -o default 2> /dev/null ;;
@@ -133,8 +138,8 @@ _mk() {
 _mk_level() {
     commands="" flags="" arguments="" value_flags=""
     case $1 in
-        "") commands="produce consume tail topics completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --timeout --help --version" arguments="" value_flags=" -d --dir --timeout " ;;
-        "produce") commands="" flags="--file -D --delimiter -0 --null --whole -n --count --skip-bad -k --key -K --key-delimiter -H --header --timestamp -Z -p --partition -z --compression --acks --producer-id --lock-wait --partitions --no-create -d --dir --allow-network-fs -T --tee -q -v --json --help" arguments="topic values..." value_flags=" --file -D --delimiter -n --count -k --key -K --key-delimiter -H --header --timestamp -p --partition -z --compression --acks --producer-id --lock-wait --partitions -d --dir " ;;
+        "") commands="produce consume tail topics groups completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --timeout --help --version" arguments="" value_flags=" -d --dir --timeout " ;;
+        "produce") commands="" flags="--file --follow -D --delimiter -0 --null --whole -n --count --skip-bad -k --key -K --key-delimiter -H --header --timestamp -Z -p --partition -z --compression --acks --producer-id --accept-gap --lock-wait --partitions --no-create -d --dir --allow-network-fs -T --tee -q -v --json --help" arguments="topic values..." value_flags=" --file --follow -D --delimiter -n --count -k --key -K --key-delimiter -H --header --timestamp -p --partition -z --compression --acks --producer-id --lock-wait --partitions -d --dir " ;;
         "consume") commands="" flags="-r --regex -o --offset --from --to --since --until -p --partition -n --count --tail -F --follow --idle --max-time --timeout -g --group --no-commit --or-skip --on-truncation --session-timeout --exec --batch --jobs --retries --backoff --dlq --no-create --allow-network-fs -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -o --offset --from --to --since --until -p --partition -n --count --tail --idle --max-time --timeout -g --group --on-truncation --session-timeout --exec --batch --jobs --retries --backoff --dlq -f --format -D --delimiter -d --dir " ;;
         "tail") commands="" flags="-r --regex -p --partition --tail --idle --max-time --timeout -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -p --partition --tail --idle --max-time --timeout -f --format -D --delimiter -d --dir " ;;
         "topics") commands="list create describe alter rename seal delete offsets which get verify dump clean trim" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
@@ -152,6 +157,18 @@ _mk_level() {
         "topics dump") commands="" flags="-p --partition -o --offset --records -d --dir --json --help" arguments="source" value_flags=" -p --partition -o --offset -d --dir " ;;
         "topics clean") commands="" flags="-r --regex --dry-run --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topics..." value_flags=" -r --regex --lock-wait -d --dir " ;;
         "topics trim") commands="" flags="--to -p --partition --dry-run --yes --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topic" value_flags=" --to -p --partition --lock-wait -d --dir " ;;
+        "groups") commands="list describe reset seek export import copy delete prune kick undo" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
+        "groups list") commands="" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
+        "groups describe") commands="" flags="-r --regex -s --state -m --members -o --offsets -d --dir --json --no-color --help" arguments="groups..." value_flags=" -r --regex -d --dir " ;;
+        "groups reset") commands="" flags="--to --to-earliest --to-latest --to-offset --to-datetime --by-duration --shift-by --to-current --from-file --topic --all-topics --wait --dry-run --yes --execute --lock-wait -d --dir --allow-network-fs --json -q --no-color --help" arguments="group topics..." value_flags=" --to --to-offset --to-datetime --by-duration --shift-by --from-file --topic --wait --lock-wait -d --dir " ;;
+        "groups seek") commands="" flags="--to --to-earliest --to-latest --to-offset --to-datetime --by-duration --shift-by --to-current --from-file --topic --all-topics --wait --dry-run --yes --execute --lock-wait -d --dir --allow-network-fs --json -q --no-color --help" arguments="group topics..." value_flags=" --to --to-offset --to-datetime --by-duration --shift-by --from-file --topic --wait --lock-wait -d --dir " ;;
+        "groups export") commands="" flags="-r --regex -d --dir --json -q --help" arguments="groups..." value_flags=" -r --regex -d --dir " ;;
+        "groups import") commands="" flags="--wait --dry-run --yes --execute --lock-wait -d --dir --allow-network-fs --json -q --no-color --help" arguments="file" value_flags=" --wait --lock-wait -d --dir " ;;
+        "groups copy") commands="" flags="--wait --dry-run --yes --execute --lock-wait -d --dir --allow-network-fs --json -q --no-color --help" arguments="group new_group" value_flags=" --wait --lock-wait -d --dir " ;;
+        "groups delete") commands="" flags="-r --regex --topic --dry-run --yes --if-exists --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="groups..." value_flags=" -r --regex --topic --lock-wait -d --dir " ;;
+        "groups prune") commands="" flags="-r --regex --idle --dry-run --yes --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="groups..." value_flags=" -r --regex --idle --lock-wait -d --dir " ;;
+        "groups kick") commands="" flags="--dry-run -d --dir --allow-network-fs --json -q --help" arguments="group member" value_flags=" -d --dir " ;;
+        "groups undo") commands="" flags="--force --wait --dry-run --yes --execute --lock-wait -d --dir --allow-network-fs --json -q --no-color --help" arguments="group" value_flags=" --wait --lock-wait -d --dir " ;;
         "completion") commands="" flags="--help" arguments="shell" value_flags="  " ;;
         "help") commands="" flags="--help" arguments="subject..." value_flags="  " ;;
     esac
@@ -162,6 +179,7 @@ _mk_values() {
         ":-d" | ":--dir") list=directory ;;
         "produce:topic") list=topic ;;
         "produce:--file") list=file ;;
+        "produce:--follow") list=file ;;
         "produce:-z" | "produce:--compression") offer="none gzip lz4 zstd" ;;
         "produce:--acks") offer="0 1" ;;
         "produce:-d" | "produce:--dir") list=directory ;;
@@ -210,8 +228,40 @@ _mk_values() {
         "topics trim:topic") list=topic ;;
         "topics trim:--to") offer="start end" ;;
         "topics trim:-d" | "topics trim:--dir") list=directory ;;
+        "groups:-d" | "groups:--dir") list=directory ;;
+        "groups list:-d" | "groups list:--dir") list=directory ;;
+        "groups describe:groups") list=consumer-group ;;
+        "groups describe:-d" | "groups describe:--dir") list=directory ;;
+        "groups reset:group") list=consumer-group ;;
+        "groups reset:topics") list=topic ;;
+        "groups reset:--to") offer="start end" ;;
+        "groups reset:--from-file") list=file ;;
+        "groups reset:--topic") list=topic ;;
+        "groups reset:-d" | "groups reset:--dir") list=directory ;;
+        "groups seek:group") list=consumer-group ;;
+        "groups seek:topics") list=topic ;;
+        "groups seek:--to") offer="start end" ;;
+        "groups seek:--from-file") list=file ;;
+        "groups seek:--topic") list=topic ;;
+        "groups seek:-d" | "groups seek:--dir") list=directory ;;
+        "groups export:groups") list=consumer-group ;;
+        "groups export:-d" | "groups export:--dir") list=directory ;;
+        "groups import:file") list=file ;;
+        "groups import:-d" | "groups import:--dir") list=directory ;;
+        "groups copy:group") list=consumer-group ;;
+        "groups copy:new_group") list=consumer-group ;;
+        "groups copy:-d" | "groups copy:--dir") list=directory ;;
+        "groups delete:groups") list=consumer-group ;;
+        "groups delete:--topic") list=topic ;;
+        "groups delete:-d" | "groups delete:--dir") list=directory ;;
+        "groups prune:groups") list=consumer-group ;;
+        "groups prune:-d" | "groups prune:--dir") list=directory ;;
+        "groups kick:group") list=consumer-group ;;
+        "groups kick:-d" | "groups kick:--dir") list=directory ;;
+        "groups undo:group") list=consumer-group ;;
+        "groups undo:-d" | "groups undo:--dir") list=directory ;;
         "completion:shell") offer="bash zsh fish" ;;
-        "help:subject") offer="offsets formats exec exit-codes produce consume tail topics completion help" ;;
+        "help:subject") offer="offsets formats exec exit-codes produce consume tail topics groups completion help" ;;
     esac
 }
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mk.consumer.group_consumer import Delivery, GroupConsumer
     from mk.consumer.offset_spec import OffsetSpec
     from mk.errors import MkError
+    from mk.groups.offset_reset import OffsetChange
     from mk.maintenance.dump import Item
     from mk.maintenance.findings import Finding, Report
     from mk.producer.producer import Producer
@@ -113,6 +114,63 @@ class Cluster(Protocol):
         Raises NoSuchGroupError, and CommitBeyondEndError for an offset that the log does not have.
         """
 
+    def group_names(self) -> list[str]:
+        """Return the names of all groups, sorted. Raises PermissionDeniedError for whoever may not look at them."""
+
+    def describe_group(self, group: str) -> dict[str, Any]:
+        """Return what is known of a group, ready for JSON: `state`, `members`, `topics`, `lag`, `last_commit_ms`, and
+        `offsets` by partition.
+
+        What cannot be told of a partition is said in its `problem`. Raises NoSuchGroupError.
+        """
+
+    def describe_groups(self, groups: Sequence[str]) -> Iterator[dict[str, Any] | MkError]:
+        """Yield the same of several groups; of one that is not there, or cannot be read, the error."""
+
+    def check_group_is_empty(self, group: str) -> None:
+        """Raise GroupNotEmptyError if a group has members that live. One that does not exist has none."""
+
+    def change_offsets(
+        self,
+        group: str,
+        changes: Sequence[OffsetChange],
+        *,
+        kind: str,
+        undoes: int | None = None,
+        wait_ms: int = 10_000,
+    ) -> int:
+        """Commit offsets for a group by hand; it is made if need be. Returns the number of the change in its journal.
+
+        kind: what it is called there; undoes: the change that it takes back. Raises GroupNotEmptyError while members
+        live, OffsetsMovedError if the group has committed since the changes were planned: nothing was changed then.
+        """
+
+    def group_changes(self, group: str) -> list[dict[str, Any]]:
+        """Return what was changed of a group's offsets by hand, oldest first, as its journal has it."""
+
+    def delete_offsets(
+        self, group: str, topic_ids: Sequence[str], *, idle_since_ms: int | None = None, wait_ms: int = 10_000
+    ) -> int:
+        """Delete what a group has committed of some topics, and return of how many partitions.
+
+        idle_since_ms: only if it has committed nothing since. Raises GroupNotEmptyError while members live.
+        """
+
+    def delete_group(self, group: str, *, idle_since_ms: int | None = None, wait_ms: int = 10_000) -> bool:
+        """Delete a group with all that it has committed. False if somebody has begun it anew, or is not idle."""
+
+    def old_generations(self, group: str) -> int:
+        """Return how many files of fenced claims nobody can need any more."""
+
+    def remove_old_generations(self, group: str) -> int:
+        """Remove them, and return how many went. Members may live."""
+
+    def find_member(self, group: str, member: str) -> dict[str, Any]:
+        """Return the member that lives and whose id begins so, or whose process it is. Raises NoSuchMemberError."""
+
+    def kick_member(self, group: str, member: str) -> list[tuple[str, int]]:
+        """Take all its partitions from a member, and return topic and partition of each. It may join again."""
+
     def clean(self, name: str, partition: int, *, dry_run: bool = False, wait_ms: int = 10_000) -> dict[str, Any]:
         """Remove the segments of a partition that the topic's limits let go, and what killed processes left.
 
@@ -191,8 +249,11 @@ class Cluster(Protocol):
         progress: told of bytes done and of bytes in all. Damage is reported, not raised.
         """
 
-    def orphaned_claims(self) -> list[Finding]:
-        """Return a note of each topic that is gone, and on which a group still has claims."""
+    def verify_groups(self) -> list[Finding]:
+        """Return what is wrong with groups, but for their claims on topics, which verify_topic checks.
+
+        A note of each topic that is gone, and on which a group still has claims, is among it.
+        """
 
     def dump_partition(
         self, name: str, partition: int, *, records: bool = False, from_offset: int = 0

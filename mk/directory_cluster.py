@@ -9,6 +9,7 @@ from mk.errors import (
     CorruptStateError,
     DataError,
     NoSuchDirectoryError,
+    NoSuchGroupError,
     NoSuchTopicError,
     PermissionDeniedError,
     StorageError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mk.consumer.group_consumer import Delivery, GroupConsumer
     from mk.consumer.offset_spec import OffsetSpec
     from mk.errors import MkError
+    from mk.groups.offset_reset import OffsetChange
     from mk.maintenance.dump import Item
     from mk.maintenance.findings import Finding, Report
     from mk.producer.producer import Producer
@@ -287,11 +289,11 @@ class DirectoryCluster:
         with files.about(f"{self.location}/topics/{name}"):
             return verify_topic(self._directory, check_name(name), partitions=partitions, progress=progress)
 
-    def orphaned_claims(self) -> list[Finding]:
-        from mk.maintenance.claim_check import orphaned_claims
+    def verify_groups(self) -> list[Finding]:
+        from mk.maintenance.group_check import check_groups
 
         with files.about(self.location):
-            return orphaned_claims(self._directory)
+            return check_groups(self._directory)
 
     def dump_partition(
         self, name: str, partition: int, *, records: bool = False, from_offset: int = 0
@@ -327,6 +329,102 @@ class DirectoryCluster:
                 reader.close()
         finally:
             opened.close()
+
+    def group_names(self) -> list[str]:
+        from mk.groups.claim_directory import group_names
+
+        with files.about(self.location):
+            return group_names(self._directory)
+
+    def describe_groups(self, groups: Sequence[str]) -> Iterator[dict[str, Any] | MkError]:
+        from mk.groups.group_description import GroupDescriber
+
+        describer = GroupDescriber(self._directory)
+        for group in groups:
+            with files.about(f"{self.location}/groups/{group}"):
+                try:
+                    yield describer.describe(group)
+                except (DataError, NoSuchGroupError) as error:
+                    yield error
+
+    def describe_group(self, group: str) -> dict[str, Any]:
+        from mk.groups.group_description import GroupDescriber
+
+        with files.about(f"{self.location}/groups/{group}"):
+            return GroupDescriber(self._directory).describe(group)
+
+    def check_group_is_empty(self, group: str) -> None:
+        from mk.groups.offset_reset import check_is_empty
+
+        with files.about(f"{self.location}/groups/{group}"):
+            check_is_empty(self._directory, check_name(group, "group"))
+
+    def change_offsets(
+        self,
+        group: str,
+        changes: Sequence[OffsetChange],
+        *,
+        kind: str,
+        undoes: int | None = None,
+        wait_ms: int = 10_000,
+    ) -> int:
+        from mk.groups.offset_reset import change_offsets
+
+        with files.about(f"{self.location}/groups/{group}"):
+            return change_offsets(self._directory, group, changes, kind=kind, undoes=undoes, wait_ms=wait_ms)
+
+    def group_changes(self, group: str) -> list[dict[str, Any]]:
+        from mk.groups.claim_directory import open_group
+        from mk.groups.reset_journal import read_changes
+
+        with files.about(f"{self.location}/groups/{group}"):
+            group_fd = open_group(self._directory, group)
+            try:
+                return read_changes(group_fd)
+            finally:
+                files.close(group_fd)
+
+    def delete_offsets(
+        self, group: str, topic_ids: Sequence[str], *, idle_since_ms: int | None = None, wait_ms: int = 10_000
+    ) -> int:
+        from mk.groups.group_removal import delete_claims
+
+        with files.about(f"{self.location}/groups/{group}"):
+            options: dict[str, Any] = {"idle_since_ms": idle_since_ms, "wait_ms": wait_ms}
+            return delete_claims(self._directory, group, topic_ids, **options).claims
+
+    def delete_group(self, group: str, *, idle_since_ms: int | None = None, wait_ms: int = 10_000) -> bool:
+        from mk.groups.group_removal import delete_claims
+
+        with files.about(f"{self.location}/groups/{group}"):
+            options: dict[str, Any] = {"idle_since_ms": idle_since_ms, "wait_ms": wait_ms}
+            return delete_claims(self._directory, group, None, **options).group_is_gone
+
+    def old_generations(self, group: str) -> int:
+        from mk.groups.group_removal import old_generations
+
+        with files.about(f"{self.location}/groups/{group}"):
+            return len(old_generations(self._directory, group))
+
+    def remove_old_generations(self, group: str) -> int:
+        from mk.groups.group_removal import remove_old_generations
+
+        with files.about(f"{self.location}/groups/{group}"):
+            return remove_old_generations(self._directory, group)
+
+    def find_member(self, group: str, member: str) -> dict[str, Any]:
+        from mk.groups.group_members import document_of, live_members
+        from mk.groups.member_kick import find_member
+
+        with files.about(f"{self.location}/groups/{group}"):
+            member_id = find_member(self._directory, group, member)
+            return document_of(member_id, live_members(self._directory, group).get(member_id))
+
+    def kick_member(self, group: str, member: str) -> list[tuple[str, int]]:
+        from mk.groups.member_kick import find_member, kick_member
+
+        with files.about(f"{self.location}/groups/{group}"):
+            return kick_member(self._directory, group, find_member(self._directory, group, member))
 
     def clean(self, name: str, partition: int, *, dry_run: bool = False, wait_ms: int = 10_000) -> dict[str, Any]:
         from mk.storage.partition_cleaner import PartitionCleaner, plan_clean

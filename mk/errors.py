@@ -11,12 +11,14 @@
         CorruptStateError              a state, epochs or JSON file that contradicts itself or the segments
         CommitBeyondEndError           a group has committed an offset that this log does not have
         RecordTooLargeError            an input record over max.message.bytes
+        InputGapError                  records of a followed input may be missing
       NotFoundError                66  no such directory, topic, partition, offset or input file
         NoSuchDirectoryError
         NoSuchTopicError               also: deleted, renamed or made anew while we worked
         NoSuchPartitionError
         OffsetOutOfRangeError
         NoSuchGroupError
+        NoSuchMemberError              or more than one that could be meant
         UnreadableInputError           an input file that cannot be opened
         NoSuchCommandError             what --exec is to run is not there
       CannotCreateError            73  something is there already, or cannot be made
@@ -30,6 +32,8 @@
         LockTimeoutError
         NotLeaderError
         ClaimFencedError               another member of the group has taken the partition
+        GroupNotEmptyError             members of the group live, and its offsets are theirs to commit
+        OffsetsMovedError              the group has committed since its offsets were looked at
       PermissionDeniedError        77  permission denied
         TopicSealedError               it takes no more records until the seal is undone
       ConfigurationError           78  a setting that cannot be, or a place where this mk must not write
@@ -233,6 +237,19 @@ class RecordTooLargeError(DataError):
         return RecordTooLargeError(**{**self.facts, "place": place})  # type: ignore[arg-type]
 
 
+class InputGapError(DataError):
+    """The place where a followed input was read last, or a file behind it, cannot be found: records may be missing."""
+
+    def __init__(self, what: str, *, path: str, why: str) -> None:
+        super().__init__(
+            what,
+            why=why,
+            fix="put the file back beside the others, uncompressed and under the name that its rotation gives it, and run the "
+            "command again; or go on without it: --accept-gap; nothing that comes behind it was stored",
+            path=path,
+        )
+
+
 class NotFoundError(MkError):
     exit_status = 66
 
@@ -292,6 +309,20 @@ class NoSuchGroupError(NotFoundError):
             fix="a group begins with the first consumer that joins it; nothing was changed",
             group=group,
             directory=directory,
+        )
+
+
+class NoSuchMemberError(NotFoundError):
+    """members: a text about each that lives."""
+
+    def __init__(self, *, group: str, member: str, members: list[str]) -> None:
+        super().__init__(
+            f"group {group} has no member {member}, or more than one that begins so",
+            why="members: " + "; ".join(members) if members else "it has no member that lives",
+            fix=f"`mk groups describe {group}` shows them; nothing was changed",
+            group=group,
+            member=member,
+            members=members,
         )
 
 
@@ -444,6 +475,38 @@ class ClaimFencedError(TryAgainError):
             partition=partition,
             generation=generation,
             committed=committed,
+        )
+
+
+class GroupNotEmptyError(TryAgainError):
+    """The offsets of a group are not changed while it has members. members: a text about each, to tell them by."""
+
+    def __init__(self, *, group: str, members: list[str]) -> None:
+        count = f"{len(members)} members that live" if len(members) > 1 else "a member that lives"
+        super().__init__(
+            f"group {group} has {count}",
+            why="; ".join(members),
+            fix="end them first, or let --wait 30s wait until they have gone; nothing was changed",
+            group=group,
+            members=members,
+        )
+
+
+class OffsetsMovedError(TryAgainError):
+    """Between the plan and the change, the group has committed: what it has read since would be read again, or skipped."""
+
+    def __init__(self, *, group: str, topic: str, partition: int, planned: int, found: int) -> None:
+        super().__init__(
+            f"group {group} has committed since the plan was made",
+            why=f"in partition {partition} of {topic} it stood at {planned}, and stands at {found} now"
+            if min(planned, found) >= 0
+            else f"partition {partition} of {topic} is not as it was",
+            fix="look at the plan again; nothing was changed",
+            group=group,
+            topic=topic,
+            partition=partition,
+            planned=planned,
+            found=found,
         )
 
 

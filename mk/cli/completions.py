@@ -1,6 +1,6 @@
 """Completions for bash, zsh and fish, made from the definition.
 
-The shells list topics themselves, by listing the log directory; no Python starts while somebody types.
+The shells list topics and consumer groups themselves, by listing the log directory; no Python starts while somebody types.
 `python -m mk.cli.completions DIRECTORY` writes the files.
 """
 
@@ -63,8 +63,8 @@ def _words(parameter: Parameter) -> "list[str]":
     return []
 
 
-# What a shell can list for itself. Topics are the one thing that it must be told how to list.
-_LISTED = (definition.TOPIC, definition.DIRECTORY, definition.FILE, definition.GROUP)
+# What a shell can list for itself. Topics and consumer groups are what it must be told how to list.
+_LISTED = (definition.TOPIC, definition.CONSUMER_GROUP, definition.DIRECTORY, definition.FILE, definition.GROUP)
 
 
 def _listed(parameter: Parameter) -> str:
@@ -99,12 +99,13 @@ def _bash() -> str:
 
 _BASH = r"""# bash completion for mk; {note}
 
-_mk_topics() {{
+# Offers the names of the directories that there are below one of the log directory.
+_mk_names() {{
     local names name failglob=""
     local -
     set +o noglob
     shopt -q failglob && failglob=yes && shopt -u failglob
-    names=("$directory"/topics/"$unquoted"*/)
+    names=("$directory"/"$1"/"$unquoted"*/)
     [[ -n $failglob ]] && shopt -s failglob
     names=("${{names[@]%/}}")
     # Whatever else somebody may have put there must not get onto the command line.
@@ -216,7 +217,11 @@ _mk() {{
     case $list in
         topic)
             _mk_unquote "$cur"
-            _mk_topics
+            _mk_names topics
+            ;;
+        consumer-group)
+            _mk_unquote "$cur"
+            _mk_names groups
             ;;
         directory) compopt -o dirnames 2> /dev/null ;;
         file) compopt -o default 2> /dev/null ;;
@@ -295,6 +300,7 @@ def _zsh_action(parameter: Parameter) -> str:
 
 _ZSH_ACTIONS = {
     definition.TOPIC: "_mk_topics",
+    definition.CONSUMER_GROUP: "_mk_groups",
     definition.DIRECTORY: "_files -/",
     definition.FILE: "_files",
     definition.GROUP: "_groups",
@@ -334,6 +340,15 @@ _ZSH = r"""#compdef mk
 # zsh completion for mk; {note}
 
 _mk_topics() {{
+    _mk_names topics topic
+}}
+
+_mk_groups() {{
+    _mk_names groups group
+}}
+
+# Offers the names of the directories that there are below one of the log directory; $2 is what they are called.
+_mk_names() {{
     local directory=${{opt_args[-d]:-${{opt_args[--dir]:-$mk_directory}}}}
     local -a names match mbegin mend
     # _arguments puts a backslash in front of each colon and backslash.
@@ -344,9 +359,9 @@ _mk_topics() {{
     fi
     directory=${{~directory:-${{MK_DIR:-${{XDG_DATA_HOME:-$HOME/.local/share}}/mk}}}}
     # Whatever else somebody may have put there must not get onto the command line.
-    names=($directory/topics/[A-Za-z0-9]*(/N:t))
+    names=($directory/$1/[A-Za-z0-9]*(/N:t))
     names=(${{names:#*[^A-Za-z0-9._-]*}})
-    _wanted topics expl topic compadd -a names
+    _wanted $1 expl $2 compadd -a names
 }}
 
 {root}
@@ -406,7 +421,8 @@ def _fish_values(parameter: Parameter) -> str:
 
 
 _FISH_ACTIONS = {
-    definition.TOPIC: " -f -a '(__mk_topics)'",
+    definition.TOPIC: " -f -a '(__mk_names topics)'",
+    definition.CONSUMER_GROUP: " -f -a '(__mk_names groups)'",
     definition.DIRECTORY: " -f -a '(__fish_complete_directories)'",
     definition.FILE: " -F",
     definition.GROUP: " -f -a '(__fish_complete_groups)'",
@@ -512,9 +528,10 @@ function __mk_argument_from
     test "$parsed[1]" = (string join ' ' '' $argv[2..-1]); and test "$parsed[2]" -ge $argv[1]
 end
 
-function __mk_topics
+# Prints the names of the directories that there are below one of the log directory.
+function __mk_names
     set -l parsed (__mk_parse)
-    set -l directories $parsed[3]/topics/*/
+    set -l directories $parsed[3]/$argv[1]/*/
     # Whatever else somebody may have put there must not get onto the command line.
     string match -r --groups-only -- '/([A-Za-z0-9][A-Za-z0-9._-]*)/$' $directories
 end

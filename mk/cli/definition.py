@@ -25,6 +25,7 @@ TOPIC = "topic"
 FILE = "file"
 DIRECTORY = "directory"
 GROUP = "group"  # of users, as in /etc/group
+CONSUMER_GROUP = "consumer-group"
 
 
 class Parameter:
@@ -216,6 +217,7 @@ _HOMES = {
     "consume": "consume",
     "tail": "consume",
     "topics": "topics",
+    "groups": "groups",
     "completion": "help",
     "help": "help",
 }

@@ -46,8 +46,8 @@ records of the batch:
 {_table(verdicts.TABLE)}
 Without --dlq, a record that fails for good ends mk with status 1. So does a command that cannot be run, with
 the rest of the records not done. While a record waits to be tried again, the records with the same
-key wait too, and with one job all of its partition; others go on. A command that fails after a signal came to mk may have
-failed for that: its record is neither done nor dead, and comes again.
+key wait too, and with one job all of its partition; others go on. A command that fails after a signal
+came to mk may have failed for that: its record is neither done nor dead, and comes again.
 
 In the environment of CMD, bytes as they were produced:
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from mk.cli import definition, help_pages, help_topics
 from mk.cli.definition import Command, Parameter
 from mk.cli.definitions.consume import CONSUME
+from mk.cli.definitions.groups import GROUPS
 from mk.cli.definitions.produce import PRODUCE
 from mk.cli.definitions.topics import TOPICS
 from mk.cli.exit_statuses import exit_statuses
@@ -28,7 +29,7 @@ _ENVIRONMENT = {
     "NO_COLOR": "no colors on a terminal",
     "COLUMNS": "the width of tables and help texts",
 }
-_PAGES = (definition.ROOT, PRODUCE, CONSUME, TOPICS)
+_PAGES = (definition.ROOT, PRODUCE, CONSUME, TOPICS, GROUPS)
 
 
 def files() -> "dict[str, str]":
@@ -53,7 +54,7 @@ def _page(level: Command) -> str:
         f".Nd {_text(level.summary)}",
         ".Sh SYNOPSIS",
     ]
-    for one in [level, *children] if level is TOPICS else [level]:
+    for one in [level, *children] if children and level is not definition.ROOT else [level]:
         lines += _synopsis(one)
     lines += [".Sh DESCRIPTION", *_paragraphs(level)]
     if level is definition.ROOT:

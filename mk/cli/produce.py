@@ -9,6 +9,7 @@ from mk.topic_partition import check_name, check_partition_count, check_producer
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mk.cli.options import Options
+    from mk.cli.produce_input import ProduceInput
     from mk.cluster import Cluster
     from mk.producer.producer import Producer
     from mk.storage.partition_log import AppendResult
@@ -25,6 +26,8 @@ def run(options: "Options") -> int:
         check_producer_id(options.producer_id)
     cluster = connect(options.directory, create=not options.no_create, allow_network_fs=options.allow_network_fs)
     producer = _open_producer(cluster, options)
+    if options.producer_id is not None and options.follow is None:
+        producer.check_input_is_not_followed()
     if options.timestamp_ms is not None and not options.quiet:
         _note_retention(cluster, options)
     stopped_by: list[int] = []
@@ -36,7 +39,7 @@ def run(options: "Options") -> int:
             # Here, since values do not need it.
             from mk.cli.produce_input import ProduceInput
 
-            source = ProduceInput(producer, options)
+            source = ProduceInput(producer, options) if options.follow is None else _follow(producer, options)
             # A signal ends the input where it stands: the whole records read by then are stored, the rest is not.
             stopped_by = signals.call_on_stop_signals(source.stop)
             try:
@@ -58,12 +61,22 @@ def run(options: "Options") -> int:
     return 1 if skipped else 0
 
 
+def _follow(producer: "Producer", options: "Options") -> "ProduceInput":
+    from mk.cli.produce_follow import FollowInput
+
+    return FollowInput(producer, options)
+
+
 def _summary(producer: "Producer", skipped: int) -> str:
     return f"mk: {counted(producer.records_stored, 'record')} stored" + (f", {skipped} skipped" if skipped else "")
 
 
 def _check(options: "Options") -> None:
     """Refuse what contradicts itself, with the two options that do."""
+    if options.follow is not None:
+        _check_follow(options)
+    elif options.accept_gap:
+        raise UsageError("--accept-gap goes with --follow", fix="leave it out: only files that are followed have gaps")
     if options.values:
         for name in ("files", "delimiter", "null", "whole", "count", "tee"):
             if getattr(options, name) not in ((), None) and getattr(options, name) is not False:
@@ -79,6 +92,23 @@ def _check(options: "Options") -> None:
             "no record holds what -K looks for",
             why="the end of a record is part of it",
             fix="choose another -K, or another end of a record with -D or -0",
+        )
+
+
+def _check_follow(options: "Options") -> None:
+    if options.values:
+        _refuse(options, "VALUE", "follow", "values are the records, and no input is read")
+    for name, why in (
+        ("files", "one file is followed, and no other input is read"),
+        ("whole", "a file that grows is never whole"),
+    ):
+        if getattr(options, name):
+            _refuse(options, _flag(options, name), "follow", why)
+    if options.producer_id is not None and options.acks == 0:
+        raise UsageError(
+            "--acks 0 and --follow with --producer-id exclude each other",
+            why="how far the files were read is written down, and a power cut could take records before that place",
+            fix="leave out --acks 0",
         )
 
 
@@ -130,9 +160,12 @@ def _note_retention(cluster: "Cluster", options: "Options") -> None:
 
 
 def _note_stored_before(producer: "Producer", options: "Options") -> None:
-    """Say what was left out: who sends another input under the same producer id loses just that."""
+    """Say what was left out: who sends another input under the same producer id loses just that.
+
+    Files that are followed are known not to be another input.
+    """
     count = producer.records_stored_before
-    if count and not options.quiet:
+    if count and not options.quiet and options.follow is None:
         were = "was" if count == 1 else "were"
         note(
             f"mk: {counted(count, 'record')} {were} stored before under producer id {options.producer_id}; {producer.records_stored} stored now"

@@ -139,15 +139,7 @@ class ProduceInput:
         is_regular = os.fstat(descriptor).st_mode & _S_IFMT == _S_IFREG
         if not is_regular:
             self._flush()  # It may bring nothing for a while.
-        reader = LineReader(
-            descriptor,
-            delimiter=self._delimiter,
-            max_lines=self._left,
-            max_line_bytes=self._max_record_bytes(),
-            key_bytes=self._bytes_of_every_record(),
-            flush_ms=self._producer.flush_ms,
-        )
-        self._reader = reader
+        reader = self._reader = self._make_reader(descriptor)
         if self._is_stopped:
             reader.stop()
         while True:
@@ -176,6 +168,16 @@ class ProduceInput:
         if not (self._delimiter or self._records or self._is_stopped):
             self._send_records(None if self._key is None else [self._key], [b""], memoryview(b""))
             self._count(1)
+
+    def _make_reader(self, descriptor: int) -> LineReader:
+        return LineReader(
+            descriptor,
+            delimiter=self._delimiter,
+            max_lines=self._left,
+            max_line_bytes=self._max_record_bytes(),
+            key_bytes=self._bytes_of_every_record(),
+            flush_ms=self._producer.flush_ms,
+        )
 
     def _max_record_bytes(self) -> int:
         """Return how long a record may be as it stands in the input: the delimiter of a key is there, and not stored."""

@@ -23,8 +23,11 @@ def selected(cluster: Cluster, options: Options) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def matching(names: Sequence[str], regex: str) -> list[str]:
-    """Return the names in which a regular expression is found. Raises UsageError for one that is none."""
+def matching(names: Sequence[str], regex: str, lister: str = "mk topics -q") -> list[str]:
+    """Return the names in which a regular expression is found; `lister` is the command that shows all of them.
+
+    Raises UsageError for one that is none.
+    """
     import re
 
     try:
@@ -33,7 +36,7 @@ def matching(names: Sequence[str], regex: str) -> list[str]:
         raise UsageError(
             f"--regex cannot be {regex or 'empty'}",
             why=f"it is no regular expression: {error}",
-            fix="`mk topics -q` lists the names it is for",
+            fix=f"`{lister}` lists the names it is for",
         ) from None
     return [name for name in names if pattern.search(name)]
 

@@ -53,15 +53,17 @@ def verify(options: Options) -> int:
         reports.append(report)
         if not options.json:
             _print_report(report, options)
-    orphans = [] if options.topics or options.regex is not None else cluster.orphaned_claims()
-    if orphans and not options.json:
-        print_table(_COLUMNS, map(_row, orphans), no_color=options.no_color)
-        print(f"groups: claims on topics that are gone, {counted(len(orphans), NOTE)}")
+    of_groups = [] if options.topics or options.regex is not None else cluster.verify_groups()
+    if of_groups and not options.json:
+        print_table(_COLUMNS, map(_row, of_groups), no_color=options.no_color)
+        severities = [finding.severity for finding in of_groups]
+        counts = [counted(severities.count(one), one) for one in (WARNING, NOTE) if one in severities]
+        print(f"groups: {', '.join(counts)}")
     damage = sum(report.count(DAMAGE) for report in reports)
     if options.json:
         topics = [report.document() for report in reports]
         findings: list[Any] = [finding for topic in topics for finding in topic.pop("findings")]  # type: ignore[attr-defined]
-        findings += [finding.document() for finding in orphans]
+        findings += [finding.document() for finding in of_groups]
         print_json({"damage": damage, "topics": topics, "findings": findings})
     elif damage and not options.quiet:
         sys.stdout.flush()

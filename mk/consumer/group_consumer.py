@@ -89,8 +89,8 @@ class GroupSource(Source):
 class GroupConsumer(FollowingConsumer):
     """A FollowingConsumer of the partitions that its group gives to it, which may come and go.
 
-    Without `follow` it ends when all that it should own is read to the end, as of when it took it. `wait_for_wake`
-    aside, everything happens in the caller's thread, between two fetches or in `tend`.
+    Without `follow` it ends when all that it should own is read to the end, as of when it took it. But for the heartbeat,
+    everything happens in the caller's thread, between two fetches or in `tend`.
     """
 
     _delivery: Delivery
@@ -251,6 +251,8 @@ class GroupConsumer(FollowingConsumer):
                     source.taken_epoch = fetch[-1].batch.leader_epoch
                 if self.is_stopping:
                     return
+                if self.is_suspending:
+                    break
                 self.tend()
             if not self._go_on(progress):
                 return
@@ -371,7 +373,9 @@ class GroupConsumer(FollowingConsumer):
             if first < reader.log_start_offset:
                 self._report(source, [(first, reader.log_start_offset - 1)])
                 first = source.first_offset = reader.log_start_offset
-            first = min(first, reader.high_watermark)
+            if first > reader.high_watermark:
+                first = source.first_offset = reader.high_watermark
+                self._note(f"{topic.name} {partition}: ends at offset {first}; the group begins there")
             reader.seek(first)
             if source.taken_offset != first:
                 source.taken_offset = first
@@ -439,7 +443,7 @@ class GroupConsumer(FollowingConsumer):
         topic, partition = source.topic.name, source.reader.partition
         self._note(
             f"another member of group {self.group} has taken partition {partition} of {topic}, since this one did not"
-            f" move for {self._session_timeout_ms / 1000:g} s; what it had not committed is read there again"
+            f" move for {self._session_timeout_ms / 1000:g} s or was kicked; what it had not committed is read there again"
         )
         self._delivery.lost(topic, partition)
         self._forget(source)

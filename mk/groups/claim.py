@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 
 from mk import clock
-from mk.errors import ClaimFencedError, StorageError
+from mk.errors import ClaimFencedError, StorageError, TryAgainError
 from mk.groups.claim_directory import FIRST_GENERATION, claim_name
 from mk.groups.claim_slot import NO_EPOCH, NO_OFFSET, OWNER_POSITION, ClaimSlot, encode_owner, new_claim
 from mk.storage import files
@@ -172,17 +172,20 @@ class Claim:
         )
 
 
-def take(claims: ClaimDirectory, partition: int) -> Claim | None:
+def take(claims: ClaimDirectory, partition: int, listed: list[int] | None = None) -> Claim | None:
     """Take a partition that nobody owns, for the first time or after its owner has gone; None if somebody owns it.
 
     The first generation is made with a slot that says that nothing is committed yet, so that a file without a valid slot
     never stands for a group that is new.
 
+    listed: its generations, as they were listed a moment ago: for many partitions the list is long.
+
     Raises:
         CorruptStateError: where the group stood cannot be read.
     """
     while True:
-        generations = claims.generations().get(partition)
+        generations = listed or claims.generations().get(partition)
+        listed = None
         if generations is None:
             first = _nothing_yet(claims, partition)
             created = _create(claims, partition, FIRST_GENERATION, first)
@@ -199,9 +202,9 @@ def take(claims: ClaimDirectory, partition: int) -> Claim | None:
             if not try_acquire(fd):
                 files.close(fd)
                 return None
-            if claims.exists(partition, generation + 1):
+            if claims.exists(partition, generation + 1) or os.fstat(fd).st_nlink == 0:
                 files.close(fd)
-                continue  # It was fenced, and let go by its owner, between our look and our lock.
+                continue  # It was fenced, and let go by its owner, or deleted, between our look and our lock.
             committed = _committed(claims, partition, generations)
         except BaseException:
             _close_quietly(fd)
@@ -262,7 +265,16 @@ def _create(claims: ClaimDirectory, partition: int, generation: int, slot: Claim
     _sweep(claims)
     while True:
         temporary = f"{_TEMPORARY}{os.urandom(8).hex()}"
-        fd = files.open_file(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=claims.fd)
+        try:
+            fd = files.open_file(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=claims.fd)
+        except FileNotFoundError:
+            raise TryAgainError(
+                f"the claims of group {claims.group} on {claims.topic} were deleted just now",
+                why="somebody deletes or prunes the group",
+                fix="join again; nothing was committed",
+                group=claims.group,
+                topic=claims.topic,
+            ) from None
         is_ours = False
         try:
             # Between its creation and its lock it looks like a dead process's: then whoever sweeps has the lock, and a claim

@@ -111,18 +111,21 @@ class ClaimDirectory:
         """Tell whether a slot was written for the file in which it stands, and did not come there by a copy."""
         return (slot.topic_id, slot.partition, slot.generation) == (self.topic_id, partition, generation)
 
-    def newest(self, partition: int) -> ClaimSlot | None:
+    def newest(self, partition: int, listed: list[int] | None = None) -> ClaimSlot | None:
         """Return up to where the group has committed a partition, without a lock; None if it has no claim on it.
 
         Never more than whoever holds the claim goes on from. In the newest generation, that is the newest slot. While
         somebody is fencing, it is still empty, and in the one before it the member that is being fenced may just be
         writing a slot that nobody will go on from: there the older one counts.
 
+        listed: its generations, as `generations` told a moment ago: for many partitions the list is long.
+
         Raises:
             CorruptStateError: no generation has a valid slot.
         """
         for _ in range(_TRIES):
-            generations = self.generations().get(partition)
+            generations = listed or self.generations().get(partition)
+            listed = None
             if generations is None:
                 return None
             slot = self._newest_of(partition, generations)
@@ -187,6 +190,15 @@ def topic_ids(directory: LogDirectory, group: str) -> list[str]:
         return sorted(name for name in os.listdir(fd) if len(name) == 32 and name.isalnum())
     finally:
         files.close(fd)
+
+
+def open_group(directory: LogDirectory, group: str) -> int:
+    """Open the directory of a group. Raises NoSuchGroupError."""
+    check_name(group, "group")
+    try:
+        return open_group_directory(directory, [group])
+    except FileNotFoundError:
+        raise NoSuchGroupError(group=group, directory=directory.path) from None
 
 
 def open_claims(directory: LogDirectory, group: str, *, topic: str, topic_id: str) -> ClaimDirectory | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from mk.errors import ClaimFencedError, NotFoundError
+from mk.errors import ClaimFencedError, MkError
 from mk.groups.assignor import assign
 from mk.groups.claim import fence, take
 from mk.groups.claim_directory import make_claims, open_claims, parse_claim_name
@@ -233,8 +233,8 @@ class GroupCoordinator:
                 continue
             try:
                 topic = self._directory.open_topic(name)
-            except NotFoundError:
-                continue  # It is gone, and whoever still reads it will see that too.
+            except (MkError, OSError):
+                continue  # It is gone, or damaged: whoever reads it will see that too.
             try:
                 if topic.topic_id != topic_id:
                     continue

@@ -16,6 +16,7 @@ import sys
 from time import monotonic
 
 from mk import clock
+from mk.errors import TryAgainError
 from mk.groups.claim_directory import make_group_directory, not_writable, open_group_directory
 from mk.groups.member import (
     DOCUMENT_POSITION,
@@ -174,7 +175,7 @@ class Membership:
         found = dict(self.others) if names is not None else {}
         for name in listed:
             if name.startswith(_TEMPORARY) and names is None:
-                _remove_if_dead(name, self._directory_fd)
+                remove_dead_member(name, self._directory_fd)
             if not is_member_id(name) or name == self.member_id:
                 continue
             member = _live_member(name, self._directory_fd, None if reread else self.others.get(name))
@@ -183,7 +184,7 @@ class Membership:
             else:
                 found.pop(name, None)
                 if member is None:
-                    _remove_if_dead(name, self._directory_fd)
+                    remove_dead_member(name, self._directory_fd)
         if found == self.others:
             return False
         self.others = found
@@ -193,7 +194,12 @@ class Membership:
         """Make the file, whole and locked before anybody can see it."""
         while True:
             temporary = f"{_TEMPORARY}{os.urandom(8).hex()}"
-            fd = files.open_file(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._directory_fd)
+            try:
+                fd = files.open_file(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._directory_fd)
+            except FileNotFoundError:
+                raise TryAgainError(
+                    f"group {self.group} was deleted just now", fix="join again, and it begins anew", group=self.group
+                ) from None
             try:
                 # Between its creation and its lock it looks like a dead process's, and may be swept away.
                 if try_acquire(fd):
@@ -268,6 +274,30 @@ def members_of(directory: LogDirectory, group: str) -> list[Member]:
     return sorted((member for member in found if member is not None), key=lambda one: (one.since_ms, one.member_id))
 
 
+def held_members(directory_fd: int) -> dict[str, Member | None]:
+    """Return of each member's file that somebody holds whose it is, or None if it does not say so.
+
+    For whoever must not disturb a member, also not one that cannot be told who it is.
+    """
+    found: dict[str, Member | None] = {}
+    for name in filter(is_member_id, os.listdir(directory_fd)):
+        member = _live_member(name, directory_fd)
+        if member is not None or _is_held(name, directory_fd):
+            found[name] = member
+    return found
+
+
+def _is_held(name: str, directory_fd: int) -> bool:
+    try:
+        fd = files.open_file(name, os.O_RDONLY, dir_fd=directory_fd)
+    except FileNotFoundError:
+        return False
+    try:
+        return is_held(fd)
+    finally:
+        files.close(fd)
+
+
 def _live_member(name: str, directory_fd: int, known: Member | None = None) -> Member | None:
     """Read who holds a member's file, unless that is known; None if nobody does, or what it says no member would say."""
     try:
@@ -304,7 +334,7 @@ def _heartbeat(name: str, directory_fd: int) -> int | None:
         files.close(fd)
 
 
-def _remove_if_dead(name: str, directory_fd: int) -> None:
+def remove_dead_member(name: str, directory_fd: int) -> None:
     """Remove a file that nobody holds. Under its lock, so that it is nobody's who is just beginning to live."""
     try:
         fd = files.open_file(name, os.O_RDONLY, dir_fd=directory_fd)

@@ -14,9 +14,11 @@ from mk.maintenance.claim_check import check_claims
 from mk.maintenance.findings import DAMAGE, NOTE, WARNING, Finding, Report
 from mk.maintenance.partition_check import PartitionCheck
 from mk.storage import files
+from mk.storage.input_mark import SUFFIX as MARK_SUFFIX
+from mk.storage.input_mark import decode_mark
 from mk.storage.log_segment import LOG_SUFFIX
 from mk.storage.partition_reader import ReadBuffer
-from mk.storage.producer_pin import decode_pin
+from mk.storage.producer_pin import decode_pin, producer_id_of
 from mk.storage.topic import FILE_NAME as TOPIC_FILE
 from mk.storage.topic import PRODUCERS_DIRECTORY, Topic
 
@@ -151,7 +153,9 @@ def _check_pins(topic: Topic, report: Report, producer_ids: set[int]) -> None:
     if fd >= 0:
         try:
             for name in sorted(os.listdir(fd)):
-                if not name.startswith(".tmp-"):
+                if name.endswith(MARK_SUFFIX):
+                    _check_mark(topic, report, fd, name)
+                elif not name.startswith(".tmp-"):
                     pinned |= _check_pin(topic, report, fd, name)
         finally:
             files.close(fd)
@@ -161,6 +165,23 @@ def _check_pins(topic: Topic, report: Report, producer_ids: set[int]) -> None:
         report.findings.append(_topic_finding(topic.name, path, kinds.MISSING_PIN, WARNING, found))
     if producer_ids or pinned:
         topic.check_not_deleted()
+
+
+def _check_mark(topic: Topic, report: Report, fd: int, name: str) -> None:
+    """Check what says how far a producer id has read the files that it follows."""
+    path = f"{PRODUCERS_DIRECTORY}/{name}"
+    found = ""
+    try:
+        producer_id, _ = decode_mark(files.read_file(name, dir_fd=fd), path)
+        own = f"{producer_id_of(producer_id):016x}{MARK_SUFFIX}"
+        if own != name:
+            found = f"it is of producer id {producer_id}, whose file is {own}"
+    except FileNotFoundError:
+        topic.check_not_deleted()
+    except CorruptStateError as error:
+        found = error.why
+    if found:
+        report.findings.append(_topic_finding(topic.name, path, kinds.DAMAGED_FILE, DAMAGE, found))
 
 
 def _check_pin(topic: Topic, report: Report, fd: int, name: str) -> set[int]:

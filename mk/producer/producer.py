@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from mk.producer.input_sequence import InputSequence
     from mk.records.record import Header
+    from mk.storage.input_mark import InputMark
     from mk.storage.topic import Topic
 
 BUFFER_BYTES = 8 << 20
@@ -286,6 +287,33 @@ class Producer:
                 self.flush()
             self._accumulators, self._buffered_bytes = {}, 0
             self._input.restart_at(sequence)
+
+    @property
+    def stored_sequence(self) -> int:
+        """The highest sequence that is known to be stored of the input of a producer with an id; -1 if none is."""
+        with self._lock:
+            if self._input is None:
+                return -1
+            for partition in range(self._input.pin.partitions):
+                self._learn(self._input, partition)
+            if self._fixed_partition is not None:
+                self._learn(self._input, self._fixed_partition)
+            return max(self._input.stored_sequences.values())
+
+    def open_input_mark(self) -> InputMark:
+        """Lock and read what is known of the files that a producer with an id follows. The caller closes it."""
+        from mk.storage.input_mark import InputMark
+
+        if self._input is None:
+            raise ValueError("only the input of a producer with an id is counted")
+        return InputMark(self._topic, self._input.pin.name, lock_wait_ms=self._lock_wait_ms)
+
+    def check_input_is_not_followed(self) -> None:
+        """Raise UsageError if the input of this producer id is files that are followed, which no other input can be."""
+        from mk.storage.input_mark import check_not_followed
+
+        if self._input is not None:
+            check_not_followed(self._topic, self._input.pin.name)
 
     def skip_sequences(self, count: int) -> None:
         """Count records of the input that are not sent, so that those behind them keep their numbers. Without id: nothing."""

@@ -93,7 +93,16 @@ def test_a_consumer_loads_nothing_of_a_producer_and_the_other_way_round(director
     )
     names, _ = loaded(["produce", "t", "v"], directory)
     assert not any(
-        name.startswith(("mk.consumer.", "mk.storage.partition_reader", "mk.storage.log_rec")) for name in names
+        name.startswith(
+            (
+                "mk.consumer.",
+                "mk.storage.partition_reader",
+                "mk.storage.log_rec",
+                "mk.storage.watch",
+                "mk.storage.input_mark",
+            )
+        )
+        for name in names
     )
 
 

@@ -19,7 +19,7 @@ def numbers(first, last):
 def committed(mk, group="g"):
     """Return what the group has committed, by partition, as the files say."""
     found = {}
-    for path in sorted((mk.directory / "groups" / group / "claims").glob("*/*.*")):
+    for path in sorted((mk.directory / "groups" / group / "claims").glob("*/[0-9]*")):
         data = path.read_bytes()
         slots = [
             dict(word.split("=", 1) for word in slot.decode().split())
@@ -263,7 +263,7 @@ def owners(mk, group="g"):
     """Return how many partitions each live member says that it owns."""
     found = {}
     live = members(mk, group)
-    for path in (mk.directory / "groups" / group / "claims").glob("*/*.*"):
+    for path in (mk.directory / "groups" / group / "claims").glob("*/[0-9]*"):
         note = path.read_bytes()[1024:1088].rstrip(b"\0\n")
         if note:
             member = note.split(b" ")[0].removeprefix(b"member=").decode()

@@ -21,6 +21,8 @@ COMPLETIONS = Path(__file__).parents[2] / "completions"
 def directory(tmp_path):
     for topic in ("orders", "other", "Pay_ments-2", ".deleted-1"):
         (tmp_path / "log" / "topics" / topic).mkdir(parents=True)
+    for group in ("billing", "audit-2", ".deleted"):
+        (tmp_path / "log" / "groups" / group).mkdir(parents=True)
     (tmp_path / "second" / "topics" / "elsewhere").mkdir(parents=True)
     (tmp_path / "home" / ".local/share/mk/topics/at-home").mkdir(parents=True)
     return tmp_path
@@ -59,7 +61,7 @@ def run(command, directory, **extra):
 
 TOPICS = ["Pay_ments-2", "orders", "other"]
 CASES = [
-    ("mk ", ["completion", "consume", "help", "produce", "tail", "topics"]),
+    ("mk ", ["completion", "consume", "groups", "help", "produce", "tail", "topics"]),
     ("mk pr", ["produce"]),
     ("mk topics de", ["delete", "describe"]),
     ("mk produce ", TOPICS),
@@ -86,6 +88,13 @@ CASES = [
     ("mk topics get orders -f j", ["json"]),
     ("mk topics create ", []),
     ("mk completion ", ["bash", "fish", "zsh"]),
+    ("mk groups describe ", ["audit-2", "billing"]),
+    ("mk groups describe billing a", ["audit-2"]),
+    ("mk groups reset ", ["audit-2", "billing"]),
+    ("mk groups reset billing or", ["orders"]),
+    ("mk groups reset billing --topic or", ["orders"]),
+    ("mk groups copy billing ", ["audit-2", "billing"]),
+    ("mk groups delete --topic or", ["orders"]),
 ]
 
 
@@ -178,6 +187,8 @@ def read_until(terminal, *words):
         ("mk produce -z ", ["none", "gzip", "lz4", "zstd"], []),
         ("mk topics d", ["delete", "describe"], ["offsets"]),
         ("mk topics describe o", ["orders", "other"], []),
+        ("mk groups reset ", ["audit-2", "billing"], ["orders", "deleted"]),
+        ("mk groups reset billing o", ["orders", "other"], ["audit"]),
         ("mk consume -d second ", ["elsewhere"], ["orders"]),
         ("mk -d second consume ", ["elsewhere"], ["orders"]),
         ("mk consume --fo", ["--follow", "--format"], []),

@@ -10,6 +10,8 @@ import json
 import os
 import re
 import struct
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -20,10 +22,11 @@ from mdoc_page import Page
 
 import mk
 from mk import config, topic_partition
-from mk.groups import claim_slot
+from mk.groups import claim_slot, reset_journal
 from mk.groups.claim import fence, take
 from mk.groups.claim_directory import make_claims
 from mk.groups.member import decode_member
+from mk.groups.offset_reset import OffsetChange
 from mk.records import codecs, record_batch
 from mk.records.record_batch import EncodedBatch, encode_columns, encode_lines, parse_header
 from mk.storage import flat_json, offset_index, partition_state, producer_state
@@ -34,6 +37,7 @@ from mk.storage.partition_state import LogEnd, PartitionState, decode_slot
 PAGE = Page("mk-format.5")
 STRUCT_TYPES = {"u16": "H", "u32": "I", "u64": "Q", "i32": "i", "i64": "q"}
 MK = Path(mk.__file__).parent
+PROGRAM = Path(sys.executable).with_name("mk")
 
 
 def layout(rows):
@@ -528,6 +532,30 @@ def test_epochs_has_the_line_of_the_page(directory, tmp_path):
     assert [(entry.epoch, entry.first_offset, entry.leader_id)] == read_epoch_lines(PAGE.examples("EPOCHS")[0].encode())
 
 
+def test_a_line_of_the_journal_has_the_keys_of_the_page_and_its_example_is_one(directory):
+    text = PAGE.section("JOURNAL").replace("\n", " ")
+    assert f"has {reset_journal.ROTATE_BYTES} bytes or more" in text
+    (example,) = PAGE.examples("JOURNAL")
+    example = example.rstrip().replace(",\n", ", ")
+    directory.create_topic("orders")
+    commit_offset(directory.location, "orders")
+    topic_id = directory.describe_topic("orders")["topic_id"]
+    directory.change_offsets("billing", [OffsetChange("orders", topic_id, 0, 1, 0)], kind="reset")
+    line = Path(directory.location, "groups/billing/journal").read_bytes()
+    assert line.endswith(b"\n") and line.isascii()
+    for one in (example.encode(), line[:-1]):
+        covered, _, checksum = one.rpartition(b'"checksum": ')
+        document = json.loads(one)
+        assert checksum == b'"%08x"}' % crc(covered)
+        assert document["checksum"] == f"{crc(covered):08x}"
+        assert list(document) == [row["key"] for row in PAGE.table("JOURNAL", "key")]
+        for offset in document["offsets"]:
+            assert list(offset) == [row["field"] for row in PAGE.table("JOURNAL", "field")]
+    assert (document["change"], document["kind"], document["undoes"]) == (1, "reset", None)
+    (offset,) = document["offsets"]
+    assert (offset["before"], offset["before_epoch"], offset["after"], offset["after_epoch"]) == (1, 0, 0, -1)
+
+
 def test_names_have_the_bounds_of_the_page():
     text = PAGE.section("LAYOUT").replace("\n", " ")
     assert f"has 1 to {topic_partition.MAX_NAME_LENGTH} of the letters" in text
@@ -552,8 +580,15 @@ def test_every_file_that_is_written_is_in_the_layout(directory):
             producer.flush()
     with directory.producer("orders", producer_id="import-7") as producer:
         producer.send(b"more")
+    log = Path(directory.location).with_name("app.log")
+    log.write_bytes(b"a line\n")
+    follow(directory.location, log, "shipper-1", 1)
     root = Path(directory.location)
     commit_offset(directory.location, "orders")
+    identity = directory.describe_topic("orders")["topic_id"]
+    directory.change_offsets("billing", [OffsetChange("orders", identity, 0, 1, 0)], kind="reset")
+    (root / "groups/billing/journal").rename(root / "groups/billing/journal.old")
+    directory.change_offsets("billing", [OffsetChange("orders", identity, 0, 0, 1)], kind="reset")
     topic_id = read_flat_json((root / "topics/orders/topic.json").read_bytes())["topic_id"]
     places = {"topic": "orders", "partition": "[01]", "base": "[0-9]{20}", "id": topic_id, "producer": "[0-9a-f]{16}"}
     places |= {"group": "billing", "generation": "[0-9]{10}"}
@@ -585,6 +620,36 @@ def test_a_pin_has_the_keys_of_the_page_and_its_example_is_one(directory):
     assert f"1 to {topic_partition.MAX_NAME_LENGTH} printable characters" in PAGE.section("PRODUCERS")
     for record in directory.consumer(["t"]):
         assert record.partition == int(pin.name, 16) % 8
+
+
+def follow(location, path, producer_id, count):
+    words = ["--follow", path, "--producer-id", producer_id, "-n", str(count), "-q"]
+    subprocess.run([PROGRAM, "produce", "orders", "-d", location, *words], check=True, timeout=60)
+
+
+def test_an_input_mark_has_the_fields_of_the_page_and_its_example_is_one(directory, tmp_path):
+    directory.create_topic("orders")
+    log = tmp_path / "app.log"
+    log.write_bytes(b"a line\n" * 200)
+    follow(directory.location, log, "import-7", 150)
+    (example,) = PAGE.examples("Input marks")
+    (mark,) = (Path(directory.location) / "topics/orders/producers").glob("*.input")
+    assert int(mark.stem, 16) == int.from_bytes(hashlib.sha256(b"import-7").digest()[:8], "big")
+    keys = [row["key"] for row in PAGE.table("Input marks", "key", "type")]
+    names = [row["field"] for row in PAGE.table("Input marks", "field", "meaning")]
+    for text in (example, mark.read_text()):
+        fields = read_flat_json(text.encode())
+        assert list(fields) == keys
+        for place in filter(None, (fields["reading"], fields["before"], fields["then"])):
+            assert [field.partition("=")[0] for field in place.split(" ")] == names
+    place = {name: int(value) for name, value in (field.split("=") for field in fields["reading"].split(" "))}
+    content = log.read_bytes()
+    assert fields["sequence"] == 150
+    assert fields["path"] == str(log)
+    assert (place["position"], place["records"], place["limit"]) == (7 * 150, 150, -1)
+    assert place["inode"] == log.stat().st_ino
+    assert place["head_crc"] == crc(content[:1024])
+    assert place["tail_crc"] == crc(content[7 * 150 - 1024 : 7 * 150])
 
 
 def test_a_snapshot_is_as_the_page_says_and_shows(directory):

@@ -4,6 +4,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import mk
 from mk import errors
 from mk.groups.claim import fence, take
 from mk.groups.claim_directory import claim_name, make_claims
+from mk.groups.offset_reset import OffsetChange
 from mk.storage import host, log_recovery, producer_state
 from mk.storage.log_directory import LogDirectory
 from mk.storage.partition_log import DEFERRED_SIGNALS
@@ -284,6 +287,25 @@ def test_cost_of_a_damaged_pin(log):
     assert log.consume() == [*log.records, *[b"more"] * 3]
 
 
+def test_cost_of_a_damaged_input_mark(log, tmp_path):
+    path = tmp_path / "app.log"
+    path.write_bytes(b"more\n" * 3)
+
+    def follow():
+        words = ["--follow", path, "--producer-id", "shipper-1", "-p", "0", "-n", "1", "-q"]
+        command = [Path(sys.executable).with_name("mk"), "produce", "t", "-d", log.location, *words]
+        return subprocess.run(command, check=False, stderr=subprocess.DEVNULL, timeout=60).returncode
+
+    assert follow() == 0
+    (mark,) = (log.topic / "producers").glob("*.input")
+    log.flip(mark, 20)
+    assert "(65, or 2 if it is missing)" in cost_of("an input mark")
+    assert follow() == 65
+    mark.unlink()
+    assert follow() == 2
+    assert log.consume() == [*log.records, b"more"]
+
+
 def test_cost_of_damaged_snapshots(log):
     log.produce(producer_id="import-7")
     snapshots = sorted(log.partition.glob("*.producers"))
@@ -336,6 +358,21 @@ def test_cost_of_a_damaged_claim(log):
     assert log.consume() == log.records
     for one in (claims, topic, directory):
         one.close()
+
+
+def test_cost_of_a_damaged_line_of_a_journal(log):
+    with mk.connect(log.location) as cluster:
+        topic_id = cluster.describe_topic("t")["topic_id"]
+        for before, after in ((-1, 1), (1, 2), (2, 3)):
+            cluster.change_offsets("g", [OffsetChange("t", topic_id, 0, before, after)], kind="reset")
+        log.flip(Path(log.location) / "groups/g/journal", 20)
+        assert cost_of("a line of a journal").startswith(
+            "that change of offsets cannot be taken back; all else goes on"
+        )
+        assert [change["change"] for change in cluster.group_changes("g")] == [2, 3]
+        assert cluster.change_offsets("g", [OffsetChange("t", topic_id, 0, 3, 0)], kind="reset") == 4
+        (finding,) = cluster.verify_groups()
+    assert (finding.kind, finding.severity, finding.position) == ("damaged-journal", "warning", 0)
 
 
 def test_cost_of_a_missing_quarantine(log):

@@ -32,7 +32,9 @@ def mk_commands() -> "list[str]":
     """Return every command line of mk in the shell blocks, up to the pipe or redirection behind it."""
     lines = [line for block in SHELL[1:] + [SHELL[0]] for line in block.splitlines() if not line.startswith("#")]
     return [
-        match.strip() for line in lines for match in re.findall(r"\bmk (?:produce|consume|tail|topics)\b[^|&>]*", line)
+        match.strip()
+        for line in lines
+        for match in re.findall(r"\bmk (?:produce|consume|tail|topics|groups)\b[^|&>]*", line)
     ]
 
 
@@ -40,7 +42,7 @@ def mk_commands() -> "list[str]":
 def test_every_command_of_mk_in_the_readme_is_one_that_mk_accepts(command: str) -> None:
     import shlex
 
-    arguments = shlex.split(command)[1:]
+    arguments = shlex.split(command, comments=True)[1:]
     assert fast_parser.parse(arguments, {}) or not isinstance(Application().parse(arguments, {}), int)
 
 
@@ -64,12 +66,26 @@ def test_the_pipelines_work_as_they_are_pasted(tmp_path: Path) -> None:
     assert "/home\n/pay\n" in done.stdout
 
 
+def test_a_group_goes_on_where_it_stands(tmp_path: Path) -> None:
+    (block,) = [text for text in SHELL if "mk consume visits" in text]
+    done = shell(f"set -e\n{block}", tmp_path / "mk")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "1\n2\n3\n997\n"
+
+
 def test_the_records_are_worked_through(tmp_path: Path) -> None:
     (block,) = [text for text in SHELL if "--exec" in text]
     done = shell(f"set -e\n{block}", tmp_path / "mk")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("ann has 10\nbob has 2x\nann has 30\n") and '"key":"bob"' in done.stdout
     assert "1 record was put into jobs-dead" in done.stderr
+
+
+def test_what_it_says_of_groups_works_as_it_is_pasted(tmp_path: Path) -> None:
+    (block,) = [text for text in SHELL if "mk groups" in text]
+    done = shell(f"set -e\n{block}", tmp_path / "mk")
+    assert done.returncode == 0, done.stderr
+    assert "workers" in done.stdout and "mk: takes back change 1, reset" in done.stderr
 
 
 def test_the_python_example_runs(tmp_path: Path) -> None:

@@ -44,6 +44,14 @@ PRODUCE = Command(
             "stored is left out, and each record ends up there once, in order. Records without a key then all go to one "
             "partition. mk-guarantees(7) says what counts as the same input."
         ),
+        (
+            "With --follow, FILE is read from its start and followed, also when it is renamed, replaced or emptied, until a "
+            "signal or -n ends it. A line counts when its end is written. With --producer-id the topic knows how far the "
+            "files were read: started again after any end, also after rotations in between, the command goes on there, and "
+            "-n counts what was not stored before. If a file that it needs is gone or compressed by then, it stops and "
+            "says so. Without --producer-id each start stores FILE again; `tail -n 0 -F FILE | mk produce` stores only what "
+            "comes."
+        ),
     ),
     parameters=(
         Parameter(
@@ -66,6 +74,15 @@ PRODUCE = Command(
             complete=FILE,
             panel=INPUT,
             help="read FILE instead of stdin; may be repeated, - is stdin",
+        ),
+        Parameter(
+            "follow",
+            "--follow",
+            metavar="FILE",
+            complete=FILE,
+            panel=INPUT,
+            help="read FILE and what is written to it, as tail -F -n +1 does, also when it is rotated; with --producer-id "
+            "go on where the topic ends",
         ),
         Parameter(
             "delimiter",
@@ -185,6 +202,15 @@ PRODUCE = Command(
             panel="Safety",
             help="run again under this name with the same input, from its start: what is stored already is not stored again",
         ),
+        Parameter(
+            "accept_gap",
+            "--accept-gap",
+            kind=FLAG,
+            default=False,
+            panel="Safety",
+            help="with --follow, go on when a rotated file is gone before it was read to its end, and say so; default is "
+            "to stop there",
+        ),
         LOCK_WAIT_OPTION,
         Parameter(
             "partitions",
@@ -218,6 +244,10 @@ PRODUCE = Command(
         ("mk produce orders -k user1 -Z ''", "a tombstone for that key"),
         ("mk produce orders -H trace=17 -H retry --timestamp -1h paid", "with headers, an hour ago"),
         ("tail -n 0 -F app.log | mk produce app", "each line as it is written"),
+        (
+            "mk produce app --follow app.log --producer-id app-1",
+            "every line of a log once, whatever is rotated, killed and started again",
+        ),
         (r"mk produce clicks -K '\t' --partitions 8 < clicks.tsv", "the first column is the key"),
         ("find . -print0 | mk produce files -0", "names that may hold newlines"),
         (r"mk produce paragraphs -D '\n\n' < book.txt", "what stands between empty lines"),

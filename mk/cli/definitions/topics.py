@@ -407,8 +407,9 @@ TOPICS_VERIFY = Command(
             "index, an append that was broken off). Behind damage it reads on, and says which offsets cannot be read."
         ),
         (
-            "It also checks the claims of groups on the topic: that where they stand can be read, and is in the log. Claims on "
-            "topics that are gone are named if no TOPIC is. Who may only read does not see claims."
+            "It also checks the claims of groups on the topic: that where they stand can be read, and is in the log. If no TOPIC "
+            "is named, the journals and members of groups too, and claims on topics that are gone. Who may only read does "
+            "not see groups."
         ),
     ),
     parameters=(
