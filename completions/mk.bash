@@ -139,7 +139,7 @@ _mk_level() {
     commands="" flags="" arguments="" value_flags=""
     case $1 in
         "") commands="produce consume tail topics groups completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --timeout --help --version" arguments="" value_flags=" -d --dir --timeout " ;;
-        "produce") commands="" flags="--file --follow -D --delimiter -0 --null --whole -n --count --skip-bad -k --key -K --key-delimiter -H --header --timestamp -Z -p --partition -z --compression --acks --producer-id --accept-gap --lock-wait --partitions --no-create -d --dir --allow-network-fs -T --tee -q -v --json --help" arguments="topic values..." value_flags=" --file --follow -D --delimiter -n --count -k --key -K --key-delimiter -H --header --timestamp -p --partition -z --compression --acks --producer-id --lock-wait --partitions -d --dir " ;;
+        "produce") commands="" flags="--file --follow -D --delimiter -0 --null --whole -f --format -J --keep-partition -n --count --skip-bad -k --key -K --key-delimiter -H --header --timestamp -Z -p --partition -z --compression --acks --producer-id --accept-gap --lock-wait --partitions --no-create -d --dir --allow-network-fs -T --tee -q -v --json --help" arguments="topic values..." value_flags=" --file --follow -D --delimiter -f --format -n --count -k --key -K --key-delimiter -H --header --timestamp -p --partition -z --compression --acks --producer-id --lock-wait --partitions -d --dir " ;;
         "consume") commands="" flags="-r --regex -o --offset --from --to --since --until -p --partition -n --count --tail -F --follow --idle --max-time --timeout -g --group --no-commit --or-skip --on-truncation --session-timeout --exec --batch --jobs --retries --backoff --dlq --no-create --allow-network-fs -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -o --offset --from --to --since --until -p --partition -n --count --tail --idle --max-time --timeout -g --group --on-truncation --session-timeout --exec --batch --jobs --retries --backoff --dlq -f --format -D --delimiter -d --dir " ;;
         "tail") commands="" flags="-r --regex -p --partition --tail --idle --max-time --timeout -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -p --partition --tail --idle --max-time --timeout -f --format -D --delimiter -d --dir " ;;
         "topics") commands="list create describe alter rename seal delete offsets which get verify dump clean trim" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
@@ -180,6 +180,7 @@ _mk_values() {
         "produce:topic") list=topic ;;
         "produce:--file") list=file ;;
         "produce:--follow") list=file ;;
+        "produce:-f" | "produce:--format") offer="value kv json raw framed" ;;
         "produce:-z" | "produce:--compression") offer="none gzip lz4 zstd" ;;
         "produce:--acks") offer="0 1" ;;
         "produce:-d" | "produce:--dir") list=directory ;;
@@ -189,10 +190,10 @@ _mk_values() {
         "consume:--to") offer="start end" ;;
         "consume:--on-truncation") offer="back start end fail" ;;
         "consume:--dlq") list=topic ;;
-        "consume:-f" | "consume:--format") offer="value kv json raw" ;;
+        "consume:-f" | "consume:--format") offer="value kv json raw framed" ;;
         "consume:-d" | "consume:--dir") list=directory ;;
         "tail:topics") list=topic ;;
-        "tail:-f" | "tail:--format") offer="value kv json raw" ;;
+        "tail:-f" | "tail:--format") offer="value kv json raw framed" ;;
         "tail:-d" | "tail:--dir") list=directory ;;
         "topics:-d" | "topics:--dir") list=directory ;;
         "topics list:-d" | "topics list:--dir") list=directory ;;
@@ -217,7 +218,7 @@ _mk_values() {
         "topics which:topic") list=topic ;;
         "topics which:-d" | "topics which:--dir") list=directory ;;
         "topics get:topic") list=topic ;;
-        "topics get:-f" | "topics get:--format") offer="value kv json raw" ;;
+        "topics get:-f" | "topics get:--format") offer="value kv json raw framed" ;;
         "topics get:-d" | "topics get:--dir") list=directory ;;
         "topics verify:topics") list=topic ;;
         "topics verify:-d" | "topics verify:--dir") list=directory ;;

@@ -12,6 +12,7 @@
         CommitBeyondEndError           a group has committed an offset that this log does not have
         RecordTooLargeError            an input record over max.message.bytes
         InputGapError                  records of a followed input may be missing
+        BadInputError                  a piece of the input is no record of its format
       NotFoundError                66  no such directory, topic, partition, offset or input file
         NoSuchDirectoryError
         NoSuchTopicError               also: deleted, renamed or made anew while we worked
@@ -247,6 +248,23 @@ class InputGapError(DataError):
             fix="put the file back beside the others, uncompressed and under the name that its rotation gives it, and run the "
             "command again; or go on without it: --accept-gap; nothing that comes behind it was stored",
             path=path,
+        )
+
+
+class BadInputError(DataError):
+    """A line or record of the input is not what its format says; those before it are stored.
+
+    can_skip: those behind it can be told from it.
+    """
+
+    def __init__(self, *, place: str, reason: str, can_skip: bool = True) -> None:
+        super().__init__(
+            f"{place} is no record",
+            why=reason,
+            fix="what stands before it is stored, and nothing from it on; correct it and produce the rest"
+            + (", or leave it out with --skip-bad" if can_skip else "; where the next one begins cannot be told"),
+            place=place,
+            reason=reason,
         )
 
 

@@ -12,6 +12,7 @@ from mk.cli.definition import Command, Parameter
 from mk.cli.help_topics import subjects
 from mk.cli.options import Options
 from mk.config import TOPIC_CONFIG
+from mk.formats.writers import PRESETS
 
 _NOTE = "made from the definition of the commands by mk.cli.completions; changes here are lost"
 
@@ -51,6 +52,8 @@ def _words(parameter: Parameter) -> "list[str]":
     """Return the words that are offered for a value; the rest is up to the shell."""
     if parameter.choices:
         return list(parameter.choices)
+    if parameter.complete == definition.FORMAT:
+        return list(PRESETS)
     if parameter.complete == definition.OFFSET:
         return ["start", "end"]
     if parameter.complete == "help":

@@ -138,10 +138,10 @@ def check_delimiter(options: "Options") -> None:
     """Raise UsageError where two options disagree on how a record ends."""
     if options.delimiter is not None and options.null:
         raise UsageError("-D and -0 exclude each other", why="each says how a record ends", fix="leave one of them out")
-    if options.format == "raw" and (options.delimiter is not None or options.null):
+    if options.format in ("raw", "framed") and (options.delimiter is not None or options.null):
         raise UsageError(
-            f"-f raw and {'-0' if options.null else '-D'} exclude each other",
-            why="raw puts nothing between one value and the next",
+            f"-f {options.format} and {'-0' if options.null else '-D'} exclude each other",
+            why=f"{options.format} puts nothing between one record and the next",
             fix="leave one of them out, or use -f value",
         )
 
@@ -149,10 +149,10 @@ def check_delimiter(options: "Options") -> None:
 def check_format(options: "Options") -> None:
     """Raise UsageError where options disagree on how a record is printed."""
     check_delimiter(options)
-    if options.show_null and options.format not in ("value", "kv"):
+    if options.show_null and options.format in ("json", "raw", "framed"):
         raise UsageError(
             f"-Z means nothing to -f {options.format}",
-            why="JSON has its own null" if options.format == "json" else "raw prints values and nothing else",
+            why="raw prints values and nothing else" if options.format == "raw" else "it has a null of its own",
             fix="leave one of them out",
         )
 
@@ -188,16 +188,19 @@ class Output:
     def __init__(self, options: "Options") -> None:
         is_terminal = os.isatty(STDOUT)
         is_pipe = os.fstat(STDOUT).st_mode & _S_IFMT == _S_IFIFO
-        self._delimiter = options.delimiter or (b"\0" if options.null else b"\n")
+        self._delimiter = options.delimiter or (b"\0" if options.null else None)
         self._null = b"NULL" if options.show_null else b""
         self._escape: Callable[[bytes], bytes] | None = None
         if is_terminal and not options.raw:
             from mk.formats.terminal import escape, escape_json
 
             self._escape = escape_json if options.format == "json" else escape
-        self._takes_lines = options.format == "value" and self._delimiter == b"\n" and self._escape is None
+        is_value = options.format == "value"
+        self._takes_lines = is_value and self._delimiter in (None, b"\n") and self._escape is None
         self._format = options.format
         self._writer: Callable[[Iterable[ConsumerRecord]], bytes] | None = None
+        if not is_value:
+            self._prepare()  # Here, so that a format which is none is refused before anything is opened.
         self._may_splice = is_pipe and hasattr(os, "splice")
         self._pipe_is_narrow = is_pipe
 
@@ -225,12 +228,14 @@ class Output:
         write_all(buffers)
 
     def _formatted(self, records: "list[ConsumerRecord]") -> bytes:
-        if self._writer is None:
-            from mk.formats.writers import writer
-
-            self._writer = writer(self._format, delimiter=self._delimiter, null=self._null)
-        data: bytes = self._writer(records)
+        data: bytes = (self._writer or self._prepare())(records)
         return data if self._escape is None else self._escape(data)
+
+    def _prepare(self) -> "Callable[[Iterable[ConsumerRecord]], bytes]":
+        from mk.formats.writers import writer
+
+        self._writer = writer(self._format, delimiter=self._delimiter, null=self._null)
+        return self._writer
 
     def _splice(self, fetched: "FetchedBatch", block: bytes | memoryview) -> None:
         """Move a payload from the segment into the pipe. It was checked just now, and below the high watermark a segment

@@ -26,6 +26,7 @@ FILE = "file"
 DIRECTORY = "directory"
 GROUP = "group"  # of users, as in /etc/group
 CONSUMER_GROUP = "consumer-group"
+FORMAT = "format"  # the presets
 
 
 class Parameter:

@@ -8,26 +8,13 @@ from mk.cli.exit_statuses import exit_statuses
 from mk.cli.options import Options
 from mk.consumer import offset_spellings
 from mk.errors import UsageError
+from mk.formats import format_spellings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _WIDTH = 100
-
-FORMATS = """\
-Formats, as in `mk consume -f FORMAT`.
-
-  value    the value and a newline (default)
-  kv       the key, a tab, the value and a newline
-  json     one JSON object a line, also -J: topic, partition, offset, ts (ms), headers, key, payload;
-           bytes that are not UTF-8 are in key_b64 and payload_b64 instead; null is null
-  raw      the value, and nothing between one and the next
-
--0 ends each record with a NUL byte instead of a newline, -D DELIM with any other bytes. -Z prints a null
-value as NULL, and with kv a null key too. On a terminal, control characters in values are
-shown, not executed, unless --raw is given; a pipe gets the bytes.
-"""
 
 
 def exec_help() -> str:
@@ -76,7 +63,7 @@ def subjects() -> "dict[str, str]":
     statuses = "".join(f"  {status:>3}  {meaning}\n" for status, meaning in exit_statuses())
     return {
         "offsets": offset_spellings.help_text(),
-        "formats": FORMATS,
+        "formats": format_spellings.help_text(),
         "exec": exec_help(),
         "exit-codes": f"Exit statuses.\n\n{statuses}",
     }

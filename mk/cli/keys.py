@@ -42,6 +42,9 @@ def get(options: Options) -> int:
     if options.partitions and options.all_partitions:
         raise UsageError("-p and --all-partitions exclude each other", fix="leave one of them out")
     check_delimiter(options)
+    from mk.formats.writers import writer
+
+    write = writer(options.format, delimiter=options.delimiter or (b"\0" if options.null else None))
     cluster = connect(options.directory)
     topic, key = options.topic, options.key
     count = len(cluster.offsets(topic))
@@ -57,9 +60,7 @@ def get(options: Options) -> int:
     record = max(found, key=lambda record: (record.timestamp_ms, record.partition == own))
     if record.value is None:
         raise KeyDeletedError(topic=topic, key=_text(key), partition=record.partition, offset=record.offset)
-    from mk.formats.writers import writer
-
-    data = writer(options.format, delimiter=options.delimiter or (b"\0" if options.null else b"\n"))([record])
+    data = write([record])
     if sys.stdout.isatty() and not options.raw:
         from mk.formats.terminal import escape, escape_json
 

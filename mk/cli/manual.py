@@ -15,6 +15,7 @@ from mk.cli.definitions.produce import PRODUCE
 from mk.cli.definitions.topics import TOPICS
 from mk.cli.exit_statuses import exit_statuses
 from mk.consumer import offset_spellings
+from mk.formats import format_spellings
 
 # The date of the pages, for the header that mdoc wants; by hand, so that they come out the same on every day.
 _DATE = "November 23, 2026"
@@ -24,6 +25,7 @@ _ENVIRONMENT = {
     "MK_TOPIC": "the topic, when the command line names none",
     "MK_ACKS": "the level of --acks",
     "MK_GROUP": "the group of mk consume, when there is no -g",
+    "MK_FORMAT": "the format of -f, when it is not given",
     "MK_LOCK_WAIT": "the time of --lock-wait",
     "XDG_DATA_HOME": "where the log directory mk is, when neither -d nor MK_DIR names one",
     "NO_COLOR": "no colors on a terminal",
@@ -63,12 +65,13 @@ def _page(level: Command) -> str:
         for child in children:
             lines += [f".Ss mk {' '.join(child.path)}", *_paragraphs(child), *_options(child)]
     if level is CONSUME:
-        lines += [".Ss Formats", *_literal(help_topics.FORMATS)]
         lines += [".Ss Commands", *_literal(help_topics.exec_help())]
     if level is definition.ROOT or not children:
         lines += [".Sh OPTIONS", *_options(level)]
     if level is CONSUME:
-        lines += _offsets()
+        lines += [*_offsets(), *_formats()]
+    if level is PRODUCE:
+        lines += _input_formats()
     lines += [".Sh ENVIRONMENT", *_environment([level, *children])]
     lines += [".Sh EXIT STATUS", *_exit_status(level, children)]
     lines += [".Sh EXAMPLES", *_examples([level, *children] if level is not definition.ROOT else [level])]
@@ -144,6 +147,36 @@ def _offsets() -> "list[str]":
     return lines
 
 
+def _formats() -> "list[str]":
+    """Return the section on formats: each spelling with an example and what it prints."""
+    lines = [".Sh FORMATS", *_lines(format_spellings.LANGUAGE), ".Pp", *_lines(format_spellings.ENDS)]
+    lines += [".Pp", *_lines(format_spellings.EXAMPLE_TOPIC)]
+    for title, rows in format_spellings.sections():
+        lines += [f".Ss {title} of a format", ".Bl -tag -width Ds"]
+        for row in rows:
+            lines += [f".It {_argument(row.spelling)}", *_sentence(row.meaning)]
+            lines += [f".Ql {_argument(row.example)}", "prints", f".Ql {_argument(row.prints)} ."]
+        lines.append(".El")
+    lines += [".Ss JSON and framed", *_lines(format_spellings.JSON_OBJECT), ".Pp", *_lines(format_spellings.FRAMES)]
+    return [*lines, ".Pp", "What", ".Xr mk-produce 1", "reads is told there."]
+
+
+def _input_formats() -> "list[str]":
+    """Return the section on formats of input: each spelling with an example, what it reads and what is stored."""
+    lines = [".Sh FORMATS", "The language is that of", ".Xr mk-consume 1 ."]
+    for paragraph in (format_spellings.READING, format_spellings.ROUTES, format_spellings.BAD_INPUT):
+        lines += [*_lines(paragraph), ".Pp"]
+    lines += [
+        "Each of these has an example, what that reads, and what is stored: the key",
+        "and the value in brackets, the headers, and the time if the input says one.",
+        ".Bl -tag -width Ds",
+    ]
+    for row in format_spellings.INPUT:
+        lines += [f".It {_argument(row.spelling)}", *_sentence(row.meaning), f".Ql {_argument(row.example)}", "reads"]
+        lines += [f".Ql {_argument(row.reads)}", "and stores", f".Ql {_argument(row.stores)} ."]
+    return [*lines, ".El"]
+
+
 def _environment(levels: "list[Command]") -> "list[str]":
     parameters = [parameter for level in levels for parameter in level.parameters]
     names = [parameter.environment for parameter in parameters if parameter.environment]
@@ -171,6 +204,10 @@ def _exit_status(level: Command, children: "list[Command]") -> "list[str]":
     return [*lines, ".El"]
 
 
+def _literal(text: str) -> "list[str]":
+    return [".Bd -literal", *(_text(line) for line in text.rstrip().splitlines()), ".Ed"]
+
+
 def _examples(levels: "list[Command]") -> "list[str]":
     lines = []
     seen = set()
@@ -194,10 +231,6 @@ def _paragraphs(level: Command) -> "list[str]":
     for paragraph in level.description:
         lines += [*([".Pp"] if lines else []), *_lines(paragraph)]
     return lines
-
-
-def _literal(text: str) -> "list[str]":
-    return [".Bd -literal", *(_text(line) for line in text.rstrip().splitlines()), ".Ed"]
 
 
 def _sentence(text: str) -> "list[str]":

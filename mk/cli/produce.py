@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mk.cli.produce_input import ProduceInput
     from mk.cluster import Cluster
     from mk.producer.producer import Producer
+    from mk.producer.topic_producers import TopicProducers
     from mk.storage.partition_log import AppendResult
 
 
@@ -19,27 +20,50 @@ def run(options: "Options") -> int:
     """Store every value, or every record of the input, and return 0 when all of them are, 1 when some were skipped."""
     # Before a directory is made for it.
     _check(options)
+    has_topic = options.topic is not None
+    if not has_topic:
+        options = _with(options, topic="default")
     check_name(options.topic)
+    form = None
+    if options.format == "raw":
+        options = _with(options, whole=True)  # What `mk consume -f raw` prints has no ends within.
+        _check(options)
+    elif options.format != "value":
+        from mk.cli.produce_records import InputFormat
+
+        form = InputFormat(options)
+    if options.keep_partition and options.format not in ("json", "framed"):
+        raise UsageError(
+            "--keep-partition means nothing without -J or -f framed",
+            why="other formats have %p for it",
+            fix="leave it out, or add -J",
+        )
     if options.partitions is not None:
         check_partition_count(options.partitions)
     if options.producer_id is not None:
         check_producer_id(options.producer_id)
     cluster = connect(options.directory, create=not options.no_create, allow_network_fs=options.allow_network_fs)
-    producer = _open_producer(cluster, options)
-    if options.producer_id is not None and options.follow is None:
-        producer.check_input_is_not_followed()
-    if options.timestamp_ms is not None and not options.quiet:
-        _note_retention(cluster, options)
+    has_many = not has_topic and form is not None and form.has_topic
+    producer = _open_producers(cluster, options) if has_many else _open_producer(cluster, options)
+    if options.timestamp_ms is not None and not options.quiet and not has_many:
+        _note_retention(cluster, options.topic, options.timestamp_ms, "records of that time are")
     stopped_by: list[int] = []
     skipped = 0
     try:
         if options.values:
-            skipped = _send_values(producer, options)
+            skipped = _send_values(producer, options)  # type: ignore[arg-type]
         else:
             # Here, since values do not need it.
-            from mk.cli.produce_input import ProduceInput
+            if options.follow is not None:
+                source = _follow(producer, options)  # type: ignore[arg-type]
+            elif form is None:
+                from mk.cli.produce_input import ProduceInput
 
-            source = ProduceInput(producer, options) if options.follow is None else _follow(producer, options)
+                source = ProduceInput(producer, options)  # type: ignore[arg-type]
+            else:
+                from mk.cli.produce_records import RecordInput
+
+                source = RecordInput(producer, options, form)
             # A signal ends the input where it stands: the whole records read by then are stored, the rest is not.
             stopped_by = signals.call_on_stop_signals(source.stop)
             try:
@@ -47,6 +71,9 @@ def run(options: "Options") -> int:
             finally:
                 skipped = source.records_skipped
         producer.close()
+        if form is not None and not options.quiet:
+            for topic, oldest_ms in source.oldest_ms.items():  # type: ignore[attr-defined]
+                _note_retention(cluster, topic, oldest_ms, "some of these records are")
     except (MkError, OSError) as error:
         if isinstance(error, MkError):
             error.facts["records_stored"] = producer.records_stored
@@ -67,7 +94,15 @@ def _follow(producer: "Producer", options: "Options") -> "ProduceInput":
     return FollowInput(producer, options)
 
 
-def _summary(producer: "Producer", skipped: int) -> str:
+def _with(options: "Options", **changes: object) -> "Options":
+    """Return the options with some of them changed."""
+    from mk.cli.options import Options
+
+    values = {name: value for name, value in vars(options).items() if name != "command"}
+    return Options(options.command, {**values, **changes})
+
+
+def _summary(producer: "Producer | TopicProducers", skipped: int) -> str:
     return f"mk: {counted(producer.records_stored, 'record')} stored" + (f", {skipped} skipped" if skipped else "")
 
 
@@ -81,6 +116,8 @@ def _check(options: "Options") -> None:
         for name in ("files", "delimiter", "null", "whole", "count", "tee"):
             if getattr(options, name) not in ((), None) and getattr(options, name) is not False:
                 _refuse(options, "VALUE", name, "values are the records, and no input is read")
+    if options.partition is not None and options.keep_partition:
+        _refuse(options, "-p", "keep_partition", "each says where a record goes")
     for one, other in (("delimiter", "null"), ("delimiter", "whole"), ("null", "whole")):
         if getattr(options, one) and getattr(options, other):
             _refuse(options, _flag(options, one), other, "each says where a record ends")
@@ -98,6 +135,8 @@ def _check(options: "Options") -> None:
 def _check_follow(options: "Options") -> None:
     if options.values:
         _refuse(options, "VALUE", "follow", "values are the records, and no input is read")
+    if options.format != "value":
+        _refuse(options, "-f (or -J)", "follow", "what is followed is lines, each a record")
     for name, why in (
         ("files", "one file is followed, and no other input is read"),
         ("whole", "a file that grows is never whole"),
@@ -139,27 +178,41 @@ def _open_producer(cluster: "Cluster", options: "Options") -> "Producer":
         )
 
     try:
-        return open_producer()
+        producer = open_producer()
     except NoSuchTopicError:
         if options.no_create:
             raise
         _create_topic(cluster, options)
-        return open_producer()
+        producer = open_producer()
+    if options.producer_id is not None and options.follow is None:
+        try:
+            producer.check_input_is_not_followed()
+        except MkError:
+            producer.close()
+            raise
+    return producer
 
 
-def _note_retention(cluster: "Cluster", options: "Options") -> None:
+def _open_producers(cluster: "Cluster", options: "Options") -> "TopicProducers":
+    """Return what opens a producer to each topic that the input names."""
+    from mk.producer.topic_producers import TopicProducers
+
+    return TopicProducers(lambda topic: _open_producer(cluster, _with(options, topic=topic)))
+
+
+def _note_retention(cluster: "Cluster", topic: str, timestamp_ms: int, which: str) -> None:
     """Warn that records which are produced old will not stay: retention goes by the times that they have."""
     from mk.clock import now_ms
 
-    retention_ms = int(cluster.topic_config(options.topic)["retention.ms"])
-    if 0 <= retention_ms < now_ms() - options.timestamp_ms:
+    retention_ms = int(cluster.topic_config(topic)["retention.ms"])
+    if 0 <= retention_ms < now_ms() - timestamp_ms:
         note(
-            f"mk: records of that time are older than {options.topic} keeps any (retention.ms={retention_ms}): they go "
-            f"with the segment they are in; `mk topics alter {options.topic} -c retention.ms=-1` keeps them"
+            f"mk: {which} older than {topic} keeps any (retention.ms={retention_ms}): they go "
+            f"with the segment they are in; `mk topics alter {topic} -c retention.ms=-1` keeps them"
         )
 
 
-def _note_stored_before(producer: "Producer", options: "Options") -> None:
+def _note_stored_before(producer: "Producer | TopicProducers", options: "Options") -> None:
     """Say what was left out: who sends another input under the same producer id loses just that.
 
     Files that are followed are known not to be another input.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mk.cli.options import Options
+    from mk.formats.block_reader import BlockReader
     from mk.producer.producer import Producer
 
 STDIN = "-"
@@ -61,7 +62,7 @@ class ProduceInput:
         self._left: int | None = options.count
         self._name = STDIN  # Of the file that is being read,
         self._records = 0  # and how many records of it were read.
-        self._reader: LineReader | None = None
+        self._reader: LineReader | BlockReader | None = None
         self._is_opening = False
         self._is_stopped = False
         self._tee: list[bytes | memoryview] = []
@@ -166,7 +167,7 @@ class ProduceInput:
             reader.set_limits(max_line_bytes=self._max_record_bytes(), flush_ms=self._producer.flush_ms)
         self._reader = None
         if not (self._delimiter or self._records or self._is_stopped):
-            self._send_records(None if self._key is None else [self._key], [b""], memoryview(b""))
+            self._send_empty()
             self._count(1)
 
     def _make_reader(self, descriptor: int) -> LineReader:
@@ -178,6 +179,10 @@ class ProduceInput:
             key_bytes=self._bytes_of_every_record(),
             flush_ms=self._producer.flush_ms,
         )
+
+    def _send_empty(self) -> None:
+        """Hand over what --whole makes of an empty input: one record."""
+        self._send_records(None if self._key is None else [self._key], [b""], memoryview(b""))
 
     def _max_record_bytes(self) -> int:
         """Return how long a record may be as it stands in the input: the delimiter of a key is there, and not stored."""
@@ -280,12 +285,7 @@ class ProduceInput:
 
     def _refuse(self, error: RecordTooLargeError, ahead: int) -> None:
         """Skip the record that is `ahead` of those counted, or raise, with all before it stored."""
-        number = self._records + ahead
-        if not self._delimiter:
-            place = "standard input" if self._name == STDIN else self._name
-        else:
-            place = f"{'line' if self._delimiter == _NEWLINE else 'record'} {number}"
-            place = f"input {place}" if self._name == STDIN else f"{self._name}: {place}"
+        place = self._place(ahead)
         size_bytes, max_bytes = int(str(error.facts["size_bytes"])), self._producer.max_message_bytes
         if error.facts["max_bytes"] != max_bytes:
             size_bytes -= len(self._key_delimiter or b"")
@@ -296,6 +296,13 @@ class ProduceInput:
         self.records_skipped += 1
         self._producer.skip_sequences(1)
         note(f"mk: skipped: {error.what}")
+
+    def _place(self, ahead: int) -> str:
+        """Say where the record stands that is `ahead` of those counted."""
+        if not self._delimiter:
+            return "standard input" if self._name == STDIN else self._name
+        place = f"{'line' if self._delimiter == _NEWLINE else 'record'} {self._records + ahead}"
+        return f"input {place}" if self._name == STDIN else f"{self._name}: {place}"
 
     def _count(self, records: int) -> None:
         self._records += records

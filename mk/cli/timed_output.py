@@ -28,6 +28,8 @@ class TimedOutput(Output):
         self._deadline = monotonic() + time_ms / 1000
         self._poll = select.poll()
         self._poll.register(STDOUT, select.POLLOUT)
+        # What is formatted again because it was too much together would be counted again by %i.
+        self._counts = "%i" in options.format
 
     def write(self, fetch: "list[FetchedBatch]") -> None:
         """Write the records of a fetch, as far as there is time; only whole ones."""
@@ -66,7 +68,7 @@ class TimedOutput(Output):
                     continue
                 yield piece, len(some), some[-1].offset + 1
                 done += len(some)
-                together = max(1, int(len(some) * _PIECE_BYTES * 0.8) // max(1, len(piece)))
+                together = 1 if self._counts else max(1, int(len(some) * _PIECE_BYTES * 0.8) // max(1, len(piece)))
 
     def _pieces_of_lines(
         self, fetched: "FetchedBatch", block: bytes | memoryview

@@ -1,4 +1,4 @@
-"""Records as the bytes that a consumer prints.
+"""Records as the bytes that a consumer prints: the one door, for preset formats and for those that users write.
 
 Decides how a record looks in each preset format. Leaves to the consumer when bytes are written and what is committed,
 and to terminal.py what must not reach a terminal. One join per batch of records, never a write per record.
@@ -16,27 +16,57 @@ if TYPE_CHECKING:
 
     Writer = Callable[[Iterable[ConsumerRecord]], bytes]
 
-PRESETS = ("value", "kv", "json", "raw")
+PRESETS = ("value", "kv", "json", "raw", "framed")
+WITHOUT_DELIMITER = ("raw", "framed")
+"""Presets that put nothing between one record and the next."""
 
 
-def writer(format_name: str, *, delimiter: bytes = b"\n", null: bytes = b"") -> Writer:
-    """Return the function that turns records into the bytes of a preset format.
+def writer(format: str, *, delimiter: bytes | None = None, null: bytes = b"") -> Writer:
+    """Return the function that turns records into the bytes of a format. No records give no bytes.
 
-    value: value, delimiter. kv: key, tab, value, delimiter. raw: value. json: one JSON object, delimiter. Where the
-    format cannot tell null from empty, null prints as `null` (value and kv) or as empty (raw). No records give no bytes.
+    A preset: value is value, delimiter; kv is key, tab, value, delimiter; json is one JSON object, delimiter; raw is the
+    value, framed a msgpack array. Where the format cannot tell null from empty, null prints as `null` (value and kv) or as
+    empty (raw). Anything else is a format as in `mk help formats`, compiled here, once. %i counts over all calls.
+
+    Args:
+        delimiter: what ends each record; None is a newline for value, kv and json, and nothing behind other formats.
+        null: what value, kv and the fields of a format print for null.
 
     Raises:
-        UsageError: there is no preset of that name.
+        UsageError: the format is none.
     """
-    if format_name == "value":
-        return _value_writer(delimiter, null)
-    if format_name == "kv":
-        return _kv_writer(delimiter, null)
-    if format_name == "raw":
+    end = b"\n" if delimiter is None else delimiter
+    if format == "value":
+        return _value_writer(end, null)
+    if format == "kv":
+        return _kv_writer(end, null)
+    if format == "raw":
         return _raw
-    if format_name == "json":
-        return _json_writer(delimiter)
-    raise UsageError(f"no format {format_name}", fix=f"-f takes {', '.join(PRESETS)}", name=format_name)
+    # Each in a module of its own: a plain consume needs none of them.
+    if format == "json":
+        from mk.formats.json_writer import json_writer
+
+        return json_writer(end)
+    if format == "framed":
+        from mk.formats.framed import write_frames
+
+        return write_frames
+    check_is_format(format)
+    from mk.formats.format_writer import compile_writer
+
+    return compile_writer(format, delimiter=delimiter or b"", null=null)
+
+
+def check_is_format(format: str) -> None:
+    """Raise UsageError for a word that is no preset and has nothing in it that would make it a format."""
+    if format in PRESETS or "%" in format or "\\" in format:
+        return
+    raise UsageError(
+        f"no format {format or 'of that (empty) name'}",
+        fix=f"it is one of {', '.join(PRESETS)}, or holds directives such as %k and %v, see `mk help formats`; to follow a "
+        "topic, use -F",
+        name=format,
+    )
 
 
 def value_block(payload: bytes | memoryview, delimiter: bytes) -> bytes | memoryview:
@@ -69,69 +99,3 @@ def _kv_writer(delimiter: bytes, null: bytes) -> Writer:
 
 def _raw(records: Iterable[ConsumerRecord]) -> bytes:
     return b"".join([record.value or b"" for record in records])
-
-
-def _json_writer(delimiter: bytes) -> Writer:
-    """Return the writer of JSON objects, compact, in UTF-8, with the members of a record always in the same order.
-
-        {"topic":"t","partition":0,"offset":7,"ts":1700000000000,"headers":[],"key":null,"payload":"v"}
-
-    Everything that a record holds comes back from it: a key or value that is not UTF-8 is written in base64 under
-    another name (key_b64, payload_b64), null as null. Headers are a list of pairs, since names may repeat and their order
-    counts: [name, value]. A name or value in it that is not UTF-8 becomes {"b64": "..."}: a pair has no member
-    whose name could say so, and a string that is base64 by convention could not be told from one that only looks it.
-    """
-    from binascii import b2a_base64
-    from json.encoder import encode_basestring
-
-    # Typed by hand: the stubs do not have this function, which is what json.dumps(ensure_ascii=False) calls.
-    quote: Callable[[str], str] = encode_basestring
-
-    def base64(data: bytes) -> str:
-        return b2a_base64(data, newline=False).decode("ascii")
-
-    def item(data: bytes | None) -> str:
-        if data is None:
-            return "null"
-        try:
-            # Strict UTF-8: a lone surrogate in it is refused, and so goes the way of all bytes that are not text.
-            return quote(data.decode())
-        except UnicodeDecodeError:
-            return f'{{"b64":"{base64(data)}"}}'
-
-    def member(name: str, data: bytes | None) -> str:
-        if data is None:
-            return f'"{name}":null'
-        try:
-            return f'"{name}":{quote(data.decode())}'
-        except UnicodeDecodeError:
-            return f'"{name}_b64":"{base64(data)}"'
-
-    def write(records: Iterable[ConsumerRecord]) -> bytes:
-        objects = []
-        topic = quoted_topic = ""
-        for record in records:
-            if record.topic != topic:
-                topic = record.topic
-                quoted_topic = quote(topic)
-            headers = ""
-            if record.headers:
-                headers = ",".join([f"[{item(name)},{item(value)}]" for name, value in record.headers])
-            key = record.key
-            value = record.value
-            try:
-                # The usual case in one go; member() would say the same at a fifth more time.
-                fields = (
-                    f'"key":{"null" if key is None else quote(key.decode())}'
-                    f',"payload":{"null" if value is None else quote(value.decode())}'
-                )
-            except UnicodeDecodeError:
-                fields = f"{member('key', key)},{member('payload', value)}"
-            objects.append(
-                f'{{"topic":{quoted_topic},"partition":{record.partition},"offset":{record.offset}'
-                f',"ts":{record.timestamp_ms},"headers":[{headers}],{fields}}}\n'
-            )
-        # JSON has no bare newline within an object.
-        return bytes(value_block("".join(objects).encode(), delimiter))
-
-    return write

@@ -17,11 +17,14 @@ from mk.storage.partition_log import DISK, PAGE_CACHE, AppendResult, PartitionLo
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from typing import TypeVar
 
     from mk.producer.input_sequence import InputSequence
     from mk.records.record import Header
     from mk.storage.input_mark import InputMark
     from mk.storage.topic import Topic
+
+    T = TypeVar("T")
 
 BUFFER_BYTES = 8 << 20
 """What waits for an append at most, before it is made: half of buffer.memory, so that encoding it fits in the rest."""
@@ -111,8 +114,8 @@ class Producer:
     ) -> None:
         """Buffer one record. value None is a tombstone; timestamp_ms None is now."""
         # Checked now, and not when it is encoded: the records that wait with it would be lost.
-        _check_bytes((value, key))
-        _check_extras(headers, timestamp_ms)
+        check_bytes((value, key))
+        check_extras(headers, timestamp_ms)
         size = len(value or b"") + len(key or b"") + size_of(headers)
         if size > self.max_message_bytes:
             raise RecordTooLargeError(size_bytes=size, max_bytes=self.max_message_bytes)
@@ -143,8 +146,8 @@ class Producer:
             return
         if block[-1] != _NEWLINE:
             raise ValueError("the block does not end with a newline")
-        _check_bytes((key,))
-        _check_extras((), timestamp_ms)
+        check_bytes((key,))
+        check_extras((), timestamp_ms)
         if len(block) + len(key or b"") > self.max_message_bytes:
             _check_line_lengths(block, len(key or b""), self.max_message_bytes)
         if count is None:
@@ -172,9 +175,9 @@ class Producer:
         if keys is not None:
             if len(keys) != len(values):
                 raise ValueError(f"{len(keys)} keys and {len(values)} values are not pairs")
-            _check_bytes(keys)
-        _check_bytes(values)
-        _check_extras(headers, timestamp_ms)
+            check_bytes(keys)
+        check_bytes(values)
+        check_extras(headers, timestamp_ms)
         extras = headers, timestamp_ms
         partitions = self._partition_count
         with self._lock:
@@ -223,6 +226,98 @@ class Producer:
                 # Not before: what is appended on the way is not all of what stands before it in the input.
                 self._input.next_sequence += len(keys)
             self._next_sticky()
+
+    def send_records(
+        self,
+        values: Sequence[bytes | None],
+        keys: Sequence[bytes | None],
+        headers: Sequence[tuple[Header, ...]],
+        timestamps: Sequence[int | None],
+        partitions: Sequence[int | None] | None = None,
+        sequences: Sequence[int] | None = None,
+    ) -> None:
+        """Buffer many records at once, each with a key, headers and a time of its own: parallel columns. All of them, or none.
+
+        timestamps: None is now. partitions: where each one goes, unless this producer has one partition for all; None is
+        where its key belongs. sequences: for a producer with an id, the number of each in the input, ascending and not
+        below next_sequence; None is next_sequence and on.
+
+        Raises RecordTooLargeError and NoSuchPartitionError, of any of them.
+        """
+        if not values:
+            return
+        self.check_records(values, keys, headers, timestamps, partitions)
+        if None in timestamps:
+            now = now_ms()
+            times: Sequence[int] = [now if time is None else time for time in timestamps]
+        else:
+            times = timestamps  # type: ignore[assignment]
+        with self._lock:
+            chosen_of = self._routed(keys, partitions)
+            if self._input is not None:
+                self._check_input(self._input)
+                if sequences is None:
+                    sequences = range(self._input.next_sequence, self._input.next_sequence + len(values))
+                for target in chosen_of:
+                    self._learn(self._input, target)
+            for target, chosen in sorted(chosen_of.items()):
+                if self._input is not None and sequences is not None:
+                    stored = self._input.take_routed(target, [sequences[at] for at in chosen])
+                    chosen = chosen[stored:]
+                if not chosen:
+                    continue
+                accumulator = self._accumulator(target)
+                before = accumulator.size_bytes
+                if len(chosen) == len(values):
+                    accumulator.append_records(values, keys, times, headers)
+                else:
+                    accumulator.append_records(
+                        _chosen(values, chosen), _chosen(keys, chosen), _chosen(times, chosen), _chosen(headers, chosen)
+                    )
+                self._flush_if_full(accumulator.size_bytes - before)
+            if self._input is not None and sequences is not None:
+                # Not before: what is appended on the way is not all of what stands before it in the input.
+                self._input.next_sequence = sequences[-1] + 1
+            self._next_sticky()
+
+    def check_records(
+        self,
+        values: Sequence[bytes | None],
+        keys: Sequence[bytes | None],
+        headers: Sequence[tuple[Header, ...]],
+        timestamps: Sequence[int | None],
+        partitions: Sequence[int | None] | None = None,
+    ) -> None:
+        """Raise what send_records would; nothing is buffered."""
+        from mk.producer.record_columns import check_columns
+
+        check_columns(values, keys, headers, timestamps)
+        size = size_of_columns(keys, values, ()) + sum(map(size_of, filter(None, headers)))
+        if size > self.max_message_bytes:
+            for value, key, own in zip(values, keys, headers):
+                _check_lengths((key,), (value,), size_of(own), self.max_message_bytes)
+        if partitions is not None and self._fixed_partition is None:
+            for partition in set(partitions):
+                if partition is not None:
+                    self._topic.check_partition(partition)
+
+    def _routed(
+        self, keys: Sequence[bytes | None], partitions: Sequence[int | None] | None
+    ) -> dict[int, Sequence[int]]:
+        """Return which of the records go to which partition."""
+        fixed = self._fixed_partition
+        if fixed is not None or (partitions is None and self._partition_count == 1):
+            return {fixed or 0: range(len(keys))}
+        chosen_of: dict[int, list[int]] = {}
+        partition_of = self._partition
+        for at, key in enumerate(keys):
+            named = None if partitions is None else partitions[at]
+            target = partition_of(key) if named is None else named
+            chosen = chosen_of.get(target)
+            if chosen is None:
+                chosen = chosen_of[target] = []
+            chosen.append(at)
+        return chosen_of  # type: ignore[return-value]
 
     def flush(self) -> list[AppendResult]:
         """Append all that is buffered; acknowledged when it returns. Partitions in ascending order.
@@ -456,23 +551,27 @@ class Producer:
             self.flush()
 
 
+def _chosen(column: Sequence[T], chosen: Sequence[int]) -> list[T]:
+    return [column[at] for at in chosen]
+
+
 def _lines_behind(block: bytes | memoryview, count: int) -> memoryview:
     """Return what follows the first `count` lines of a block."""
     rest = bytes(block).split(b"\n", count)[count]
     return memoryview(block)[len(block) - len(rest) :]
 
 
-def _check_bytes(parts: Iterable[object]) -> None:
+def check_bytes(parts: Iterable[object]) -> None:
     """Raise TypeError unless all parts are bytes or None."""
     kinds = set(map(type, parts)) - _BYTES_OR_NONE
     if kinds:
         raise TypeError(f"keys, values and headers are bytes or None, not {kinds.pop().__name__}")
 
 
-def _check_extras(headers: Iterable[Header], timestamp_ms: int | None) -> None:
+def check_extras(headers: Iterable[Header], timestamp_ms: int | None) -> None:
     """Raise TypeError unless these can be stored."""
     for name, value in headers:
-        _check_bytes((name, value))
+        check_bytes((name, value))
         if name is None:
             raise TypeError("the name of a header is bytes, not None")
     if timestamp_ms is not None and (type(timestamp_ms) is not int or abs(timestamp_ms) > _MAX_TIMESTAMP_MS):

@@ -63,6 +63,35 @@ class RecordAccumulator:
         if self._builder.size_bytes >= BATCH_BYTES:
             self._close_builder()
 
+    def append_records(
+        self,
+        values: Sequence[bytes | None],
+        keys: Sequence[bytes | None],
+        timestamps: Sequence[int],
+        headers: Sequence[tuple[Header, ...]],
+    ) -> None:
+        """Take records that each have a key, a time and headers of their own, as parallel columns."""
+        self._close_columns()
+        sizes = [_RECORD_BYTES + len(value or b"") + len(key or b"") for value, key in zip(values, keys)]
+        if any(headers):
+            sizes = [size + _size_with_frames(of_record) for size, of_record in zip(sizes, headers)]
+        start = 0
+        while start < len(values):
+            # As many as make a batch: by their own sizes, since one of them may be as large as thousands.
+            stop, size = start, 0
+            room = BATCH_BYTES - self._builder.size_bytes
+            if start == 0 and (total := sum(sizes)) <= room:
+                stop, size = len(values), total
+            while stop < len(values) and size < room:
+                size += sizes[stop]
+                stop += 1
+            some = slice(start, stop)
+            self._builder.extend((values[some], keys[some], timestamps[some], headers[some]), size)
+            self.size_bytes += size
+            start = stop
+            if self._builder.size_bytes >= BATCH_BYTES:
+                self._close_builder()
+
     def append_lines(self, block: bytes | memoryview, count: int, timestamp_ms: int, key: bytes | None) -> None:
         """Take `count` newline-terminated values as one batch. The block is not copied, and not touched until drained."""
         self._close()
@@ -136,6 +165,10 @@ class RecordAccumulator:
 def size_of(headers: tuple[Header, ...]) -> int:
     """Return the bytes of headers that max.message.bytes counts."""
     return sum(len(name) + len(value or b"") for name, value in headers)
+
+
+def _size_with_frames(headers: tuple[Header, ...]) -> int:
+    return size_of(headers) + _RECORD_BYTES * len(headers)
 
 
 def size_of_columns(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 NONE, GZIP, LZ4, ZSTD = 0, 1, 3, 4  # Kafka's numbers; 2 is its snappy
@@ -30,6 +30,8 @@ at 99 and 128 MB/s, and there zstd is smaller and faster."""
 
 ZSTD_LEVEL = 1
 """169 MB/s against 108 of level 3, for 6 % more space: a log is written by somebody who waits."""
+
+_MAX_STREAM_ARRAY = 1 << 16
 
 _GZIP_MEMBER = 31
 """What zlib calls wbits: a window of 32 KiB, with gzip's header and trailer."""
@@ -140,6 +142,73 @@ def unpack(data: bytes | memoryview) -> object:
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise CodecError(f"msgpack: {error}") from None
     return unpacked
+
+
+def pack_each(values: Iterable[object]) -> bytes:
+    """Encode values one after another, as a stream of msgpack: tuples, text, bytes, integers and None."""
+    import msgpack
+
+    packer = msgpack.Packer(use_bin_type=True, autoreset=False)
+    for value in values:
+        packer.pack(value)
+    packed: bytes = packer.bytes()
+    return packed
+
+
+class Unpacker:
+    """Decode a stream of msgpack arrays, piece by piece: of lists, bytes (text too comes as its bytes), integers and None.
+
+    What is incomplete waits for more, at most `max_bytes` of it; nothing that is longer is taken, nor maps and extension
+    types, nor an array of more than 65536: a few bytes may claim any length, and nested ones would each be given room.
+    """
+
+    __slots__ = ("_fed_bytes", "_taken_bytes", "_unpacker")
+
+    def __init__(self, max_bytes: int) -> None:
+        import msgpack
+
+        self._fed_bytes = 0
+        self._taken_bytes = 0
+        self._unpacker = msgpack.Unpacker(
+            raw=True,
+            use_list=True,
+            max_buffer_size=max_bytes,
+            max_bin_len=max_bytes,
+            max_str_len=max_bytes,
+            max_array_len=_MAX_STREAM_ARRAY,
+            max_map_len=0,
+            max_ext_len=0,
+        )
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much of what was fed is not part of a value that was taken."""
+        return self._fed_bytes - self._taken_bytes
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """Take the next piece. Raises CodecError if it does not fit beside what is incomplete."""
+        import msgpack
+
+        try:
+            self._unpacker.feed(data)
+        except msgpack.BufferFull:
+            raise CodecError("msgpack: a value is longer than any that is taken") from None
+        self._fed_bytes += len(data)
+
+    def take(self, into: list[object], most: int) -> None:
+        """Append the next values that are complete, at most so many. Raises CodecError, with those before appended."""
+        from itertools import islice
+
+        import msgpack
+
+        tell = self._unpacker.tell
+        try:
+            for value in islice(self._unpacker, most):
+                into.append(value)
+                # Each time: behind the last one it counts also what it has seen of an incomplete one.
+                self._taken_bytes = tell()
+        except (ValueError, TypeError, msgpack.UnpackException) as error:
+            raise CodecError(f"msgpack: {error or type(error).__name__}") from None
 
 
 def _lz4() -> Any:

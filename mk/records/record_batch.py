@@ -280,6 +280,12 @@ class RecordBatchBuilder:
         self._headers.append(record.headers)
         self.size_bytes += record_size(record)
 
+    def extend(self, columns: Sequence[Sequence[Any]], size_bytes: int) -> None:
+        """Take records as parallel columns: values, keys, times, headers. size_bytes: what they count, as in append."""
+        for own, more in zip((self._values, self._keys, self._timestamps, self._headers), columns, strict=True):
+            own += more  # type: ignore[operator]
+        self.size_bytes += size_bytes
+
     def build(self, *, codec: int = NONE) -> EncodedBatch:
         """Return the records as one batch: lines where that loses nothing, else columns."""
         values, keys, timestamps = self._values, self._keys, self._timestamps

@@ -150,7 +150,8 @@ def test_everything_in_a_log_directory_is_made_in_one_module():
 
 @pytest.mark.parametrize("module", SOURCES)
 def test_a_module_can_be_read_in_a_sitting(module):
-    limit = 700 if module.startswith("mk.cli.definitions.") else 600  # Those are data.
+    # Definitions are data, and so are errors: a class for each way to fail, in one tree.
+    limit = 700 if module.startswith("mk.cli.definitions.") or module == "mk.errors" else 600
     assert len(SOURCES[module].read_text().splitlines()) <= limit
 
 

@@ -267,6 +267,11 @@ def test_produce_has_these_values():
         "null": False,
         "whole": False,
         "count": 3,
+        "follow": None,
+        "accept_gap": False,
+        "format": "value",
+        "json_lines": False,
+        "keep_partition": False,
         "skip_bad": True,
         "tee": True,
         "partition": 2,
@@ -286,7 +291,9 @@ def test_produce_has_these_values():
 
 def test_produce_without_anything_reads_stdin_into_default():
     options = options_of("produce")
-    assert (options.topic, options.values, options.acks, options.lock_wait_ms) == ("default", (), 1, 10_000)
+    # No topic: `default` stands in for it where nothing else names one, as a record of -J may.
+    assert (options.topic, options.values, options.acks, options.lock_wait_ms) == (None, (), 1, 10_000)
+    assert (options.format, options.keep_partition) == ("value", False)
     assert options.directory is None
 
 

@@ -122,7 +122,7 @@ def test_options_are_offered(shell, directory):
 
 
 def test_bash_completes_the_value_of_an_option_with_an_equals_sign(directory):
-    assert bash("mk consume --format=", directory) == ["json", "kv", "raw", "value"]
+    assert bash("mk consume --format=", directory) == ["framed", "json", "kv", "raw", "value"]
     assert bash("mk consume --format=j", directory) == ["json"]
     assert bash("mk consume --dir=second ", directory) == ["elsewhere"]
 

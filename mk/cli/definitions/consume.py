@@ -5,6 +5,7 @@ from mk.cli.definition import (
     DIRECTORY_OPTION,
     DURATION,
     FLAG,
+    FORMAT,
     INTEGER,
     NETWORK_OPTION,
     OFFSET,
@@ -79,9 +80,11 @@ RECORD_OUTPUT = (
         "--format",
         metavar="FORMAT",
         default="value",
-        choices=("value", "kv", "json", "raw"),
+        environment="MK_FORMAT",
+        complete=FORMAT,
         panel=OUTPUT,
-        help="how to print a record: value, kv, json or raw; see `mk help formats`; default value",
+        help=r"how to print a record: value, kv, json, raw, framed, or a format such as '%k\t%v\n', which ends with what it "
+        "says; see `mk help formats`; default value",
     ),
     Parameter(
         "json_lines",
@@ -108,7 +111,7 @@ RECORD_OUTPUT = (
         kind=DELIMITER,
         metavar="DELIM",
         panel=OUTPUT,
-        help=r"end each record with DELIM instead of a newline; \t \0 \xNN are understood",
+        help=r"end each record with DELIM instead of a newline, a format with it too; \t \0 \xNN are understood",
     ),
     Parameter(
         "null",
@@ -125,7 +128,7 @@ RECORD_OUTPUT = (
         kind=FLAG,
         default=False,
         panel=OUTPUT,
-        help="print a null value, and with -f kv a null key, as NULL, to tell it from an empty one",
+        help="print a null value, and with -f kv or a format a null key or header, as NULL, to tell it from an empty one",
     ),
     Parameter(
         "raw",
@@ -384,6 +387,7 @@ CONSUME = Command(
         ("*/5 * * * * mk consume orders -g mail --or-skip | ./send", "from cron, what came since the last time"),
         ("mk consume orders -o group:billing", "what a group has not read yet, without joining it"),
         ("mk consume orders -J | jq .payload", "for programs"),
+        (r"mk consume orders -f '%d{iso} %p:%o %k %v\n'", "with time, place and key"),
         ("mk consume files -0 | xargs -0 ls -l", "values that may hold newlines"),
         (
             "mk consume jobs -g work -F --exec ./work --jobs 4 --dlq jobs-dead",

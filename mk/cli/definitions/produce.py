@@ -6,6 +6,7 @@ from mk.cli.definition import (
     DIRECTORY_OPTION,
     FILE,
     FLAG,
+    FORMAT,
     HEADER,
     INPUT,
     INTEGER,
@@ -36,6 +37,11 @@ PRODUCE = Command(
             "need not be ended. With --whole all of the input, or each --file, is one record."
         ),
         (
+            "With -J or -f a record says more of itself: its key, headers and time, which win over -k and --timestamp; -H adds "
+            "headers behind its own. TOPIC and $MK_TOPIC win over a topic that it names; without them each record goes to "
+            "its own. Its partition counts where the format has %p, or with --keep-partition; else the key decides."
+        ),
+        (
             "The topic is made on first use. Records with the same key go to the same partition; records without a key "
             "stay together batch by batch."
         ),
@@ -57,10 +63,9 @@ PRODUCE = Command(
         Parameter(
             "topic",
             metavar="TOPIC",
-            default="default",
             environment="MK_TOPIC",
             complete=TOPIC,
-            help="the topic; else $MK_TOPIC, else default",
+            help="the topic; else $MK_TOPIC, else what -J or -f reads of each record, else default",
         ),
         Parameter(
             "values", kind=BYTES, metavar="VALUE", default=(), multiple=True, help="a record; stdin is then not read"
@@ -111,6 +116,34 @@ PRODUCE = Command(
             help="all of stdin, or each --file, is one record",
         ),
         Parameter(
+            "format",
+            "-f",
+            "--format",
+            metavar="FORMAT",
+            default="value",
+            complete=FORMAT,
+            panel=INPUT,
+            help=r"how a record is read: value, kv, json, raw, framed, or a format such as '%k\t%v\n'; see `mk help "
+            "formats`; default value",
+        ),
+        Parameter(
+            "json_lines",
+            "-J",
+            kind=FLAG,
+            default=False,
+            implies=("format", "json"),
+            panel=INPUT,
+            help="the same as -f json: a JSON object a line, as `mk consume -J`, kcat -J and rpk print them",
+        ),
+        Parameter(
+            "keep_partition",
+            "--keep-partition",
+            kind=FLAG,
+            default=False,
+            panel=INPUT,
+            help="with -J or -f framed: put each record into the partition that it says it is from",
+        ),
+        Parameter(
             "count",
             "-n",
             "--count",
@@ -125,7 +158,7 @@ PRODUCE = Command(
             kind=FLAG,
             default=False,
             panel=INPUT,
-            help="skip a record that cannot be stored, say which, and end with status 1; default is to stop there",
+            help="skip a record that cannot be read or stored, say which, and end with status 1; default is to stop there",
         ),
         Parameter("key", "-k", "--key", kind=BYTES, metavar="KEY", panel="Records", help="the key of every record"),
         Parameter(
@@ -237,7 +270,9 @@ PRODUCE = Command(
         ),
         QUIET_OPTION,
         VERBOSE_OPTION,
-        Parameter("json", "--json", kind=FLAG, default=False, panel=OUTPUT, help="errors as JSON"),
+        Parameter(
+            "json", "--json", kind=FLAG, default=False, panel=OUTPUT, help="errors as JSON; for records as JSON, -J"
+        ),
     ),
     examples=(
         ("mk produce orders -k user1 paid", "one record with a key"),
@@ -253,6 +288,8 @@ PRODUCE = Command(
         (r"mk produce paragraphs -D '\n\n' < book.txt", "what stands between empty lines"),
         ("mk produce docs --whole --file a.json --file b.json", "two records, each a file"),
         ("make 2>&1 | mk produce builds -T | tail -n 1", "store all of it, and use it further"),
+        ("mk consume orders -J | mk produce copy -J", "the same keys, headers, times and values"),
+        (r"mk produce orders -f '%T %k %v\n' < orders.txt", "a time in milliseconds, the key, the value"),
         ("mk produce orders --producer-id import-7 < orders.txt", "run it again until it succeeds: nothing is doubled"),
     ),
     exit_status="The status is 0 only if every record read is stored at the level that --acks asks for, and 1 if "

@@ -101,3 +101,27 @@ def test_a_block_gets_another_delimiter(delimiter: bytes, expected: bytes) -> No
 def test_a_block_of_lines_is_passed_on_as_it_is() -> None:
     payload = memoryview(b"a\n")
     assert value_block(payload, b"\n") is payload
+
+
+def test_one_door_for_presets_and_formats_with_and_without_a_delimiter() -> None:
+    records = [record(b"v", b"k"), record(None, None, offset=8)]
+    for name in PRESETS:
+        assert writer(name)(records) == writer(name, delimiter=None)(iter(records))
+    assert writer("%o=%v")(records) == b"7=v8="
+    assert writer("%o=%v", delimiter=b"\0", null=b"-")(records) == b"7=v\x008=-\0"
+    assert writer(r"\n")(records) == b"\n\n" and writer("%i")([]) == b""
+
+
+def test_a_counter_goes_on_from_one_call_to_the_next() -> None:
+    write = writer("%i ")
+    assert write([record(b"a"), record(b"b")]) + write([record(b"c")]) == b"1 2 3 "
+    assert writer("%i ")([record(b"a")]) == b"1 "
+
+
+def test_nothing_of_a_format_is_run_as_code() -> None:
+    hostile = '"""\');import os#%k{json}{value}\\x22%{%}\udcff'
+    assert writer(hostile)([record(b"v", b"k")]) == b'"""\');import os#"k"{value}"{}\xff'
+
+
+def test_the_topic_of_each_record_is_printed_also_where_it_changes() -> None:
+    assert writer("%t,")([record(b"", topic="a"), record(b"", topic="b"), record(b"", topic="a")]) == b"a,b,a,"
