@@ -67,8 +67,8 @@ class NoGroup:
 class Execution:
     """Records that are handed out to children, as a consumer sees them: a Delivery.
 
-    owner: what is told how far it is. records_done: how many are done with, dead letters included. dead: how many of them became
-    dead letters. has_timed_out: max_time_ms passed.
+    owner: what is told how far it is. records_done: how many are done with, dead letters included. dead: how many of them
+    became dead letters. has_timed_out: max_time_ms passed.
     """
 
     def __init__(
@@ -129,6 +129,8 @@ class Execution:
         self._given_up.clear()
         for batch in fetch:
             place = batch.topic, batch.partition
+            if place in self._given_up:
+                continue  # Its topic may be gone, too.
             self._topic_ids[place] = self._topic_id_of(batch.topic)
             for records in batch.record_slices():
                 self._has_come = True
@@ -289,7 +291,9 @@ class Execution:
             except BrokenPipeError:
                 self._pool.output_is_closed = self._pool.is_halted = True
             self._next_tend = monotonic() + _TURN_SECONDS
-        self._has_looked()
+        # Inside finish() the owner is busy with us. If we were stopped meanwhile, it has to look before anything is started.
+        if is_tending or monotonic() <= self._pool.may_start_until:
+            self._has_looked()
 
     def _has_looked(self) -> None:
         """Note that the owner was tended. A member that was stopped for too long starts nothing before it has looked again."""

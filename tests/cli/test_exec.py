@@ -401,3 +401,17 @@ def test_the_help_has_one_table(mk):
     text = mk.ok("help", "exec").decode()
     for word in ("126, 127, 255", "MK_REC_KEY_B64", "mk.source.offset"):
         assert word in text
+
+
+def test_a_group_that_is_reset_makes_no_dead_letter_twice_and_misses_none(mk, tmp_path, script):
+    mk.ok("produce", "t", *"abcdef")
+    bad = tmp_path / "bad"
+    command = script(f'grep -q "$(cat)" {bad} && exit 65; true')
+    words = "consume", "t", "-g", "g", "--exec", command, "--dlq", "d"
+    bad.write_text("b\ne\n")
+    mk.ok(*words)
+    # Read again, c fails too, which is before the last one that has failed already.
+    mk.ok("groups", "reset", "g", "t", "--to", "start", "--yes")
+    bad.write_text("b\nc\ne\nf\n")
+    mk.ok(*words)
+    assert sorted(record["payload"] for record in records(mk, "d")) == ["b", "c", "e", "f"]
