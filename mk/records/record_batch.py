@@ -402,14 +402,11 @@ class RecordBatch:
         """Return the newline-terminated values of a lines batch, without the key; None for columns and control."""
         if self.attributes & (KIND_MASK | CONTROL):
             return None
-        raw = self._raw()
-        return raw[self.key_length :] if self.key_length > 0 else raw
+        return self._raw()[max(self.key_length, 0) :]
 
     def key_of_lines(self) -> bytes | None:
         """Return the key that the records of a lines batch share."""
-        if self.key_length <= 0:
-            return None if self.key_length < 0 else b""
-        return bytes(self._raw()[: self.key_length])
+        return bytes(self._raw()[: self.key_length]) if self.key_length >= 0 else None
 
     def records(self, topic: str, partition: int) -> list[ConsumerRecord]:
         """Decode all records, in offset order. Raises CodecError where the payload is not what the header says."""
@@ -430,9 +427,7 @@ class RecordBatch:
         if self.attributes & KIND_MASK:
             self._columns()
             return
-        raw = self._raw()
-        start = max(self.key_length, 0)
-        block = bytes(raw[start:] if start else raw)
+        block = bytes(self._raw()[max(self.key_length, 0) :])
         if block.count(b"\n") != self.record_count or (block and block[-1:] != b"\n"):
             raise CodecError(f"the payload does not hold {self.record_count} lines")
 
