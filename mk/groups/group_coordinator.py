@@ -258,7 +258,7 @@ class GroupCoordinator:
                 generations[topic_id] = self._claims[topic_id].generations()
             known = generations[topic_id].get(partition)
             try:
-                claim = self._take(key, known[-1] if known else 0, now)
+                claim = self._take(key, known, now)
             except ClaimFencedError:
                 continue  # Somebody was faster. Whose it should be, the next look tells.
             if claim is not None:
@@ -268,7 +268,7 @@ class GroupCoordinator:
                 taken.append(key)
         return taken
 
-    def _take(self, key: Key, newest: int, now: float) -> Claim | None:
+    def _take(self, key: Key, listed: list[int] | None, now: float) -> Claim | None:
         """Take a partition if it is free, or its owner is silent.
 
         Whether it is held is asked without opening it for writing: the closing of a descriptor that could write is what
@@ -276,8 +276,9 @@ class GroupCoordinator:
         """
         topic_id, partition = key
         claims = self._claims[topic_id]
+        newest = listed[-1] if listed else 0
         if newest == 0 or not claims.is_held(partition, newest):
-            return take(claims, partition)
+            return take(claims, partition, listed)
         owner = claims.owner(partition, newest)
         if owner in self._membership.silent:
             return fence(claims, partition)
