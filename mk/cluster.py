@@ -210,12 +210,19 @@ class Cluster(Protocol):
         follow: bool = False,
         idle_ms: int | None = None,
         max_time_ms: int | None = None,
+        merge: bool = False,
+        reverse: bool = False,
+        cursor_file: str | None = None,
         output_fd: int | None = None,
         on_skip: Callable[[str, int, int, int], None] | None = None,
         on_note: Callable[[str], None] | None = None,
         delivery: Delivery | None = None,
     ) -> Consumer:
-        """Open a consumer of some topics, or of those in whose names `regex` is found. See Consumer."""
+        """Open a consumer of some topics, or of those in whose names `regex` is found. See Consumer.
+
+        merge: all partitions as one, in the order of the records' times. reverse: the newest first.
+        cursor_file: a file that remembers where each partition has been read; see RememberingConsumer.
+        """
 
     def group_consumer(
         self,

@@ -500,6 +500,9 @@ class DirectoryCluster:
         follow: bool = False,
         idle_ms: int | None = None,
         max_time_ms: int | None = None,
+        merge: bool = False,
+        reverse: bool = False,
+        cursor_file: str | None = None,
         output_fd: int | None = None,
         on_skip: Callable[[str, int, int, int], None] | None = None,
         on_note: Callable[[str], None] | None = None,
@@ -521,6 +524,16 @@ class DirectoryCluster:
             "on_note": on_note,
             "delivery": delivery,
         }
+        if merge or reverse or cursor_file is not None:
+            from mk.consumer.selecting import selecting_consumer
+
+            if follow:
+                options.update(idle_ms=idle_ms, output_fd=output_fd)
+            if cursor_file is not None:
+                options["printed_to"] = output_fd
+            return selecting_consumer(
+                self._directory, opened, options, follow=follow, merge=merge, reverse=reverse, cursor_file=cursor_file
+            )
         if not follow:
             return Consumer(opened, **options)
         from mk.consumer.following import FollowingConsumer

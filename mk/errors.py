@@ -10,6 +10,7 @@
         CorruptBatchError              a batch below the high watermark that does not prove itself
         CorruptStateError              a state, epochs or JSON file that contradicts itself or the segments
         CommitBeyondEndError           a group has committed an offset that this log does not have
+        CursorBeyondEndError           a cursor file has one
         RecordTooLargeError            an input record over max.message.bytes
         InputGapError                  records of a followed input may be missing
         BadInputError                  a piece of the input is no record of its format
@@ -31,6 +32,7 @@
         PartitionFailedError           FAILED is set: the disk refused a sync and a new segment too
       TryAgainError                75  not now: a lock was not got in time, or another directory leads
         LockTimeoutError
+        CursorInUseError               another process has that cursor file
         NotLeaderError
         ClaimFencedError               another member of the group has taken the partition
         GroupNotEmptyError             members of the group live, and its offsets are theirs to commit
@@ -214,6 +216,27 @@ class CommitBeyondEndError(DataError):
             else f"`-p {partition} -o {stands_at}` goes on there, `-o start` reads all there is, `-o end` only what comes; "
             "nothing was changed",
             group=group,
+            topic=topic,
+            partition=partition,
+            offset=offset,
+            stands_at=stands_at,
+        )
+
+
+class CursorBeyondEndError(DataError):
+    """A position in a cursor file that is not one of this log: it was cut, or is a copy.
+
+    stands_at: up to where the log is the one that was read.
+    """
+
+    def __init__(self, *, path: str, topic: str, partition: int, offset: int, stands_at: int) -> None:
+        super().__init__(
+            f"cursor file {path} is at offset {offset} of partition {partition} of {topic}, and the log is another one",
+            why=f"it is the one that was read up to offset {stands_at} only: records were lost, as when a copy was "
+            "restored; others have their offsets, or will have them",
+            fix=f"`-p {partition} -o {stands_at}` goes on there with another cursor file, or without one; `-o start` reads "
+            "all there is; nothing was changed or printed",
+            path=path,
             topic=topic,
             partition=partition,
             offset=offset,
@@ -463,6 +486,19 @@ class LockTimeoutError(TryAgainError):
             why=holder,
             fix=fix or "wait, raise --lock-wait, or stop that process; nothing was written by this append",
             waited_ms=waited_ms,
+            holder=holder,
+        )
+
+
+class CursorInUseError(TryAgainError):
+    """A cursor file that is not ours, or no more: two readers would each undo what the other noted."""
+
+    def __init__(self, *, path: str, holder: str) -> None:
+        super().__init__(
+            f"cursor file {path} is in use",
+            why=holder,
+            fix="wait until it is done, or name another file, for positions of its own; no position was changed",
+            path=path,
             holder=holder,
         )
 

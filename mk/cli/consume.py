@@ -8,7 +8,7 @@ from mk.errors import TimedOutError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from mk.cli.options import Options
     from mk.cluster import Cluster
@@ -41,7 +41,10 @@ def run(options: "Options") -> int:
             raise UsageError(
                 "--idle means nothing without -F", fix="add -F; without it, reading ends at the end anyway"
             )
+    else:
+        _check_not_with(f"-g {options.group}", "the members of a group share partitions, each in its order", options)
     if options.execute is not None:
+        _check_not_with("--exec", "records are handed over partition by partition, in order", options)
         from mk.cli.execute import run as execute
 
         return execute(options)
@@ -54,7 +57,8 @@ def run(options: "Options") -> int:
     output = _output(options, min(times, default=None))
     consumer = open_consumer(connect(options.directory), options)
     with consumer:  # Closed here, where a signal still ends the command, and not when Python collects it.
-        if not print_records(consumer, output, options.count):
+        output.start(consumer)
+        if not print_records(wanted_fetches(consumer, options), output, options.count):
             return 0
     is_late = consumer.has_timed_out or output.has_timed_out
     if is_late and (options.max_time_ms is None or options.max_time_ms > min(times)):
@@ -67,6 +71,15 @@ def _check_only_with(flag: str, names: "tuple[str, ...]", options: "Options", *,
     for name in names:
         if getattr(options, name) is not None and getattr(options, name) is not False:
             raise UsageError(f"{flag_of(options, name)} means nothing without {flag}", fix=fix)
+
+
+def _check_not_with(what: str, why: str, options: "Options") -> None:
+    """Raise UsageError for an option that asks for another order, or for positions kept elsewhere."""
+    for name in ("merge", "reverse", "cursor_file"):
+        if getattr(options, name):
+            raise UsageError(
+                f"{flag_of(options, name)} and {what} exclude each other", why=why, fix="leave one of them out"
+            )
 
 
 def open_consumer(cluster: "Cluster", options: "Options", *, delivery: "Delivery | None" = None) -> "Consumer":
@@ -84,6 +97,9 @@ def open_consumer(cluster: "Cluster", options: "Options", *, delivery: "Delivery
         follow=options.follow,
         idle_ms=options.idle_ms,
         max_time_ms=min(times, default=None),
+        merge=options.merge,
+        reverse=options.reverse,
+        cursor_file=options.cursor_file,
         output_fd=STDOUT,
         on_skip=report_skip,
         on_note=report_note,
@@ -91,11 +107,20 @@ def open_consumer(cluster: "Cluster", options: "Options", *, delivery: "Delivery
     )
 
 
-def print_records(consumer: "Consumer", output: "Output", left: "int | None") -> bool:
+def wanted_fetches(consumer: "Consumer", options: "Options") -> "Iterator[list[FetchedBatch]]":
+    """Return what the consumer fetches, and of that what -G wants."""
+    if not options.grep:
+        return consumer.fetches()
+    from mk.consumer.matching import matching
+
+    return matching(consumer.fetches(), options.grep)
+
+
+def print_records(fetches: "Iterator[list[FetchedBatch]]", output: "Output", left: "int | None") -> bool:
     """Print the records, at most `left` of them. Returns False if those were all."""
     if left == 0:
         return False
-    for fetch in consumer.fetches():
+    for fetch in fetches:
         if left is not None:
             fetch, left = first_records(fetch, left)
         output.write(fetch)
@@ -159,6 +184,10 @@ def check_format(options: "Options") -> None:
 
 def _output(options: "Options", time_ms: "int | None") -> "Output":
     check_format(options)
+    if options.cursor_file is not None:
+        from mk.cli.remembered_output import RememberedOutput
+
+        return RememberedOutput(options, time_ms)
     if time_ms is None:
         return Output(options)
     from mk.cli.timed_output import TimedOutput
@@ -203,6 +232,9 @@ class Output:
             self._prepare()  # Here, so that a format which is none is refused before anything is opened.
         self._may_splice = is_pipe and hasattr(os, "splice")
         self._pipe_is_narrow = is_pipe
+
+    def start(self, consumer: "Consumer") -> None:
+        """Be told whose fetches will be written."""
 
     def write(self, fetch: "list[FetchedBatch]") -> None:
         """Write all records of a fetch; when it returns, standard output has taken them."""

@@ -8,7 +8,7 @@ import _signal  # type: ignore[import-not-found]
 import os
 
 from mk.cli import signals
-from mk.cli.consume import STDOUT, check_format, flag_of, print_records, range_asked_for, reporters
+from mk.cli.consume import STDOUT, check_format, flag_of, print_records, range_asked_for, reporters, wanted_fetches
 from mk.cli.group_output import GroupOutput
 from mk.cli.notes import counted, note
 from mk.cluster import connect
@@ -41,7 +41,7 @@ def run_as_member(options: "Options") -> int:
 
     arrived = heed_signals(consumer, hurry)
     with consumer:
-        is_all = consumer.is_skipped or print_records(consumer, output, options.count)
+        is_all = consumer.is_skipped or print_records(wanted_fetches(consumer, options), output, options.count)
     if arrived:
         return signals.die_of(arrived[0])
     is_late = consumer.has_timed_out or output.has_timed_out

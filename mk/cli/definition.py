@@ -16,6 +16,7 @@ OFFSET = "offset"  # an OffsetSpec: one position
 OFFSETS = "offsets"  # an OffsetRange: all of the grammar of -o
 TIME = "time"  # an OffsetSpec of kind time
 REGEX = "regex"  # str, a Python regular expression
+SELECTOR = "selector"  # a Selector: [!]{k,v,h:NAME}=REGEX
 SETTING = "setting"  # key=value; all of them become one dict
 HEADER = "header"  # NAME=VALUE or NAME:VALUE becomes a pair of bytes, NAME alone one with None
 TIMESTAMP = "timestamp"  # a point in time becomes int milliseconds since 1970

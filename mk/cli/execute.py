@@ -8,7 +8,7 @@ import shlex
 import shutil
 
 from mk.cli import signals
-from mk.cli.consume import check_format, first_records, open_consumer, write_all
+from mk.cli.consume import check_format, first_records, open_consumer, wanted_fetches, write_all
 from mk.cli.notes import counted, note
 from mk.cluster import connect
 from mk.consumer import verdicts
@@ -135,7 +135,7 @@ def _hand_over_all(consumer: Consumer, execution: Execution, left: int | None) -
     try:
         try:
             if left != 0:
-                for fetch in consumer.fetches():
+                for fetch in wanted_fetches(consumer, options):
                     if left is not None:
                         fetch, left = first_records(fetch, left)
                     execution.hand_over(fetch)

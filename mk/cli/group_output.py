@@ -17,9 +17,12 @@ from time import monotonic
 
 from mk.cli.consume import STDOUT, Output, write_all
 from mk.cli.timed_output import TimedOutput
+from mk.consumer.matching import MatchingBatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mk.cli.options import Options
     from mk.consumer.consumer import FetchedBatch
     from mk.consumer.group_consumer import GroupConsumer
@@ -45,7 +48,7 @@ class _Mark:
 
     __slots__ = ("alone", "end", "leader_epoch", "next_offset", "partition", "topic")
 
-    def __init__(self, end: int, fetched: "FetchedBatch", next_offset: int, alone: bool) -> None:
+    def __init__(self, end: int, fetched: "FetchedBatch", next_offset: int, *, alone: bool) -> None:
         self.end = end
         self.topic = fetched.topic
         self.partition = fetched.partition
@@ -64,7 +67,7 @@ class GroupOutput(TimedOutput):
     wake_fd = -1
 
     def __init__(self, options: "Options", time_ms: "int | None") -> None:
-        super().__init__(options, time_ms or 0)
+        super().__init__(options, time_ms)
         self.is_hurried = False
         self._has_deadline = time_ms is not None
         self._is_pipe = os.fstat(STDOUT).st_mode & _S_IFMT == _S_IFIFO and self._unread() is not None
@@ -86,6 +89,7 @@ class GroupOutput(TimedOutput):
                 return
 
     def _write_pieces(self, fetched: "FetchedBatch") -> bool:
+        is_single = True
         for piece, count, next_offset in self._pieces(fetched):
             if self._has_deadline and not self._has_room():
                 self.has_timed_out = True
@@ -96,15 +100,18 @@ class GroupOutput(TimedOutput):
             self._written += len(piece)
             self.records_written += count
             is_single = self._singles > 0 and count == 1
-            # Behind the last record of a compacted batch come offsets that have none any more.
             self._mark(fetched, next_offset, alone=is_single)
             if is_single:
                 self._singles -= 1
                 if not self._await_reader():
                     self._singles = 0
-        if self._marks:
-            self._marks[-1].next_offset = fetched.next_offset
+        # What is not printed, behind the last record that is, has been read too.
+        self._mark(fetched, fetched.next_offset, alone=is_single)
         return True
+
+    def _pieces(self, fetched: "FetchedBatch") -> "Iterator[tuple[bytes, int, int]]":
+        # A line alone does not tell the offset of what was passed over before it.
+        return self._formatted_pieces(fetched) if isinstance(fetched, MatchingBatch) else super()._pieces(fetched)
 
     def _most_together(self) -> int:
         return 1 if self._singles else sys.maxsize
@@ -119,7 +126,7 @@ class GroupOutput(TimedOutput):
         self._written += len(block)
 
     def _mark(self, fetched: "FetchedBatch", next_offset: int, *, alone: bool) -> None:
-        self._marks.append(_Mark(self._written, fetched, next_offset, alone))
+        self._marks.append(_Mark(self._written, fetched, next_offset, alone=alone))
 
     # What has been taken.
 

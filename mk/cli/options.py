@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mk.consumer.offset_spec import OffsetRange, OffsetSpec
+    from mk.formats.record_filter import Selector
 
 _UNITS_MS = {"": 1000, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _ESCAPES = {"n": b"\n", "t": b"\t", "r": b"\r", "0": b"\0"}
@@ -189,6 +190,12 @@ def _regex(word: str) -> str:
     return word
 
 
+def _selector(word: str) -> "Selector":
+    from mk.formats.record_filter import parse_selector
+
+    return parse_selector(word)
+
+
 def _delimiter(word: str) -> bytes:
     pieces = word.split("\\")
     result = os.fsencode(pieces[0])
@@ -243,6 +250,7 @@ _CONVERTERS: "dict[str, Callable[[str], Any]]" = {
     definition.OFFSETS: _offsets,
     definition.TIME: _time,
     definition.REGEX: _regex,
+    definition.SELECTOR: _selector,
     definition.SETTING: _setting,
     definition.HEADER: _header,
     definition.TIMESTAMP: _timestamp_ms,

@@ -54,6 +54,16 @@ def call_on_stop_signals(stop: "Callable[[], None]") -> "list[int]":
     return arrived
 
 
+class held:
+    """Hold off SIGINT, SIGTERM and SIGHUP for a `with` block that does not wait for anything."""
+
+    def __enter__(self) -> None:
+        self._before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _STOP_SIGNALS)
+
+    def __exit__(self, *exc: object) -> None:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, self._before)
+
+
 def die_of(number: int) -> int:
     """End this process by signal `number`, so that the parent sees it; return 128 + number if it does not end."""
     # First runs what has arrived already, which Python would otherwise report as a signal that has no handler any more.

@@ -23,9 +23,9 @@ _PIECE_BYTES = select.PIPE_BUF
 class TimedOutput(Output):
     """An Output that takes nothing more after `time_ms`, and says so in has_timed_out."""
 
-    def __init__(self, options: "Options", time_ms: int) -> None:
+    def __init__(self, options: "Options", time_ms: "int | None") -> None:
         super().__init__(options)
-        self._deadline = monotonic() + time_ms / 1000
+        self._deadline = None if time_ms is None else monotonic() + time_ms / 1000
         self._poll = select.poll()
         self._poll.register(STDOUT, select.POLLOUT)
         # What is formatted again because it was too much together would be counted again by %i.
@@ -38,8 +38,11 @@ class TimedOutput(Output):
                 if not self._has_room():
                     self.has_timed_out = True
                     return
-                write_all([piece])
-                self.records_written += count
+                self._take(piece, count)
+
+    def _take(self, piece: bytes, count: int) -> None:
+        write_all([piece])
+        self.records_written += count
 
     def _pieces(self, fetched: "FetchedBatch") -> "Iterator[tuple[bytes, int, int]]":
         """Cut a batch into pieces of whole records, each with their number, and the offset behind them."""
@@ -52,6 +55,8 @@ class TimedOutput(Output):
 
     def _has_room(self) -> bool:
         """Wait until standard output takes a piece. False when the time is over first."""
+        if self._deadline is None:
+            return bool(self._poll.poll())
         left = self._deadline - monotonic()
         return left > 0 and bool(self._poll.poll(left * 1000))
 

@@ -13,7 +13,7 @@ from mk.storage.partition_reader import PartitionReader, ReadBuffer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from mk.consumer.group_consumer import Delivery
     from mk.consumer.offset_spec import OffsetSpec
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from mk.records.record_batch import RecordBatch
     from mk.storage.topic import Topic
     from mk.storage.topic_pattern import TopicPattern
+
+    Position = tuple[str, int, int, int]
+    """Topic, partition, the offset behind the last record, and the leader epoch of that."""
 
 _FILES_A_PARTITION = 3
 _MANY_PARTITIONS = 48
@@ -116,6 +119,14 @@ class FetchedBatch:
             data = data[: len(data) - len(data.split(b"\n", len(self))[-1])]
         return data
 
+    def offset_at(self, number: int) -> int:
+        """Return the offset of line `number` of `lines`, counted from 0."""
+        return self.first_offset + number
+
+    def positions_behind(self) -> Iterable[Position]:
+        """Return up to where each partition has been read when all of this is."""
+        return ((self.topic, self.partition, self.next_offset, self.batch.leader_epoch),)
+
     def _corrupt(self, error: CodecError) -> CorruptBatchError:
         batch = self.batch
         return CorruptBatchError(
@@ -204,7 +215,7 @@ class Consumer:
         self._partitions = tuple(dict.fromkeys(partitions)) if partitions is not None else None
         if self._positions is not None:
             self._partitions = tuple(self._positions)
-        self._buffer = ReadBuffer()
+        self._buffer = self._new_buffer()
         self._sources: list[Source] = []
         self.has_timed_out = False
         if pattern is not None and not topics:
@@ -236,6 +247,10 @@ class Consumer:
                     raise
                 self._drop(topic)  # It went between being found and being opened.
 
+    def _new_buffer(self) -> ReadBuffer | None:
+        """Return the memory that all readers share, of which one fetch at a time is in use; None if they do not."""
+        return ReadBuffer()
+
     def _wanted(self, topic: Topic) -> Sequence[int]:
         """Return the partitions of a topic that are to be read."""
         if self._partitions is None:
@@ -253,7 +268,7 @@ class Consumer:
     def _open(self, topic: Topic, partition: int) -> None:
         source = self._open_reader(topic, partition)
         self._set_stop(source)
-        position = self._first if self._positions is None else self._positions[partition]
+        position = self._begin(source)
         if position is None:
             return
         reader = source.reader
@@ -268,6 +283,10 @@ class Consumer:
                 self._report(source, [(first, last)])
             first = start
         reader.seek(first)
+
+    def _begin(self, source: Source) -> OffsetSpec | None:
+        """Return where to begin, None for the start."""
+        return self._first if self._positions is None else self._positions[source.reader.partition]
 
     def _set_stop(self, source: Source) -> None:
         """Say where reading ends: at the end as of now."""

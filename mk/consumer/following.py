@@ -75,7 +75,7 @@ class FollowingConsumer(Consumer):
     def _open_new(self, topic: Topic, partition: int) -> None:
         """Open a partition that appeared while following: all that it holds came since."""
         source = self._open_reader(topic, partition)
-        position = self._first if self._positions is None else self._positions[partition]
+        position = self._begin(source)
         if position is not None and position.kind == "at":
             source.first_offset = position.value
         if self._stop is not None and self._stop.kind == "time":
@@ -117,7 +117,7 @@ class FollowingConsumer(Consumer):
             if self._pattern is not None:
                 self._watch.add_directory(self._pattern.watch_path)
             self._next_look = now
-        elif not any(source.reader.refresh() for source in self._sources if not source.is_complete):
+        elif not any(source.reader.refresh() for source in self._sources if self._awaits(source)):
             ends = [self._next_look]
             if self._deadline is not None:
                 ends.append(self._deadline)
@@ -125,6 +125,10 @@ class FollowingConsumer(Consumer):
                 ends.append(self._last_taken + self._idle_seconds)
             if self._watch.wait(max(0, int((min(ends) - now) * 1000) + 1)):
                 self._next_look = now
+
+    def _awaits(self, source: Source) -> bool:
+        """Tell whether a wait is over when there is something new in this partition."""
+        return not source.is_complete
 
     def _look_around(self) -> None:
         """Take up what appeared, let go of what was deleted, and end partitions whose time to stop has passed.

@@ -246,8 +246,19 @@ def make_group_directory(directory: LogDirectory, group: str, *below: str) -> in
                 group=group,
                 existing=other,
             )
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            return _make_below(directory, group, (GROUPS, group, *below))
+        except FileNotFoundError:
+            # Somebody deletes the group, and had removed between two steps what was there at the first.
+            if not tries_left:
+                raise
+    raise AssertionError
+
+
+def _make_below(directory: LogDirectory, group: str, names: tuple[str, ...]) -> int:
     fd = os.dup(directory.fd)
-    for name in (GROUPS, group, *below):
+    for name in names:
         try:
             try:
                 files.mkdir(name, PRIVATE, dir_fd=fd)

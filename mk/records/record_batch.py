@@ -405,6 +405,12 @@ class RecordBatch:
         raw = self._raw()
         return raw[self.key_length :] if self.key_length > 0 else raw
 
+    def key_of_lines(self) -> bytes | None:
+        """Return the key that the records of a lines batch share."""
+        if self.key_length <= 0:
+            return None if self.key_length < 0 else b""
+        return bytes(self._raw()[: self.key_length])
+
     def records(self, topic: str, partition: int) -> list[ConsumerRecord]:
         """Decode all records, in offset order. Raises CodecError where the payload is not what the header says."""
         return [record for piece in self.record_slices(topic, partition) for record in piece]

@@ -29,11 +29,11 @@ _MOST_HEADERS = 8192
 class StoredBatch:
     """A batch of which only the header was read, in a segment that is open. Valid as long as that is."""
 
-    __slots__ = ("_fd", "_path", "header")
+    __slots__ = ("_fd", "header", "path")
 
     def __init__(self, fd: int, path: str, header: RecordBatch) -> None:
         self._fd = fd
-        self._path = path
+        self.path = path
         self.header = header
 
     def offsets_and_times(self) -> Iterator[tuple[int, int]]:
@@ -59,7 +59,7 @@ class StoredBatch:
     def damaged(self, found: str) -> CorruptBatchError:
         header = self.header
         return CorruptBatchError(
-            path=self._path,
+            path=self.path,
             position=header.position,
             offset=header.base_offset,
             found=found,

@@ -114,3 +114,22 @@ def test_following_to_a_pipe_that_nobody_reads(mk):
         status = Path(f"/proc/{consumer.pid}/status").read_text()
     (peak,) = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")]
     assert peak < LIMIT_KIB
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["lines", "keys", "short lines", "short lines with keys", "headers of short lines"])
+def test_merging_reversing_and_searching(mk, case):
+    source, size, _, words = CASES[case]
+    mk.ok("topics", "create", "t", "-p", 3)
+    for partition in [()] if "-K" in words else [("-p", number) for number in range(3)]:
+        assert produce(mk, source.format(size), *words, *partition) < LIMIT_KIB
+    for form in ([], ["-J"]):
+        for selection in (
+            ["--merge"],
+            ["--reverse"],
+            ["--reverse", "--merge"],
+            ["-G", "!v=^$"],
+            ["-G", "v=", "--merge"],
+            ["--cursor-file", mk.directory.parent / f"cursor{len(form)}"],
+        ):
+            assert peak_kib(mk, "consume", "t", *selection, *form) < LIMIT_KIB, (selection, form)

@@ -122,6 +122,7 @@ VALUES = {
     definition.OFFSETS: ["start", "end", "7", "-7", "=7", "--", "+7", "1:2", ":", "@5:6", "0:5,1:-3", "@x"],
     definition.TIME: ["5", "@5", "2026-11-23", "soon", "", "--"],
     definition.REGEX: ["t", "^t|u$", "", "(", "-F", "--"],
+    definition.SELECTOR: ["v=a", "!k=^b|c", "h:n=x=y", "!h:n=", "v=(", "v", "h:=x", "", "-F", "--", "v=\udcff"],
     definition.SETTING: ["a=b", "a=", "=b", "a=b=c", "--", "-c"],
     definition.HEADER: ["k=v", "k:v", "k", "k=", "k:=v", "=v", ":", "", "--", "-H", "\udcff=\udcfe"],
     # Not what depends on when it is asked.
@@ -314,6 +315,10 @@ def test_consume_has_these_values():
         "idle_ms": None,
         "max_time_ms": None,
         "timeout_ms": None,
+        "grep": (),
+        "merge": False,
+        "reverse": False,
+        "cursor_file": None,
         "exit_at_end": False,
         "format": "json",
         "json_lines": False,

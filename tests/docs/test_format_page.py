@@ -22,6 +22,7 @@ from mdoc_page import Page
 
 import mk
 from mk import config, topic_partition
+from mk.consumer import cursor_file
 from mk.groups import claim_slot, reset_journal
 from mk.groups.claim import fence, take
 from mk.groups.claim_directory import make_claims
@@ -67,6 +68,7 @@ CHAIN = PAGE.table("Chain", "offset", "size", "type", "field")
 INDEX = PAGE.table("INDEX", "offset", "size", "type", "field")
 STATE = PAGE.table("STATE", "field", "type")
 CLAIM = PAGE.table("CLAIMS", "field", "type")
+CURSOR = PAGE.table("CURSOR FILES", "field", "type")
 CODECS = {row["name"]: row for row in PAGE.table("Attributes", "number", "name")}
 ATTRIBUTES = PAGE.table("Attributes", "bits", "mask", "name")
 
@@ -457,6 +459,50 @@ def _read_member(document):
     body, crc = document.rsplit(b"crc=", 1)
     assert int(crc, 16) == codecs.crc32c(body)
     return dict(line.split("=", 1) for line in body.decode().splitlines())
+
+
+# Cursor files.
+
+
+def read_cursor(data):
+    """Read a cursor file by the page: its directory id, and its positions as dicts."""
+    head, first, *lines, end = data.decode().splitlines()
+    assert head == "mk-cursor 1"
+    assert end == f"crc={codecs.crc32c(data[: data.rindex(b'crc=')]):08x}"
+    positions = []
+    for line in lines:
+        fields = dict(field.split("=") for field in line.split(" "))
+        assert list(fields) == [row["field"] for row in CURSOR]
+        kinds = {row["field"]: row["type"] for row in CURSOR}
+        positions.append({name: int(value) if kinds[name] == "integer" else value for name, value in fields.items()})
+    return dict(field.split("=") for field in first.split(" "))["directory"], positions
+
+
+def test_a_cursor_file_is_as_the_page_says_and_shows(directory, tmp_path):
+    directory.create_topic("orders", partitions=2)
+    with directory.producer("orders", partition=1) as producer:
+        producer.send(b"v")
+    path = tmp_path / "cursor"
+    consumer = directory.consumer(["orders"], cursor_file=str(path))
+    assert len(list(consumer)) == 1
+    consumer.close()
+    opened = LogDirectory(directory.location)
+    topic = opened.open_topic("orders")
+    same = {"topic": topic.topic_id, "name": "orders", "partitions": 2}
+    assert read_cursor(path.read_bytes()) == (
+        opened.directory_id,
+        [
+            {**same, "partition": 0, "offset": 0, "leader_epoch": -1},
+            {**same, "partition": 1, "offset": 1, "leader_epoch": 0},
+        ],
+    )
+    topic.close()
+    opened.close()
+    example = PAGE.examples("CURSOR FILES")[0].encode()
+    directory_id, positions = read_cursor(example)
+    read_id, read_positions = cursor_file.decode_cursor(example, "the example")
+    assert read_id == directory_id and [one.offset for one in read_positions] == [1200, 0]
+    assert [one["offset"] for one in positions] == [1200, 0]
 
 
 # Small files.

@@ -375,6 +375,23 @@ def test_cost_of_a_damaged_line_of_a_journal(log):
     assert (finding.kind, finding.severity, finding.position) == ("damaged-journal", "warning", 0)
 
 
+def test_cost_of_a_damaged_cursor_file(log):
+    path = Path(log.location).with_name("cursor")
+    with mk.connect(log.location) as cluster:
+
+        def consume():
+            with cluster.consumer(["t"], partitions=[0], cursor_file=str(path)) as consumer:
+                return [record.value for record in consumer]
+
+        assert consume() == log.records
+        assert consume() == []
+        log.flip(path, len("mk-cursor 1\ndirectory=0"))
+        assert "(65)" in cost_of("a cursor file")
+        assert status_of(consume) == 65
+        path.unlink()
+        assert consume() == log.records
+
+
 def test_cost_of_a_missing_quarantine(log):
     assert cost_of("quarantine/") == "evidence"
     shutil.rmtree(Path(log.location) / "quarantine")

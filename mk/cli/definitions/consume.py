@@ -4,6 +4,7 @@ from mk.cli.definition import (
     DELIMITER,
     DIRECTORY_OPTION,
     DURATION,
+    FILE,
     FLAG,
     FORMAT,
     INTEGER,
@@ -14,6 +15,7 @@ from mk.cli.definition import (
     PARTITIONS,
     QUIET_OPTION,
     REGEX,
+    SELECTOR,
     TIME,
     TIMEOUT_OPTION,
     TOPIC,
@@ -72,6 +74,26 @@ _ENDINGS = (
         help="stop after TIME, with status 0, wherever it is; what was printed is whole records",
     ),
     TIMEOUT_OPTION,
+)
+_GREP = Parameter(
+    "grep",
+    "-G",
+    "--grep",
+    kind=SELECTOR,
+    metavar="[!]WHAT=REGEX",
+    default=(),
+    multiple=True,
+    panel=_WHICH,
+    help="only records in whose value (v=REGEX), key (k=REGEX) or header NAME (h:NAME=REGEX) this Python regular "
+    "expression is found; with ! only the others; may be repeated, and all have to hold",
+)
+_MERGE = Parameter(
+    "merge",
+    "--merge",
+    kind=FLAG,
+    default=False,
+    panel=_WHICH,
+    help="all partitions as one, in the order of the records' times",
 )
 RECORD_OUTPUT = (
     Parameter(
@@ -282,6 +304,25 @@ CONSUME = Command(
             "a signal ends it. When a member comes, goes or dies, the others go on with its partitions, within milliseconds. A "
             "group needs write permission to the directory."
         ),
+        (
+            "-G searches bytes, and what it does not find in a key, value or header that is null or missing is not there. "
+            "-n counts the records that match; --tail N takes the newest N first, and -G then has those that match of them: "
+            "`--reverse -G ... -n N` has the last N that match."
+        ),
+        (
+            "--merge keeps the order within each partition; of the records that are next in each, the oldest is printed "
+            "first, of equal times that of the topic and partition named first. With -F, a record is held back, while some "
+            "partition has none, until it is a second old or was there for a second; what comes in with an older time than "
+            "that is printed when it comes. --reverse reads from the ends, and excludes -F."
+        ),
+        (
+            "--cursor-file keeps positions without a group and without write permission to the directory. Records are "
+            "written to standard output first and noted in FILE then: every second, when there is nothing more, at the end, "
+            "and when a signal or a closed pipe ends the command. So what is killed otherwise prints again what it printed "
+            "in its last second, and nothing is left out. -n N notes exactly N records; what -G passes over counts as read. "
+            "FILE is locked: a second command with it ends with 75. A position that the log does not have is an error and "
+            "no jump; a topic made anew, and a partition that was added, are read from their start."
+        ),
         "On a terminal, control characters in values are shown, not executed; a pipe gets the bytes.",
         (
             "With --exec, nothing is printed but what the commands print. A record is done, and with -g committed, once its "
@@ -361,6 +402,25 @@ CONSUME = Command(
             help="do not stop at the end, wait for more",
         ),
         *_ENDINGS,
+        _GREP,
+        _MERGE,
+        Parameter(
+            "reverse",
+            "--reverse",
+            kind=FLAG,
+            default=False,
+            panel=_WHICH,
+            help="the newest records first: of each partition, or with --merge of all by their times",
+        ),
+        Parameter(
+            "cursor_file",
+            "--cursor-file",
+            metavar="FILE",
+            panel=_WHICH,
+            complete=FILE,
+            help="begin where FILE says that reading ended, and note there what was printed; -o says where to begin in "
+            "partitions of which it says nothing",
+        ),
         *_GROUP_OPTIONS,
         *_EXECUTION,
         NETWORK_OPTION,
@@ -380,6 +440,10 @@ CONSUME = Command(
         ("mk consume orders --since -1h", "the last hour"),
         ("mk consume -r '^app-' -F", "all topics whose names begin with app-, also new ones"),
         ("mk consume orders -F --idle 5s --max-time 50s", "what comes, for a cron job"),
+        ("mk consume orders -G v=timeout -G '!k=^test' -n 5", "the first five that match"),
+        ("mk consume orders --reverse --merge -G v=ERROR -n 10", "the last ten that match"),
+        ("mk consume -r . --merge --since -1h -J", "what happened in the last hour, in order"),
+        ("mk consume orders --cursor-file ~/.orders | mail -E -s new me", "what came since the last time"),
         (
             "mk consume orders -g billing -F",
             "as a member of a group; start it again, also elsewhere, to share the work",
@@ -430,10 +494,13 @@ TAIL = Command(
             help="begin with the newest N records; default 10",
         ),
         *_ENDINGS,
+        _GREP,
+        _MERGE,
         *RECORD_OUTPUT,
     ),
     examples=(
         ("mk tail orders", "the last ten, then what comes"),
+        ("mk tail -r . --merge -G v=ERROR", "errors of all topics, of the last ten records and of what comes"),
         ("mk tail -r . --tail 0 -J", "whatever comes in any topic"),
     ),
     exit_status="It ends by a signal, or with 0 after --idle or --max-time.",

@@ -12,6 +12,7 @@ from mk.groups.claim import fence, take
 from mk.groups.claim_directory import claim_name, group_names, make_claims
 from mk.groups.group_removal import delete_claims, old_generations, remove_old_generations
 from mk.groups.membership import Membership
+from mk.storage import files
 from mk.storage.log_directory import LogDirectory, create_directory
 
 DAY = 24 * 3600
@@ -195,3 +196,21 @@ def test_files_of_dead_members_go_with_the_group(topic, claims):
             pass
     assert delete_claims(topic.directory, "g", None, wait_ms=0).group_is_gone
     assert group_names(topic.directory) == []
+
+
+def test_who_makes_a_directory_that_is_deleted_as_it_is_made_makes_it_again(topic, claims, monkeypatch):
+    make_generations(claims, 1)[0].close()
+    real = files.open_directory
+    deleted = []
+
+    def delete_first(name, **keywords):
+        if name == topic.topic_id and not deleted:
+            deleted.append(name)
+            assert delete_claims(topic.directory, "g", None, wait_ms=0).group_is_gone
+        return real(name, **keywords)
+
+    monkeypatch.setattr(files, "open_directory", delete_first)
+    again = make_claims(topic, "g")
+    monkeypatch.undo()
+    assert deleted and take(again, 0).committed.offset == -1
+    again.close()
