@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from mk.cli.options import Options
     from mk.cluster import Cluster
-    from mk.consumer.consumer import Consumer
+    from mk.consumer.consumer import Consumer, FetchedBatch
     from mk.consumer.group_consumer import GroupConsumer
     from mk.consumer.record_window import Task
     from mk.consumer.worker_pool import Failure
@@ -90,7 +90,7 @@ def run(options: Options) -> int:
         # The first signal lets the children that run finish what they are at. The second leaves them.
         stopped_by = signals.call_on_stop_signals(execution.halt)
         try:
-            _hand_over_all(consumer, execution, options.count)
+            _hand_over_all(wanted_fetches(consumer, options), execution, options.count)
         except KeyboardInterrupt:
             execution.terminate()
             raise
@@ -130,12 +130,12 @@ def _heed_suspend(member: GroupConsumer) -> None:
         _signal.signal(_signal.SIGTSTP, suspend)
 
 
-def _hand_over_all(consumer: Consumer, execution: Execution, left: int | None) -> None:
+def _hand_over_all(fetches: Iterable[list[FetchedBatch]], execution: Execution, left: int | None) -> None:
     """Hand over the records, at most `left` of them, and wait for their children; whatever ends it."""
     try:
         try:
             if left != 0:
-                for fetch in wanted_fetches(consumer, options):
+                for fetch in fetches:
                     if left is not None:
                         fetch, left = first_records(fetch, left)
                     execution.hand_over(fetch)

@@ -416,3 +416,11 @@ def test_a_group_that_is_reset_makes_no_dead_letter_twice_and_misses_none(mk, tm
     bad.write_text("b\nc\ne\nf\n")
     mk.ok(*words)
     assert sorted(record["payload"] for record in records(mk, "d")) == ["b", "c", "e", "f"]
+
+
+def test_what_is_not_wanted_is_passed_over_and_committed(mk):
+    mk.ok("produce", "t", *"abcabd")
+    words = "consume", "t", "-g", "g", "-G", "v=^[ab]$", "--exec", "cat"
+    assert mk.ok(*words, "-n", 3) == b"aba"
+    assert mk.ok(*words) == b"b"
+    assert mk.ok("consume", "t", "-g", "g") == b""
