@@ -208,7 +208,7 @@ def _framing(options: Options) -> Callable[[Sequence[ConsumerRecord]], bytes]:
     is_framed = options.records_each is not None or options.delimiter is not None or options.null
     if options.format == "value" and not is_framed:
         return lambda records: null if records[0].value is None else records[0].value
-    return writer(options.format, delimiter=options.delimiter or (b"\0" if options.null else b"\n"), null=null)
+    return writer(options.format, delimiter=options.delimiter or (b"\0" if options.null else None), null=null)
 
 
 # Dead letters.

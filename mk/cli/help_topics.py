@@ -24,11 +24,11 @@ def exec_help() -> str:
     return f"""\
 Commands, as in `mk consume TOPIC --exec CMD`.
 
-CMD is split into words once, as a shell would, and run without one. It finds the value of a record on its
-standard input, exactly as it was produced; with -f kv, -J, -0 or -D, what these print of it. With --batch N
-it finds up to N records of one partition. It need not read them. What it prints goes to standard output,
-with --jobs in one piece when it has ended. Its exit status says what becomes of the record, or of all
-records of the batch:
+CMD is split into words once, as a shell would, and run without one. It finds the value of a record on
+its standard input, exactly as it was produced; with another -f, -J, -0 or -D, what these print of it.
+With --batch N it finds up to N records of one partition. It need not read them. What it prints goes to
+standard output, with --jobs in one piece when it has ended. Its exit status says what becomes of the
+record, or of all records of the batch:
 
 {_table(verdicts.TABLE)}
 Without --dlq, a record that fails for good ends mk with status 1. So does a command that cannot be run, with

@@ -266,6 +266,7 @@ def test_a_command_is_split_into_words_and_no_shell_sees_it(mk, tmp_path):
         (("-0",), [b"0\x001\x002\x00", b"3\x004\x005\x00", b"6\x00"]),
         (("-D", ", "), [b"0, 1, 2, ", b"3, 4, 5, ", b"6, "]),
         (("-f", "raw"), [b"012", b"345", b"6"]),
+        (("-f", "%o:%v|"), [b"0:0|1:1|2:2|", b"3:3|4:4|5:5|", b"6:6|"]),
         (("-f", "kv"), [b"\t0\n\t1\n\t2\n", b"\t3\n\t4\n\t5\n", b"\t6\n"]),
     ],
 )
@@ -415,3 +416,11 @@ def test_a_group_that_is_reset_makes_no_dead_letter_twice_and_misses_none(mk, tm
     bad.write_text("b\nc\ne\nf\n")
     mk.ok(*words)
     assert sorted(record["payload"] for record in records(mk, "d")) == ["b", "c", "e", "f"]
+
+
+def test_what_is_not_wanted_is_passed_over_and_committed(mk):
+    mk.ok("produce", "t", *"abcabd")
+    words = "consume", "t", "-g", "g", "-G", "v=^[ab]$", "--exec", "cat"
+    assert mk.ok(*words, "-n", 3) == b"aba"
+    assert mk.ok(*words) == b"b"
+    assert mk.ok("consume", "t", "-g", "g") == b""
