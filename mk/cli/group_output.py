@@ -90,7 +90,7 @@ class GroupOutput(TimedOutput):
 
     def _write_pieces(self, fetched: "FetchedBatch") -> bool:
         is_single = True
-        for piece, count, next_offset in self._pieces(fetched):
+        for piece, count, next_offset in self._places(fetched):
             if self._has_deadline and not self._has_room():
                 self.has_timed_out = True
                 return False
@@ -109,9 +109,18 @@ class GroupOutput(TimedOutput):
         self._mark(fetched, fetched.next_offset, alone=is_single)
         return True
 
-    def _pieces(self, fetched: "FetchedBatch") -> "Iterator[tuple[bytes, int, int]]":
-        # A line alone does not tell the offset of what was passed over before it.
-        return self._formatted_pieces(fetched) if isinstance(fetched, MatchingBatch) else super()._pieces(fetched)
+    def _places(self, fetched: "FetchedBatch") -> "Iterator[tuple[bytes, int, int]]":
+        """Cut a batch into pieces of whole records, each with their number and the offset behind them."""
+        # A line does not tell the offset of what -G has passed over before it.
+        block = None if isinstance(fetched, MatchingBatch) or not self._takes_lines else fetched.lines()
+        if block is None:
+            for piece, records in self._formatted_pieces(fetched):
+                yield piece, len(records), records[-1].offset + 1
+            return
+        offset = fetched.first_offset
+        for piece, count in self._pieces_of_lines(block):
+            offset += count
+            yield piece, count, offset
 
     def _most_together(self) -> int:
         return 1 if self._singles else sys.maxsize

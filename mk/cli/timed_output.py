@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from mk.cli.options import Options
     from mk.consumer.consumer import FetchedBatch
+    from mk.records.record import ConsumerRecord
 
 _PIECE_BYTES = select.PIPE_BUF
 
@@ -34,20 +35,22 @@ class TimedOutput(Output):
     def write(self, fetch: "list[FetchedBatch]") -> None:
         """Write the records of a fetch, as far as there is time; only whole ones."""
         for fetched in fetch:
-            for piece, count, _ in self._pieces(fetched):
+            for piece, records in self._pieces(fetched):
                 if not self._has_room():
                     self.has_timed_out = True
                     return
-                self._take(piece, count)
+                self._take(piece, records)
 
     def _take(self, piece: bytes, count: int) -> None:
         write_all([piece])
         self.records_written += count
 
-    def _pieces(self, fetched: "FetchedBatch") -> "Iterator[tuple[bytes, int, int]]":
-        """Cut a batch into pieces of whole records, each with their number, and the offset behind them."""
+    def _pieces(self, fetched: "FetchedBatch") -> "Iterator[tuple[bytes, int]]":
+        """Cut a batch into pieces of whole records, each with their number."""
         block = fetched.lines() if self._takes_lines else None
-        return self._formatted_pieces(fetched) if block is None else self._pieces_of_lines(fetched, block)
+        if block is None:
+            return ((piece, len(records)) for piece, records in self._formatted_pieces(fetched))
+        return self._pieces_of_lines(block)
 
     def _most_together(self) -> int:
         """Return how many records the next piece may have."""
@@ -60,7 +63,7 @@ class TimedOutput(Output):
         left = self._deadline - monotonic()
         return left > 0 and bool(self._poll.poll(left * 1000))
 
-    def _formatted_pieces(self, fetched: "FetchedBatch") -> "Iterator[tuple[bytes, int, int]]":
+    def _formatted_pieces(self, fetched: "FetchedBatch") -> "Iterator[tuple[bytes, list[ConsumerRecord]]]":
         """Format as many records at a time as fit into a piece, going by those before."""
         together = 1
         for records in fetched.record_slices():
@@ -71,21 +74,17 @@ class TimedOutput(Output):
                 if len(piece) > _PIECE_BYTES and len(some) > 1:
                     together = 1  # They are larger than those before.
                     continue
-                yield piece, len(some), some[-1].offset + 1
+                yield piece, some
                 done += len(some)
                 together = 1 if self._counts else max(1, int(len(some) * _PIECE_BYTES * 0.8) // max(1, len(piece)))
 
-    def _pieces_of_lines(
-        self, fetched: "FetchedBatch", block: bytes | memoryview
-    ) -> "Iterator[tuple[bytes, int, int]]":
+    def _pieces_of_lines(self, block: bytes | memoryview) -> "Iterator[tuple[bytes, int]]":
         data = bytes(block)
-        start, offset = 0, fetched.first_offset
+        start = 0
         while start < len(data):
             first_end = data.index(b"\n", start) + 1
             end = first_end
             if self._most_together() > 1:
                 end = data.rfind(b"\n", start, start + _PIECE_BYTES) + 1 or first_end
-            count = data.count(b"\n", start, end)
-            offset += count
-            yield data[start:end], count, offset
+            yield data[start:end], data.count(b"\n", start, end)
             start = end

@@ -43,6 +43,9 @@ _IDLE_COMMIT_SECONDS = 0.1
 _WATCH_SECONDS = 0.002
 """How often, between two batches, who comes and goes is looked for: each look is a system call."""
 
+_DOUBT_SECONDS = 0.01
+"""How soon to look again whose a partition is that nobody owns, before leaving."""
+
 _LOST_SECONDS = 0.5
 """How often a member that has nothing to deliver looks whether it was taken for stopped."""
 
@@ -132,7 +135,7 @@ class GroupConsumer(FollowingConsumer):
         self._delivery = delivery or NothingUnderWay()
         self._takes_fetches = delivery is None
         self._by_key: dict[Key, GroupSource] = {}
-        self.is_stopping = self.is_suspending = False
+        self.is_stopping = self.is_suspending = self._is_in_doubt = False
         self._next_commit = self._next_lost = self._next_watch = 0.0
         self._wake_fd, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         watch = Watch([], output_fd=options.get("output_fd"))
@@ -294,7 +297,9 @@ class GroupConsumer(FollowingConsumer):
         if is_taken and self._may_commit and now - self._last_taken >= _IDLE_COMMIT_SECONDS:
             self.commit()
             is_taken = False
-        self._wait_for_more(now, _IDLE_COMMIT_SECONDS if is_taken and self._may_commit else _LOST_SECONDS)
+        seconds = _IDLE_COMMIT_SECONDS if is_taken and self._may_commit else _LOST_SECONDS
+        self._wait_for_more(now, _DOUBT_SECONDS if self._is_in_doubt else seconds)
+        self._is_in_doubt = False
         return True
 
     def _wait_for_more(self, now: float, seconds: float) -> None:
@@ -313,8 +318,14 @@ class GroupConsumer(FollowingConsumer):
         """Tell whether everything that this member should own is read as far as was asked for."""
         if self._follow and self._stop is None:
             return False
-        assert self._coordinator is not None
-        if not self._coordinator.is_settled or not all(source.is_complete for source in self._sources):
+        coordinator = self._coordinator
+        assert coordinator is not None
+        if not coordinator.is_settled or not all(source.is_complete for source in self._sources):
+            return False
+        if coordinator.has_unowned():
+            # Otherwise two that leave at once, each sure that it is the other's, would leave a partition unread.
+            coordinator.look_again()
+            self._is_in_doubt = True
             return False
         return bool(self._sources) or not self._follow
 

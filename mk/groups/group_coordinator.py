@@ -95,6 +95,25 @@ class GroupCoordinator:
         """Whether this member owns just what it should."""
         return self.owned.keys() == self.wanted
 
+    def has_unowned(self) -> bool:
+        """Tell whether there is a partition of its topics that some member may own, and at this moment none does.
+
+        One has let go of it, or died, and another is about to take it; or each of two thinks that it is the other's.
+        """
+        members = self._membership.members
+        for topic_id, topic in self._topics.items():
+            claims = self._claims[topic_id]
+            newest = claims.generations()
+            for partition in range(topic.partitions):
+                if (topic_id, partition) in self.owned:
+                    continue
+                if not any(member.takes(topic_id, partition) for member in members.values()):
+                    continue
+                owner = claims.owner(partition, newest[partition][-1]) if partition in newest else ""
+                if owner not in members:
+                    return True
+        return False
+
     def look_for_others(self) -> int:
         """Return how many members there are, before joining."""
         self._membership.refresh()
