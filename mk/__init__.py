@@ -9,7 +9,8 @@
         for record in cluster.consumer(["orders"]):
             print(record.offset, record.key, record.value)
 
-`help(mk.Cluster)` tells all that can be done to topics, `help(mk.Producer)` and `help(mk.Consumer)` the rest.
+`help(mk.Cluster)` tells all that can be done to topics, `help(mk.Producer)`, `help(mk.Consumer)` and `help(mk.GroupConsumer)`
+the rest.
 
 Names are loaded when they are first used: every `mk` command imports this module, few need all of it.
 """
@@ -21,6 +22,7 @@ __all__ = [
     "Cluster",
     "Consumer",
     "ConsumerRecord",
+    "GroupConsumer",
     "MkError",
     "OffsetSpec",
     "Producer",
@@ -35,6 +37,7 @@ _HOMES = {
     "Cluster": "mk.cluster",
     "Consumer": "mk.consumer.consumer",
     "ConsumerRecord": "mk.records.record",
+    "GroupConsumer": "mk.consumer.group_consumer",
     "MkError": "mk.errors",
     "OffsetSpec": "mk.consumer.offset_spec",
     "Producer": "mk.producer.producer",
@@ -47,6 +50,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mk.cluster import Cluster, connect
     from mk.consumer.consumer import Consumer
+    from mk.consumer.group_consumer import GroupConsumer
     from mk.consumer.offset_spec import OffsetSpec, parse_offset_spec
     from mk.errors import MkError
     from mk.producer.producer import Producer

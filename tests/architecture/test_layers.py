@@ -173,6 +173,7 @@ def test_the_public_names_are_the_documented_ones():
         "Cluster",
         "Consumer",
         "ConsumerRecord",
+        "GroupConsumer",
         "MkError",
         "OffsetSpec",
         "Producer",
