@@ -53,7 +53,7 @@ class Prepared:
         """Run the command with these faults, and check how it ended and what is left."""
         scenario, directory = self.scenario, self.directory
         only = self.only if faults[0][2] else []
-        for _ in range(3):
+        for _ in range(10):
             # A pipe may bring the input in fewer pieces than it did when the calls were counted, and there are fewer then.
             self.fresh()
             result = fail_at(faults, directory, scenario.arguments, stdin=scenario.stdin, only=only)
