@@ -167,8 +167,10 @@ def test_children_hold_nothing_but_their_three_streams(mk, script, gate):
                 pid, _ = gate.next()
                 while Path(f"/proc/{pid}/comm").read_text() != "dd\n":
                     pass  # Still the shell, which holds the script that it reads.
-                held = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
-                assert held <= {0, 1, 2}, [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in held]
+                deadline = time.monotonic() + 20
+                while not (held := {int(name) for name in os.listdir(f"/proc/{pid}/fd")}) <= {0, 1, 2}:
+                    # dd itself looks for its messages as it starts; then it waits for the fifo.
+                    assert time.monotonic() < deadline, [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in held]
                 gate.open()
             assert process.wait(30) == 0
     finally:
