@@ -1,0 +1,79 @@
+"""Files in groups/ that no mk has written, and limits that a member runs into: one clear error or none, and no hanging."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from running import read_until
+
+from mk.groups.claim_slot import decode_slots
+from mk.groups.member import DOCUMENT_POSITION, Member
+from mk.records.codecs import crc32c
+
+INTRUDER = "a" * 32
+
+
+@pytest.fixture
+def topic(mk):
+    """Ten records in one partition, of which group g has read one."""
+    mk.ok("produce", "t", stdin=b"".join(b"%d\n" % number for number in range(10)))
+    mk.ok("consume", "t", "-g", "g", "-n", "1")
+    return mk
+
+
+def plant_member(mk, *, member_id=INTRUDER, heartbeat=b"", since_ms=0):
+    """Make the file of a member that this process holds, until what is returned is closed."""
+    member = Member(
+        member_id,
+        host="h",
+        pid=1,
+        user="u",
+        boot_id="b",
+        command="mk",
+        topics={},
+        partitions=None,
+        since_ms=since_ms,
+        session_timeout_ms=10_000,
+    )
+    path = mk.directory / "groups" / "g" / "members" / member_id
+    file = path.open("w+b")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    file.write(heartbeat.ljust(DOCUMENT_POSITION, b"\0") + member.encode())
+    file.flush()
+    return file
+
+
+def test_a_heartbeat_that_is_no_number_neither_hangs_a_member_nor_makes_it_traceback(topic):
+    line = b"heartbeat=forever"
+    with (
+        plant_member(topic, heartbeat=b"%b crc=%08x\n" % (line, crc32c(line))),
+        topic.start("consume", "t", "-g", "g", "-F", "--session-timeout", "100ms") as member,
+    ):
+        read_until(member.stdout.fileno(), b"9\n")
+        topic.ok("produce", "t", "one more, to be sure that its thread has looked")
+        read_until(member.stdout.fileno(), b"looked\n")
+        member.terminate()
+        assert member.wait(20) == -signal.SIGTERM
+        assert member.stderr.read() == b""
+
+
+def test_who_may_start_no_more_threads_is_told_so(topic):
+    """The real limit (ulimit -u) counts all that a user runs: the system's refusal comes by hand here."""
+    script = (
+        "import _thread, sys\n"
+        "def refuse(*_):\n"
+        '    raise RuntimeError("can\'t start new thread")\n'
+        "_thread.start_new_thread = refuse\n"
+        "from mk.cli.main import main\n"
+        "sys.argv = ['mk', 'consume', 't', '-g', 'g']\n"
+        "sys.exit(main())\n"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=topic.environment, capture_output=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (75, b""), done
+    assert b"no thread can be started" in done.stderr
+    assert os.listdir(topic.directory / "groups" / "g" / "members") == []
