@@ -61,6 +61,29 @@ def test_a_heartbeat_that_is_no_number_neither_hangs_a_member_nor_makes_it_trace
         assert member.stderr.read() == b""
 
 
+@pytest.mark.parametrize("since_ms", [10**30, -1])
+def test_a_member_from_an_impossible_time_is_shown_as_one_that_does_not_say_who_it_is(topic, since_ms):
+    with plant_member(topic, since_ms=since_ms):
+        done = topic("groups", "describe", "g", "-m")
+    assert (done.status, done.err) == (0, "")
+    assert INTRUDER[:8] in done.out.decode()
+
+
+@pytest.mark.parametrize("numbers", [{"time_ms": 10**30}, {"offset": -7}, {"leader_epoch": 10**30}])
+def test_a_claim_with_numbers_that_nobody_commits_is_read_by_its_other_slot(topic, numbers):
+    (path,) = (topic.directory / "groups" / "g" / "claims").glob("*/0.*")
+    newest = decode_slots(path.read_bytes())[0]
+    newest.sequence += 1
+    for name, number in numbers.items():
+        setattr(newest, name, number)
+    with path.open("r+b") as file:
+        file.seek(newest.position)
+        file.write(newest.encode())
+    done = topic("groups", "describe", "g", "-o")
+    assert (done.status, done.err) == (0, "")
+    assert topic("consume", "t", "-g", "g").out == b"".join(b"%d\n" % number for number in range(1, 10))
+
+
 def test_who_may_start_no_more_threads_is_told_so(topic):
     """The real limit (ulimit -u) counts all that a user runs: the system's refusal comes by hand here."""
     script = (
