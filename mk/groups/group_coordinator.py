@@ -129,6 +129,9 @@ class GroupCoordinator:
                 number = self._watch.add_endings(f"/proc/self/fd/{claims.fd}")
                 if number >= 0:
                     self._numbers[number] = topic_id
+        for topic_id in self._claims.keys() - self._topics.keys():
+            self._claims.pop(topic_id).close()  # Deleted: a pattern may see thousands come and go.
+            self._numbers = {number: one for number, one in self._numbers.items() if one != topic_id}
         names = {topic.topic_id: topic.name for topic in topics}
         counts = {topic.topic_id: topic.partitions for topic in topics}
         if not self._membership.is_joined:

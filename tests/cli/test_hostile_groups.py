@@ -100,3 +100,27 @@ def test_who_may_start_no_more_threads_is_told_so(topic):
     assert (done.returncode, done.stdout) == (75, b""), done
     assert b"no thread can be started" in done.stderr
     assert os.listdir(topic.directory / "groups" / "g" / "members") == []
+
+
+def test_a_topic_that_goes_is_let_go_of(mk):
+    """A group that reads what a pattern finds, for months: no descriptor may stay for each topic that was there once."""
+    mk.ok("produce", "stays", "x")
+    with mk.start("consume", "-r", ".", "-g", "g", "-F") as member:
+        read_until(member.stdout.fileno(), b"x\n")
+
+        def descriptors():
+            return [os.readlink(f"/proc/{member.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{member.pid}/fd")]
+
+        before = [path for path in descriptors() if "/claims/" in path]
+        for name in ("comes-1", "comes-2"):
+            mk.ok("produce", name, name)
+            read_until(member.stdout.fileno(), name.encode() + b"\n")
+            assert len([path for path in descriptors() if "/claims/" in path]) > len(before)
+            mk.ok("topics", "delete", name, "--yes")
+            read_until(member.stderr.fileno(), b"following the others\n")
+        limit = time.monotonic() + 20
+        while sorted(path for path in descriptors() if "/claims/" in path) != sorted(before):
+            assert time.monotonic() < limit, descriptors()
+            time.sleep(0.01)
+        mk.ok("produce", "stays", "still")
+        assert read_until(member.stdout.fileno(), b"still\n") == b"still\n"
