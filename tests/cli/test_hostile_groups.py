@@ -124,3 +124,13 @@ def test_a_topic_that_goes_is_let_go_of(mk):
             time.sleep(0.01)
         mk.ok("produce", "stays", "still")
         assert read_until(member.stdout.fileno(), b"still\n") == b"still\n"
+
+
+def test_a_process_number_that_is_how_another_members_id_begins_kicks_nobody(topic):
+    with topic.start("consume", "t", "-g", "g", "-F", "--session-timeout", "30s") as member:
+        read_until(member.stdout.fileno(), b"9\n")
+        name = f"{member.pid}".ljust(32, "0")
+        with plant_member(topic, member_id=name):
+            done = topic("groups", "kick", "g", member.pid)
+            assert done.status == 66 and "more than one" in done.err
+        assert topic.ok("groups", "kick", "g", member.pid, "--json").startswith(b"{")
