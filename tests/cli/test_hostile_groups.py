@@ -102,6 +102,16 @@ def test_who_may_start_no_more_threads_is_told_so(topic):
     assert os.listdir(topic.directory / "groups" / "g" / "members") == []
 
 
+def test_no_more_open_files_than_allowed_is_said_as_that(topic):
+    said = set()
+    for limit in range(12, 30, 2):
+        done = topic("consume", "t", "-g", "new", prefix=("prlimit", f"--nofile={limit}:{limit}"))
+        if done.status:
+            assert done.status == 74 and "Too many open files" in done.err, (limit, done)
+            said.add("ulimit -n" in done.err)
+    assert said == {True}
+
+
 def test_a_topic_that_goes_is_let_go_of(mk):
     """A group that reads what a pattern finds, for months: no descriptor may stay for each topic that was there once."""
     mk.ok("produce", "stays", "x")
