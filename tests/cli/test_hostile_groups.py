@@ -10,6 +10,8 @@ import time
 import pytest
 from running import read_until
 
+import mk as mk_package
+from mk.consumer.group_consumer import NothingUnderWay
 from mk.groups.claim_slot import decode_slots
 from mk.groups.member import DOCUMENT_POSITION, Member
 from mk.records.codecs import crc32c
@@ -144,3 +146,38 @@ def test_a_process_number_that_is_how_another_members_id_begins_kicks_nobody(top
             done = topic("groups", "kick", "g", member.pid)
             assert done.status == 66 and "more than one" in done.err
         assert topic.ok("groups", "kick", "g", member.pid, "--json").startswith(b"{")
+
+
+def test_a_system_without_pipe2_has_groups_too(topic):
+    """As macOS: it lacks the call, and nothing else that a member cannot do without."""
+    script = (
+        "import os, sys\n"
+        "del os.pipe2\n"
+        "from mk.cli.main import main\n"
+        "sys.argv = ['mk', 'consume', 't', '-g', 'g']\n"
+        "sys.exit(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], env=topic.environment, capture_output=True, check=False)
+    assert (done.returncode, done.stdout.count(b"\n"), done.stderr) == (0, 9, b"")
+
+
+def test_who_was_stopped_on_the_way_to_stopping_is_not_stopped_again(topic, monkeypatch):
+    """An alarm stops a member as it is that cannot let go in time; when it goes on, it goes on."""
+
+    class Slow(NothingUnderWay):
+        def lost(self, topic, partition):
+            consumer.is_suspending = False  # as the handler of the alarm does, with SIGSTOP
+
+    stops = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: stops.append(number))
+    with (
+        mk_package.connect(str(topic.directory)) as cluster,
+        cluster.group_consumer("g", ["t"], follow=True, delivery=Slow()) as consumer,
+    ):
+        consumer.tend()
+        assert consumer.holds("t", 0)
+        consumer.suspend()
+        consumer.tend()
+        assert stops == []
+        consumer.tend()
+        assert consumer.holds("t", 0)
