@@ -82,8 +82,8 @@ class GroupCoordinator:
         self._next_look = self._next_try = 0.0
 
     def look_again(self) -> None:
-        """Have the next `tend` look at everything."""
-        self._next_look = self._look_seconds = 0.0
+        """Have the next `tend` look at everything, and try what falls to this member by that."""
+        self._next_look = self._look_seconds = self._next_try = 0.0
 
     @property
     def has_others(self) -> bool:
