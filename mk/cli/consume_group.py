@@ -106,8 +106,8 @@ def _group(options: "Options") -> str:
 def heed_signals(consumer: "GroupConsumer", hurry: "Any") -> "list[int]":
     """Have signals that ask this process to stop end the consumer in good order, and ^Z let go of its partitions first.
 
-    Returns a list that will hold the signal that came. hurry: called when it takes too long; then what is being written is
-    broken off, or the process stopped as it is.
+    Returns a list that will hold the signal that came. hurry: called when it takes too long to end; then what is being
+    written is broken off. When it takes too long to stop, the process is stopped as it is.
     """
 
     def stop() -> None:
@@ -117,8 +117,8 @@ def heed_signals(consumer: "GroupConsumer", hurry: "Any") -> "list[int]":
     arrived = signals.call_on_stop_signals(stop)
 
     def give_up(number: int, frame: object) -> None:
-        hurry()
         if arrived:
+            hurry()
             signals.raise_stopped(arrived[0])
         elif consumer.is_suspending:
             # Whoever reads the output was stopped with us, or does not read: others will take what we hold in a while.

@@ -114,6 +114,13 @@ def _from_os_error(error: OSError) -> MkError:
             fix="run as a user who may, or name another directory with -d",
             path=place,
         )
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return StorageError(
+            f"cannot open {place or 'what is needed'}",
+            why=why,
+            fix="raise the limit (ulimit -n), or name fewer topics and partitions",
+            path=place,
+        )
     if place:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         return StorageError(

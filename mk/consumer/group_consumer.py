@@ -137,7 +137,9 @@ class GroupConsumer(FollowingConsumer):
         self._by_key: dict[Key, GroupSource] = {}
         self.is_stopping = self.is_suspending = self._is_in_doubt = False
         self._next_commit = self._next_lost = self._next_watch = 0.0
-        self._wake_fd, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._wake_fd, self._waker = os.pipe()  # And not pipe2, which macOS lacks.
+        os.set_blocking(self._wake_fd, False)
+        os.set_blocking(self._waker, False)
         watch = Watch([], output_fd=options.get("output_fd"))
         watch.add_waker(self._wake_fd)
         if self._delivery.wake_fd >= 0:
@@ -487,8 +489,9 @@ class GroupConsumer(FollowingConsumer):
             self._delivery.lost(source.topic.name, source.reader.partition)
             self._forget(source)
         coordinator.leave()
-        self.is_suspending = False
-        os.kill(os.getpid(), SIGSTOP)
+        if self.is_suspending:  # Not if it took so long that it was stopped on the way: once for one ^Z.
+            self.is_suspending = False
+            os.kill(os.getpid(), SIGSTOP)
         coordinator.subscribe(self._topics)
 
     # Waking.

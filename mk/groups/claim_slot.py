@@ -83,7 +83,10 @@ class ClaimSlot:
 
 
 def decode_slot(slot: bytes) -> ClaimSlot | None:
-    """Read one slot, or None if it is torn, damaged or empty. Fields that a newer mk adds behind ours are ignored."""
+    """Read one slot, or None if it is torn, damaged or empty, or has numbers that nobody commits.
+
+    Fields that a newer mk adds behind ours are ignored.
+    """
     at = slot.rfind(b" crc=")
     if at < 0 or len(slot) != SLOT_SIZE:
         return None
@@ -92,6 +95,8 @@ def decode_slot(slot: bytes) -> ClaimSlot | None:
             return None
         fields = [field[field.index("=") + 1 :] for field in slot[:at].decode().split(" ")]
         numbers = [int(fields[number]) for number in (0, 3, 4, 5, 6, 7)]
+        if not all(-1 <= number < 1 << 64 for number in numbers):
+            return None
         sequence, partition, generation, offset, leader_epoch, time_ms = numbers
         return ClaimSlot(sequence, fields[1], fields[2], partition, generation, offset, leader_epoch, time_ms)
     except (ValueError, IndexError):

@@ -82,8 +82,8 @@ class GroupCoordinator:
         self._next_look = self._next_try = 0.0
 
     def look_again(self) -> None:
-        """Have the next `tend` look at everything."""
-        self._next_look = self._look_seconds = 0.0
+        """Have the next `tend` look at everything, and try what falls to this member by that."""
+        self._next_look = self._look_seconds = self._next_try = 0.0
 
     @property
     def has_others(self) -> bool:
@@ -129,6 +129,9 @@ class GroupCoordinator:
                 number = self._watch.add_endings(f"/proc/self/fd/{claims.fd}")
                 if number >= 0:
                     self._numbers[number] = topic_id
+        for topic_id in self._claims.keys() - self._topics.keys():
+            self._claims.pop(topic_id).close()  # Deleted: a pattern may see thousands come and go.
+            self._numbers = {number: one for number, one in self._numbers.items() if one != topic_id}
         names = {topic.topic_id: topic.name for topic in topics}
         counts = {topic.topic_id: topic.partitions for topic in topics}
         if not self._membership.is_joined:

@@ -122,7 +122,7 @@ def decode_member(document: bytes) -> Member | None:
         partitions = None
         if fields["partitions"] != _ALL:
             partitions = tuple(int(number) for number in fields["partitions"].split(",") if number)
-        if not is_member_id(fields["member"]) or not 0 < session_timeout_ms <= _DAY_MS:
+        if not 0 <= since_ms < 1 << 63 or not 0 < session_timeout_ms <= _DAY_MS or not is_member_id(fields["member"]):
             return None
         return Member(
             fields["member"],
@@ -154,7 +154,7 @@ def encode_heartbeat(counter: int) -> bytes:
 def decode_heartbeat(data: bytes) -> int | None:
     """Return the counter, or None if it is being written, or damaged."""
     line, _, crc = data.rstrip(b"\0\n").partition(b" crc=")
-    if line.startswith(b"heartbeat=") and crc == b"%08x" % crc32c(line):
+    if line.startswith(b"heartbeat=") and line[10:].isdigit() and crc == b"%08x" % crc32c(line):
         return int(line[10:])
     return None
 

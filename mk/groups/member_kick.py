@@ -14,15 +14,19 @@ if TYPE_CHECKING:
 
 
 def find_member(directory: LogDirectory, group: str, wanted: str) -> str:
-    """Return the id of the member that lives and whose id begins so, or else whose process has that number.
+    """Return the id of the member that lives and whose id begins so, or whose process has that number.
 
     Raises:
         NoSuchMemberError: there is none, or more than one.
     """
     files.close(open_group(directory, group))
     members = live_members(directory, group)
-    found = [member_id for member_id in members if wanted and member_id.startswith(wanted)]
-    found = found or [one for one, member in members.items() if member is not None and str(member.pid) == wanted]
+    # Both at once: a process number may be how another member's id begins, and that one is not to be hit.
+    found = [
+        member_id
+        for member_id, member in members.items()
+        if (wanted and member_id.startswith(wanted)) or (member is not None and str(member.pid) == wanted)
+    ]
     if len(found) == 1:
         return found[0]
     raise NoSuchMemberError(

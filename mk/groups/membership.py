@@ -16,7 +16,7 @@ import sys
 from time import monotonic
 
 from mk import clock
-from mk.errors import TryAgainError
+from mk.errors import CorruptStateError, TryAgainError
 from mk.groups.claim_directory import make_group_directory, not_writable, open_group_directory
 from mk.groups.member import (
     DOCUMENT_POSITION,
@@ -111,7 +111,16 @@ class Membership:
         self.others = {}
         self.refresh()
         self._ended.acquire()
-        _thread.start_new_thread(self._beat, (self._fd,))
+        try:
+            _thread.start_new_thread(self._beat, (self._fd,))
+        except RuntimeError:
+            self._ended.release()  # Or `leave` would wait for a thread that there never was.
+            raise TryAgainError(
+                f"cannot be a member of group {self.group}: no thread can be started",
+                why="this user has as many processes and threads as the system allows, or memory is short",
+                fix="end some, or raise the limit (ulimit -u); nothing was read",
+                group=self.group,
+            ) from None
 
     def change(self, topics: dict[str, str]) -> None:
         """Say that the member reads other topics now, and have the others look."""
@@ -217,6 +226,12 @@ class Membership:
             files.close(fd)
 
     def _beat(self, fd: int) -> None:
+        try:
+            self._beat_and_listen(fd)
+        finally:
+            self._ended.release()
+
+    def _beat_and_listen(self, fd: int) -> None:
         """Move the own heartbeat, and time the others', until `leave`. In a thread of its own.
 
         A member has been silent for as long as this thread has run without seeing it move: of the time between two turns only
@@ -255,7 +270,6 @@ class Membership:
                     os.write(self._wake_fd, b"!")
                 except BlockingIOError:
                     pass  # It has been told often enough.
-        self._ended.release()
 
 
 def members_of(directory: LogDirectory, group: str) -> list[Member]:
@@ -324,8 +338,8 @@ def _live_member(name: str, directory_fd: int, known: Member | None = None) -> M
 def _heartbeat(name: str, directory_fd: int) -> int | None:
     try:
         fd = files.open_file(name, os.O_RDONLY, dir_fd=directory_fd)
-    except OSError:
-        return None
+    except (OSError, CorruptStateError):
+        return None  # What is wrong with a file, the next `refresh` says, where somebody can hear it.
     try:
         return decode_heartbeat(files.pread(fd, HEARTBEAT_SIZE, 0))
     except OSError:

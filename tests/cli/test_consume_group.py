@@ -338,6 +338,22 @@ def test_control_z_lets_go_of_the_partitions_and_going_on_takes_them_up(topic):
         assert member.wait(20) == -signal.SIGTERM
 
 
+def test_having_been_stopped_does_not_make_a_member_impatient(topic):
+    """The alarm that ends the patience with ^Z comes when the process goes on, if it was stopped for longer than that."""
+    with topic.start("consume", "t", "-g", "g", "-F", "-n", "11") as member:
+        read_until(member.stdout.fileno(), b"9\n")
+        member.send_signal(signal.SIGTSTP)
+        status = Path(f"/proc/{member.pid}/status")
+        alarm = 1 << (signal.SIGALRM - 1)
+        wait_for(lambda: int(status.read_text().split("ShdPnd:")[1].split()[0], 16) & alarm)
+        member.send_signal(signal.SIGCONT)
+        wait_for(lambda: owners(topic))
+        topic.ok("produce", "t", "last")
+        assert member.wait(20) == 0  # Nobody has read it yet: that is waited for, and then the pipe has it.
+        assert read_to_end(member.stdout.fileno()) == b"last\n"
+    assert committed(topic) == {0: 11}
+
+
 def test_a_stopped_member_is_fenced_and_says_so_when_it_goes_on(topic):
     with topic.start("consume", "t", "-g", "g", "-F", "--session-timeout", "500ms") as member:
         read_until(member.stdout.fileno(), b"9\n")

@@ -29,6 +29,12 @@ def test_the_largest_numbers_and_the_longest_name_fit():
     assert decode_slot(large.encode()) == large
 
 
+def test_numbers_that_nobody_commits_are_no_slot():
+    assert decode_slot(slot(offset=-1).encode()) is not None
+    for number in (-2, 1 << 64):
+        assert decode_slot(slot(offset=number).encode()) is None
+
+
 def test_slots_take_turns_and_the_newer_comes_first():
     content = bytearray(new_claim(slot(4)))
     assert len(content) == CLAIM_SIZE
