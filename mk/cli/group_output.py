@@ -33,6 +33,9 @@ _S_IFMT, _S_IFIFO = 0o170000, 0o010000
 _SINGLES = 100
 """So many records go out one by one: enough for what people ask `head` for, and done in a millisecond or two."""
 
+_SLOW_SECONDS = 0.2
+"""A reader that takes longer for the first records is slow: it gets small pieces, so that what it took can be committed."""
+
 _PATIENCE_SECONDS = 1.0
 """A reader that takes nothing for so long is alive and busy, or waits for us to end: it is not waited for."""
 
@@ -72,6 +75,7 @@ class GroupOutput(TimedOutput):
         self._has_deadline = time_ms is not None
         self._is_pipe = os.fstat(STDOUT).st_mode & _S_IFMT == _S_IFIFO and self._unread() is not None
         self._singles = _SINGLES if self._is_pipe else 0
+        self._waited = 0.0
         self._written = 0
         self._marks: list[_Mark] = []
         self._errors = select.poll()
@@ -80,7 +84,7 @@ class GroupOutput(TimedOutput):
     def write(self, fetch: "list[FetchedBatch]") -> None:
         """Write the records of a fetch, all of them unless the time is over or the consumer is to stop."""
         for index, fetched in enumerate(fetch):
-            if not (self._singles or self._has_deadline):
+            if not (self._singles or self._has_deadline or self._waited > _SLOW_SECONDS):
                 rest = fetch[index:]
                 Output.write(self, rest)
                 self._mark(rest[-1], rest[-1].next_offset, alone=False)
@@ -103,8 +107,11 @@ class GroupOutput(TimedOutput):
             self._mark(fetched, next_offset, alone=is_single)
             if is_single:
                 self._singles -= 1
+                started = monotonic()
                 if not self._await_reader():
                     self._singles = 0
+                self._waited += monotonic() - started
+            self.consumer.commit_if_due()
         # What is not printed, behind the last record that is, has been read too.
         self._mark(fetched, fetched.next_offset, alone=is_single)
         return True

@@ -191,6 +191,11 @@ class GroupConsumer(FollowingConsumer):
         for source in list(self._by_key.values()):
             self._commit(source)
 
+    def commit_if_due(self) -> None:
+        """Commit if the last time is long enough ago: for who takes long over what it was given."""
+        if monotonic() >= self._next_commit:
+            self.commit()
+
     def tend(self) -> None:
         """Look after the group: to be called every 100 ms or so by who works on records without asking for more."""
         if self.is_suspending:
@@ -200,8 +205,7 @@ class GroupConsumer(FollowingConsumer):
             self._watch_now()
             self._next_watch = now + _WATCH_SECONDS
         self._rebalance(now)
-        if now >= self._next_commit:
-            self.commit()
+        self.commit_if_due()
 
     def holds(self, topic: str, partition: int) -> bool:
         """Tell whether a partition is still this member's. To be asked before each hand-over."""
@@ -266,9 +270,11 @@ class GroupConsumer(FollowingConsumer):
         """Commit what is taken, and leave the group."""
         coordinator, self._coordinator = self._coordinator, None
         try:
-            for source in list(self._by_key.values()):
-                self._delivery.finish(source.topic.name, source.reader.partition)
-            self.commit()
+            try:
+                for source in list(self._by_key.values()):
+                    self._delivery.finish(source.topic.name, source.reader.partition)
+            finally:
+                self.commit()  # Also what was taken by then when a signal ends the wait.
         finally:
             if coordinator is not None:
                 coordinator.close()

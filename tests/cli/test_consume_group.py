@@ -181,6 +181,24 @@ def test_a_reader_that_takes_its_time_gets_all_and_is_not_hurried(mk):
     assert committed(mk) == {0: 50_000}
 
 
+def test_what_a_slow_reader_took_of_one_large_batch_is_committed_when_a_signal_comes(mk):
+    mk.ok("produce", "t", stdin=numbers(0, 50_000))
+    printed = b""
+    with mk.start("consume", "t", "-g", "g") as member:
+        while piece := os.read(member.stdout.fileno(), 10):
+            printed += piece
+            time.sleep(0.003 if printed.count(b"\n") < 400 else 0.0003)
+            if printed.count(b"\n") == 400:
+                member.terminate()
+        assert member.wait(20) == -signal.SIGTERM
+    read = printed.count(b"\n")
+    assert printed == numbers(0, read)
+    # What it took counts, but for the piece that it was at when the wait for it was over.
+    assert read - 20_000 < committed(mk)[0] <= read and committed(mk)[0] > 400
+    stood = committed(mk)[0]
+    assert mk.ok("consume", "t", "-g", "g") == numbers(stood, 50_000)
+
+
 def test_a_program_that_reads_only_when_we_have_ended_is_not_waited_for_for_ever(topic):
     process = subprocess.Popen(
         [topic.program, "consume", "t", "-g", "g"], stdout=subprocess.PIPE, env=topic.environment
