@@ -226,6 +226,29 @@ class Bench:
             rounds=self.options.rounds,
         )
 
+    def record_formats(self) -> None:
+        """A format that users write, and JSON: what is printed, and what is read again. Each beside the plain way."""
+        self.fresh_directory()
+        if failure := self.produce(f'"$MK" produce k -K "$TAB" --partitions {PARTITIONS} < "$KEYED"'):
+            print(f"\nformats: cannot fill a topic: {failure}")
+        lines = str(self.options.lines)
+        ways = {"-f '%k %v\\n'": "formatted", "-J": "json", "-f framed": "framed"}
+        out = [Command("mk consume k | wc -l", '"$MK" consume k | wc -l', expect=lines)]
+        back = [Command("mk produce x -K TAB", '"$MK" produce x -K "$TAB" < "$KEYED"')]
+        for form, name in ways.items():
+            file = self.directory / name
+            if failure := self.produce(f'"$MK" consume k {form} > {file}'):
+                print(f"\nformats: cannot print a topic: {failure}")
+            expect = lines if form != "-f framed" else ""
+            out.append(Command(f"mk consume k {form} | wc -l", f'"$MK" consume k {form} | wc -l', expect=expect))
+            back.append(Command(f"mk produce x {form}", f'"$MK" produce x {form} < {file}'))
+        self.group(
+            "formats", f"{self.options.lines:,} keyed records printed in a format", out, rounds=self.options.rounds
+        )
+        self.group(
+            "formats", f"{self.options.lines:,} keyed records read in a format", back, rounds=self.options.rounds
+        )
+
     def verify(self) -> None:
         self.fresh_directory()
         if failure := self.produce('"$MK" produce t < "$FILE"'):
@@ -276,6 +299,9 @@ class Bench:
             Command("mk consume t", '$PEAK "$MK" consume t'),
             Command("mk consume k", '$PEAK "$MK" consume k'),
             Command("mk consume l", '$PEAK "$MK" consume l'),
+            Command(r"mk consume k -f '%k %v\n'", r"""$PEAK "$MK" consume k -f '%k %v\n'"""),
+            Command("mk consume k -J", '$PEAK "$MK" consume k -J'),
+            Command("mk consume k -J | mk produce j -J", '"$MK" consume k -J | $PEAK "$MK" produce j -J'),
         ]
         print("\nPeak memory  (memory)")
         for command in commands:
@@ -344,6 +370,7 @@ GROUPS: dict[str, Callable[[Bench], None]] = {
     "bulk-produce": Bench.bulk_produce,
     "keyed-produce": Bench.keyed_produce,
     "bulk-consume": Bench.bulk_consume,
+    "formats": Bench.record_formats,
     "verify": Bench.verify,
     "cold-start": Bench.cold_start,
     "memory": Bench.memory,

@@ -116,7 +116,7 @@ def _append(line: bytes, columns: RecordColumns) -> None:
     columns.append(
         value,
         None if key is _ABSENT else key,
-        _headers(headers) if headers else (),
+        () if headers is None else _headers(headers),
         _time(found),
         partition,
         topic,

@@ -31,7 +31,7 @@ at 99 and 128 MB/s, and there zstd is smaller and faster."""
 ZSTD_LEVEL = 1
 """169 MB/s against 108 of level 3, for 6 % more space: a log is written by somebody who waits."""
 
-_MAX_STREAM_ARRAY = 1 << 16
+_MAX_STREAM_ARRAY = 1 << 20
 
 _GZIP_MEMBER = 31
 """What zlib calls wbits: a window of 32 KiB, with gzip's header and trailer."""
@@ -159,7 +159,7 @@ class Unpacker:
     """Decode a stream of msgpack arrays, piece by piece: of lists, bytes (text too comes as its bytes), integers and None.
 
     What is incomplete waits for more, at most `max_bytes` of it; nothing that is longer is taken, nor maps and extension
-    types, nor an array of more than 65536: a few bytes may claim any length, and nested ones would each be given room.
+    types, nor an array of more than a million: a few bytes may claim any length, and nested ones would each be given room.
     """
 
     __slots__ = ("_fed_bytes", "_taken_bytes", "_unpacker")
@@ -207,8 +207,14 @@ class Unpacker:
                 into.append(value)
                 # Each time: behind the last one it counts also what it has seen of an incomplete one.
                 self._taken_bytes = tell()
+        except msgpack.StackError:
+            raise CodecError("msgpack: arrays are nested too deep") from None
+        except msgpack.FormatError:
+            raise CodecError("msgpack: a byte begins no value") from None
+        except MemoryError:
+            raise CodecError("msgpack: arrays claim more values than there is memory for") from None
         except (ValueError, TypeError, msgpack.UnpackException) as error:
-            raise CodecError(f"msgpack: {error or type(error).__name__}") from None
+            raise CodecError(f"msgpack: {error}") from None
 
 
 def _lz4() -> Any:

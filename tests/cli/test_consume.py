@@ -122,14 +122,23 @@ def test_an_empty_topic(mk):
         assert mk.ok("consume", "t", *words) == b""
 
 
-def test_only_what_is_there_when_it_begins(mk):
+WAYS_TO_READ = [[], ["-f", r"%v\n"], ["--merge"], ["--reverse"], ["--merge", "--reverse"], ["-G", "v=."], ["-g", "one"]]
+
+
+@pytest.mark.parametrize("words", WAYS_TO_READ, ids=" ".join)
+def test_only_what_is_there_when_it_begins(mk, words):
     """A consumer that does not follow ends, however fast others produce."""
     mk.ok("produce", "t", "v")
     endless = ["sh", "-c", "while :; do echo y; done"]
     with mk.start("produce", "t") as producer, subprocess.Popen(endless, stdout=producer.stdin.fileno()) as flood:
-        for _ in range(5):
+        for run in range(5 if not words else 2):
             ((_, end),) = mk.offsets("t")
-            lines = mk.ok("consume", "t").splitlines()
+            lines = mk.ok("consume", "t", *words).splitlines()
+            if words[:1] == ["-g"] and run:
+                assert set(lines) <= {b"y"}  # What came since the first.
+                continue
+            if "--reverse" in words:
+                lines.reverse()
             assert len(lines) >= end
             assert (lines[0], set(lines[1:])) in ((b"v", set()), (b"v", {b"y"}))
         flood.kill()

@@ -407,6 +407,27 @@ def test_values_as_arguments_leave_the_input_alone(mk):
     assert mk.ok("consume", "t") == b"v\n"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("words", "whole", "half"),
+    [
+        (["-J"], b'{"payload":"whole"}\n', b'{"payload":"half"}'),
+        (["-f", r"%k=%v\n"], b"k=whole\n", b"k=half"),
+        (["-f", "%V{big32}%v"], b"\0\0\0\5whole", b"\0\0\0\5half"),
+        (["-f", "framed"], msgpack.packb([None] * 6 + [b"whole"]), msgpack.packb([None] * 6 + [b"half"])[:-1]),
+    ],
+)
+def test_a_signal_stores_the_whole_records_that_came_and_no_half_of_one(mk, words, whole, half, number):
+    mk.ok("topics", "create", "t")
+    with mk.start("consume", "t", "-F") as consumer, mk.start("produce", "t", *words) as producer:
+        producer.stdin.write(whole + half)
+        assert consumer.stdout.readline() == b"whole\n"
+        producer.send_signal(number)
+        assert producer.wait(20) == -number
+        assert producer.stderr.read() == b""
+    assert mk.ok("consume", "t") == b"whole\n"
+
+
 def test_a_count_counts_records_and_not_offsets(mk):
     mk.ok("produce", "t", "-q", "-K", ":", stdin=b"a:1\nb:2\na:3\n")
     assert mk.ok("consume", "t", "-n", 2, "-f", "%i:%k%v,") == b"1:a1,2:b2,"

@@ -1,3 +1,7 @@
+import json
+import subprocess
+import sys
+
 import pytest
 
 from mk.formats.format_reader import FormatReader
@@ -68,6 +72,35 @@ def test_times_in_the_pattern_of_strftime(pattern, text):
 def test_what_may_be_a_delimiter_within_a_json_string_does_not_end_it():
     columns = read(r"%k{json}\t%v{json}\n", b'"a\\tb"\t"c\\nd"')
     assert (columns.keys, columns.values) == ([b"a\tb"], [b"c\nd"])
+
+
+@pytest.mark.parametrize("text", [r"\\", r"\\\"", r"\"", r"a\"\\", r"\\\\", r"\u0022", ""])
+def test_a_json_string_ends_at_the_quote_that_no_backslash_belongs_to(text):
+    value = json.loads(f'"{text}"').encode()
+    columns = read(r"%k{json}%v{json}\n", f'"{text}""{text}"'.encode())
+    assert (columns.keys, columns.values) == ([value], [value])
+    stream = FormatReader("%p{big32}%k{json}%v{json}").stream()
+    columns = RecordColumns()
+    for byte in f'\0\0\0\0"{text}""{text}"'.encode():
+        stream.feed(bytes((byte,)))
+        stream.read(columns, 1)
+    assert (columns.keys, columns.values) == ([value], [value])
+
+
+LONG_STRING = """
+import resource
+from mk.formats.format_reader import FormatReader
+from mk.formats.record_columns import RecordColumns
+line = b'"' + b"x" * (8 << 20) + b'"'
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+FormatReader("%v{json}" + chr(10)).read_lines([line], 0, RecordColumns())
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_a_long_json_string_takes_a_few_times_its_length():
+    done = subprocess.run([sys.executable, "-c", LONG_STRING], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 64 << 10
 
 
 @pytest.mark.parametrize(

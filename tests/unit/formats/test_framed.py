@@ -64,24 +64,33 @@ def test_a_frame_that_is_no_record_is_refused_and_those_around_it_are_read(data,
     assert columns.values == [b"before", b"behind"]
 
 
+def test_a_record_may_have_a_great_many_headers():
+    columns, _ = read(frame(headers=[[b"k", b"v"]] * 100_000))
+    assert len(columns.headers[0]) == 100_000
+
+
 @pytest.mark.parametrize(
-    "data",
+    ("data", "says"),
     [
-        b"\xc1",  # never used
-        b"\xc7\xff\x00",  # an extension
-        b"\x81\xa1a\x01",  # a map
-        b"\xdd\xff\xff\xff\xff",  # an array of four billion
-        b"\xc6\xff\xff\xff\xff",  # bytes, four billion
-        b"\xdb\xff\xff\xff\xff",  # text, four billion
-        b"\x91" * 5000,  # nested
-        b"\xdc\xff\xff" * 3000,  # nested, each claims 65535
+        (b"\xc1", "begins no value"),  # never used
+        (b"\xc7\xff\x00", "ends within it"),  # an extension, cut off
+        (b"\xd4\x01b", "max_ext_len"),  # an extension
+        (b"\x81\xa1a\x01", "max_map_len"),  # a map
+        (b"\xdd\xff\xff\xff\xff", "max_array_len"),  # an array of four billion
+        (b"\xc6\xff\xff\xff\xff", "ends within it"),  # bytes, four billion
+        (b"\xdb\xff\xff\xff\xff", "ends within it"),  # text, four billion
+        (b"\x91" * 5000, "nested too deep"),
+        (
+            b"\xdd\x00\x0f\xff\xff" * 3000,
+            "nested too deep|more values than there is memory for",
+        ),  # each claims a million
     ],
 )
-def test_what_is_no_msgpack_of_ours_ends_the_stream_behind_what_was_whole(data):
+def test_what_is_no_msgpack_of_ours_ends_the_stream_behind_what_was_whole(data, says):
     reader = FrameReader()
     reader.feed(frame(value=b"before") + data)
     columns = RecordColumns()
-    with pytest.raises(BadRecordError):
+    with pytest.raises(BadRecordError, match=says):
         for _ in range(3):
             reader.read(columns, 1000)
             reader.end()
@@ -113,7 +122,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-@pytest.mark.parametrize("data", [r"b'\xdc\xff\xff'", r"b'\x97\xc6\x03\xff\xff\xff'", r"b'\x91'"])
+@pytest.mark.parametrize(
+    "data", [r"b'\xdc\xff\xff'", r"b'\xdd\x00\x0f\xff\xff'", r"b'\x97\xc6\x03\xff\xff\xff'", r"b'\x91'"]
+)
 def test_what_a_few_bytes_claim_is_not_given_memory(data):
     assert resource.getpagesize()
     script = CLAIMS.format(data=data)
