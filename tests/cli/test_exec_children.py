@@ -69,6 +69,27 @@ def wait_until_gone(pid, seconds=20):
 # Standard input.
 
 
+@pytest.mark.parametrize("size", [1000, 3 << 20])
+@pytest.mark.parametrize("options", [(), ("--jobs", 2), ("--dlq", "d")])
+def test_a_child_that_outlives_mk_still_finds_the_whole_value(mk, tmp_path, script, size, options):
+    """Without it, an orphan would take the part that it got, or nothing, for the value of its record."""
+    mk.ok("produce", "t", "--whole", stdin=b"x" * size)
+    command = script(f"kill -9 $PPID; wc -c > {tmp_path}/counting; mv {tmp_path}/counting {tmp_path}/counted")
+    assert mk("consume", "t", "--exec", command, *options).status == 128 + signal.SIGKILL
+    limit = time.monotonic() + 20
+    while not (tmp_path / "counted").exists():
+        assert time.monotonic() < limit
+        time.sleep(0.002)
+    assert int((tmp_path / "counted").read_text()) == size
+
+
+def test_what_a_pipe_holds_comes_through_a_pipe_and_more_than_that_through_a_file(mk):
+    mk.ok("produce", "t", "--whole", stdin=b"x" * (64 << 10))
+    mk.ok("produce", "t", "--whole", stdin=b"x" * ((64 << 10) + 1))
+    kinds = "sh -c 'test -p /dev/stdin && echo pipe || echo file; wc -c < /dev/stdin'"
+    assert mk.ok("consume", "t", "--exec", kinds).split() == [b"pipe", b"65536", b"file", b"65537"]
+
+
 @pytest.mark.parametrize("command", ["true", "head -c 1", "sh -c 'exec <&-; true'"])
 @pytest.mark.parametrize("options", [(), ("--jobs", 2), ("--dlq", "d")])
 def test_who_does_not_read_its_value_has_taken_it_all_the_same(mk, command, options):
