@@ -313,6 +313,25 @@ def test_a_follower_hands_over_what_comes_at_once(mk):
         assert process.wait(30) == -signal.SIGTERM
 
 
+def test_as_many_run_at_once_as_may_also_after_a_time_with_little_to_do(mk, tmp_path, script):
+    """Each waits for the other: one behind the other, neither would end."""
+    mk.ok("produce", "t", "-k", "first", "0")
+    text = f"""
+read -r value
+case $value in
+    0) echo ready ;;
+    1) mkfifo {tmp_path}/met; echo x > {tmp_path}/met; echo met ;;
+    2) while [ ! -p {tmp_path}/met ]; do sleep 0.01; done; read -r x < {tmp_path}/met ;;
+esac
+"""
+    with mk.start("consume", "t", "-F", "--jobs", 2, "--exec", script(text)) as process:
+        assert read_until(process.stdout.fileno(), b"\n") == b"ready\n"
+        mk.ok("produce", "t", stdin=b"1\n2\n")
+        assert read_until(process.stdout.fileno(), b"\n") == b"met\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == -signal.SIGTERM
+
+
 def test_a_follower_ends_when_nothing_comes_and_all_is_done(mk, script):
     mk.ok("produce", "t", "a", "b")
     assert mk.ok("consume", "t", "-F", "--idle", "200ms", "--exec", script("sleep 0.4; cat")) == b"ab"
