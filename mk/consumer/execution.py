@@ -168,6 +168,11 @@ class Execution:
             self._settle()
         self._settle()
 
+    def commit(self) -> None:
+        """Have the owner commit what is done, once nothing more is handed over. Never raises Halted."""
+        self._is_feeding = False
+        self.owner.commit()
+
     def terminate(self) -> None:
         """Ask the running children to end, for whoever leaves without waiting for them."""
         self._is_left = True

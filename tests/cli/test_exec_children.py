@@ -265,6 +265,33 @@ def test_a_second_signal_passes_on_a_sigterm_and_leaves(mk, script, gate, number
     assert mk.ok("consume", "t", "-g", "g") == b"a\nb\n"
 
 
+def test_two_signals_at_once_leave_too(mk, script, gate):
+    mk.ok("produce", "t", "a", "b")
+    with mk.start("consume", "t", "-g", "g", "--exec", script(f"{gate.text}; cat")) as process:
+        child, _ = gate.next()
+        process.send_signal(signal.SIGSTOP)  # So that it finds both.
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)
+        status = process.wait(30)
+        assert b"Traceback" not in process.stderr.read()
+        assert status in (-signal.SIGINT, -signal.SIGTERM)
+    wait_until_gone(child)
+    assert mk.ok("consume", "t", "-g", "g") == b"a\nb\n"
+
+
+def test_how_a_child_ended_is_known_also_where_that_was_ignored(mk):
+    """A SIGCHLD that is ignored, as some programs hand it on, has the kernel throw exit statuses away."""
+    mk.ok("produce", "t", "a")
+
+    def ignore():
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+    done = mk("consume", "t", "-g", "g", "--exec", "false", "--retries", 0, preexec_fn=ignore)
+    assert done.status == 1 and "status 1, after 1 try" in done.err
+    assert mk.ok("consume", "t", "-g", "g") == b"a\n"
+
+
 @pytest.mark.parametrize("trapped", ["", "trap 'exit 130' INT"])
 def test_ctrl_c_at_a_terminal_reaches_children_too_and_is_no_failure(mk, script, gate, trapped):
     mk.ok("produce", "t", "a", "b")
