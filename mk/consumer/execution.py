@@ -205,6 +205,10 @@ class Execution:
         self._has_come = False
         self._raise_if_halted()
 
+    def is_under_way(self) -> bool:
+        """Tell whether records are still worked on, or wait to be."""
+        return bool(self._gathered) or not self._pool.is_done()
+
     def finish(self, topic: str, partition: int) -> None:
         """Start no more records of a partition, wait for those that run, settle, and forget the rest."""
         if self._is_left:
