@@ -70,6 +70,8 @@ def run(options: Options) -> int:
         backoff_ms=_BACKOFF_MS if options.backoff_ms is None else options.backoff_ms,
         has_dead_letters=options.dlq is not None,
     )
+    # Ignored, as some who start us leave it, the kernel forgets how children end, and each would count as done.
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     cluster = connect(options.directory, allow_network_fs=options.allow_network_fs)
     dead_letters = None if options.dlq is None else _dead_letters(cluster, options)
     execution = Execution(policy, dead_letters=dead_letters, max_time_ms=min(times, default=None))
@@ -148,7 +150,7 @@ def _hand_over_all(fetches: Iterable[list[FetchedBatch]], execution: Execution, 
             _wind_down_quietly(execution)
             raise
     finally:
-        execution.owner.commit()
+        execution.commit()
 
 
 def _wind_down_quietly(execution: Execution) -> None:

@@ -158,6 +158,10 @@ class GroupOutput(TimedOutput):
             count += 1
         self._took(count)
 
+    def is_under_way(self) -> bool:
+        """See Delivery. What is in a pipe stays there when we have gone."""
+        return False
+
     def finish(self, topic: str, partition: int) -> None:
         """See Delivery."""
         if self._marks and not self.is_hurried:

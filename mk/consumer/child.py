@@ -5,6 +5,9 @@ input, and what describes it in the environment.
 
 Children inherit the three standard streams and nothing else. Not by fork, after which a child of ours would go on
 holding locks when we are killed: subprocess closes every other descriptor before the command begins.
+
+What a child is to read is there, all of it, before it begins. Were it written while the child runs, one that outlives us
+when we are killed would take what came until then for the whole value, and do something with a value that never was.
 """
 
 from __future__ import annotations
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 
 STDOUT, STDERR = 1, 2
 _PIECE_BYTES = 64 << 10
+_PIPE_BYTES = 64 << 10
+"""What a pipe holds, on Linux, unless its user has very many of them."""
+
 _TAIL_BYTES = 4096
 _TAIL_LINES = 20
 _GRACE_SECONDS = 0.1
@@ -130,9 +136,13 @@ class Child:
 
     def _run(self, stdout: BinaryIO | None) -> Outcome:
         try:
+            stdin = _filled(self._data)
+        except OSError as error:
+            return Outcome(_TRY_AGAIN, why=f"no room for what it should read: {os.strerror(error.errno or 0)}")
+        try:
             process = subprocess.Popen(
                 self._arguments,
-                stdin=subprocess.PIPE,
+                stdin=stdin,
                 stdout=stdout,
                 stderr=subprocess.PIPE if self._keep_stderr else None,
                 env=self._environment,
@@ -140,8 +150,10 @@ class Child:
             )
         except OSError as error:
             return Outcome(_status_of(error), why=os.strerror(error.errno or 0))
+        finally:
+            os.close(stdin)
         self._process = process
-        conversation = _Conversation(process, self._data)
+        conversation = _Conversation(process)
         try:
             conversation.hold()
         finally:
@@ -150,33 +162,25 @@ class Child:
 
 
 class _Conversation:
-    """What goes into and comes out of a running child, until it ends."""
+    """What comes out of a running child, until it ends."""
 
-    def __init__(self, process: subprocess.Popen[bytes], data: bytes) -> None:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.tail = b""
         self._process = process
-        self._left = memoryview(data)
         self._poll = select.poll()
-        assert process.stdin is not None
-        self._stdin = process.stdin.fileno()
         self._stderr = -1 if process.stderr is None else process.stderr.fileno()
         self._pidfd = _pidfd_of(process.pid)
-        os.set_blocking(self._stdin, False)
-        self._poll.register(self._stdin, select.POLLOUT)
         if self._stderr >= 0:
             os.set_blocking(self._stderr, False)
             self._poll.register(self._stderr, select.POLLIN)
         if self._pidfd >= 0:
             self._poll.register(self._pidfd, select.POLLIN)
-        self._write()  # Most values fit into the pipe at once.
 
     def hold(self) -> None:
-        """Write and read until the child has ended, whoever else holds the other ends by then."""
+        """Read until the child has ended, whoever else holds the other end by then."""
         while True:
             for fd, _ in self._poll.poll(None if self._pidfd >= 0 else _LOOK_MS):
-                if fd == self._stdin:
-                    self._write()
-                elif fd == self._stderr:
+                if fd == self._stderr:
                     self._read()
                 else:
                     return
@@ -185,7 +189,6 @@ class _Conversation:
 
     def close(self) -> None:
         """Let go of it, with the last words of those that it leaves behind."""
-        self._close_stdin()
         if self._pidfd >= 0:
             self._poll.unregister(self._pidfd)
             os.close(self._pidfd)
@@ -198,16 +201,6 @@ class _Conversation:
                 _pass_on_later(os.dup(self._stderr))
                 self._close_stderr()
 
-    def _write(self) -> None:
-        try:
-            while self._left:
-                self._left = self._left[os.write(self._stdin, self._left) :]
-        except BlockingIOError:
-            return
-        except BrokenPipeError:
-            pass  # It does not want the rest, and its status says what that means.
-        self._close_stdin()
-
     def _read(self) -> None:
         try:
             piece = os.read(self._stderr, _PIECE_BYTES)
@@ -219,18 +212,42 @@ class _Conversation:
         _say(piece)
         self.tail = (self.tail + piece)[-_TAIL_BYTES:]
 
-    def _close_stdin(self) -> None:
-        if self._stdin >= 0:
-            self._poll.unregister(self._stdin)
-            self._stdin = -1
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-
     def _close_stderr(self) -> None:
         self._poll.unregister(self._stderr)
         self._stderr = -1
         assert self._process.stderr is not None
         self._process.stderr.close()
+
+
+def _filled(data: bytes) -> int:
+    """Return a descriptor at which `data` can be read to its end: a pipe, or a nameless file for what no pipe holds."""
+    if len(data) <= _PIPE_BYTES:
+        fd, end = os.pipe()
+        try:
+            os.set_blocking(end, False)
+            if os.write(end, data) == len(data):
+                return fd
+        except BlockingIOError:
+            pass
+        except BaseException:
+            os.close(fd)
+            raise
+        finally:
+            os.close(end)
+        os.close(fd)  # A small one, of a user who has too many.
+    with _nameless_file() as file:
+        left = memoryview(data)
+        while left:
+            left = left[file.write(left) :]
+        file.seek(0)
+        return os.dup(file.fileno())
+
+
+def _nameless_file() -> BinaryIO:
+    try:
+        return open(os.memfd_create("mk-record"), "w+b", buffering=0)
+    except AttributeError:
+        return tempfile.TemporaryFile(buffering=0)
 
 
 def last_lines(data: bytes) -> bytes:

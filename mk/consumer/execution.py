@@ -168,6 +168,11 @@ class Execution:
             self._settle()
         self._settle()
 
+    def commit(self) -> None:
+        """Have the owner commit what is done, once nothing more is handed over. Never raises Halted."""
+        self._is_feeding = False
+        self.owner.commit()
+
     def terminate(self) -> None:
         """Ask the running children to end, for whoever leaves without waiting for them."""
         self._is_left = True
@@ -199,6 +204,10 @@ class Execution:
             self._start_gathered()  # Nothing came since the last time: more is not to be had now.
         self._has_come = False
         self._raise_if_halted()
+
+    def is_under_way(self) -> bool:
+        """Tell whether records are still worked on, or wait to be."""
+        return bool(self._gathered) or not self._pool.is_done()
 
     def finish(self, topic: str, partition: int) -> None:
         """Start no more records of a partition, wait for those that run, settle, and forget the rest."""

@@ -66,6 +66,9 @@ class Delivery(Protocol):
     def settle(self) -> None:
         """Tell the consumer by `took` what is taken by now. Does not wait."""
 
+    def is_under_way(self) -> bool:
+        """Tell whether this member has to stay for what it has handed over: others may come, go or die meanwhile."""
+
     def finish(self, topic: str, partition: int) -> None:
         """Wait for what is under way of a partition, which is about to be another member's, then settle."""
 
@@ -330,6 +333,9 @@ class GroupConsumer(FollowingConsumer):
         assert coordinator is not None
         if not coordinator.is_settled or not all(source.is_complete for source in self._sources):
             return False
+        if self._delivery.is_under_way():
+            # Until that has ended we may get what another member leaves behind, or lose and get back what we have.
+            return False
         if coordinator.has_unowned():
             # Otherwise two that leave at once, each sure that it is the other's, would leave a partition unread.
             coordinator.look_again()
@@ -526,6 +532,9 @@ class NothingUnderWay:
 
     def settle(self) -> None:
         pass
+
+    def is_under_way(self) -> bool:
+        return False
 
     def finish(self, topic: str, partition: int) -> None:
         pass

@@ -111,7 +111,6 @@ class WorkerPool:
         self._retries_made = 0
         self._running: dict[Task, Child | None] = {}
         self._withdrawn: set[Place] = set()
-        self._asleep = 0
         self._is_closed = False
         self._error: BaseException | None = None
 
@@ -126,9 +125,9 @@ class WorkerPool:
         task = Task(records, self._lanes(place, records), topic_id)
         with self._lock:
             self._window.add(task)
-            if self._asleep:
-                self._changed.notify()
-            elif len(self._threads) < self.policy.jobs:
+            self._changed.notify()
+            # Also beside one that sleeps: that one may have been woken for a task before this, and not be up yet.
+            if len(self._threads) < self.policy.jobs:
                 thread = Thread(target=self._work, daemon=True)
                 self._threads.append(thread)
                 thread.start()
@@ -245,9 +244,7 @@ class WorkerPool:
                         task.tries += 1
                         self._running[task] = None
                         return task
-                self._asleep += 1
                 self._changed.wait(seconds)
-                self._asleep -= 1
 
     def _seconds_to_retry(self) -> float | None:
         """Return how long it is until something is to be tried again; None is never."""

@@ -69,6 +69,27 @@ def wait_until_gone(pid, seconds=20):
 # Standard input.
 
 
+@pytest.mark.parametrize("size", [1000, 3 << 20])
+@pytest.mark.parametrize("options", [(), ("--jobs", 2), ("--dlq", "d")])
+def test_a_child_that_outlives_mk_still_finds_the_whole_value(mk, tmp_path, script, size, options):
+    """Without it, an orphan would take the part that it got, or nothing, for the value of its record."""
+    mk.ok("produce", "t", "--whole", stdin=b"x" * size)
+    command = script(f"kill -9 $PPID; wc -c > {tmp_path}/counting; mv {tmp_path}/counting {tmp_path}/counted")
+    assert mk("consume", "t", "--exec", command, *options).status == 128 + signal.SIGKILL
+    limit = time.monotonic() + 20
+    while not (tmp_path / "counted").exists():
+        assert time.monotonic() < limit
+        time.sleep(0.002)
+    assert int((tmp_path / "counted").read_text()) == size
+
+
+def test_what_a_pipe_holds_comes_through_a_pipe_and_more_than_that_through_a_file(mk):
+    mk.ok("produce", "t", "--whole", stdin=b"x" * (64 << 10))
+    mk.ok("produce", "t", "--whole", stdin=b"x" * ((64 << 10) + 1))
+    kinds = "sh -c 'test -p /dev/stdin && echo pipe || echo file; wc -c < /dev/stdin'"
+    assert mk.ok("consume", "t", "--exec", kinds).split() == [b"pipe", b"65536", b"file", b"65537"]
+
+
 @pytest.mark.parametrize("command", ["true", "head -c 1", "sh -c 'exec <&-; true'"])
 @pytest.mark.parametrize("options", [(), ("--jobs", 2), ("--dlq", "d")])
 def test_who_does_not_read_its_value_has_taken_it_all_the_same(mk, command, options):
@@ -246,6 +267,33 @@ def test_a_second_signal_passes_on_a_sigterm_and_leaves(mk, script, gate, number
     assert mk.ok("consume", "t", "-g", "g") == b"a\nb\n"
 
 
+def test_two_signals_at_once_leave_too(mk, script, gate):
+    mk.ok("produce", "t", "a", "b")
+    with mk.start("consume", "t", "-g", "g", "--exec", script(f"{gate.text}; cat")) as process:
+        child, _ = gate.next()
+        process.send_signal(signal.SIGSTOP)  # So that it finds both.
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)
+        status = process.wait(30)
+        assert b"Traceback" not in process.stderr.read()
+        assert status in (-signal.SIGINT, -signal.SIGTERM)
+    wait_until_gone(child)
+    assert mk.ok("consume", "t", "-g", "g") == b"a\nb\n"
+
+
+def test_how_a_child_ended_is_known_also_where_that_was_ignored(mk):
+    """A SIGCHLD that is ignored, as some programs hand it on, has the kernel throw exit statuses away."""
+    mk.ok("produce", "t", "a")
+
+    def ignore():
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+    done = mk("consume", "t", "-g", "g", "--exec", "false", "--retries", 0, preexec_fn=ignore)
+    assert done.status == 1 and "status 1, after 1 try" in done.err
+    assert mk.ok("consume", "t", "-g", "g") == b"a\n"
+
+
 @pytest.mark.parametrize("trapped", ["", "trap 'exit 130' INT"])
 def test_ctrl_c_at_a_terminal_reaches_children_too_and_is_no_failure(mk, script, gate, trapped):
     mk.ok("produce", "t", "a", "b")
@@ -290,6 +338,25 @@ def test_a_follower_hands_over_what_comes_at_once(mk):
         for value in ("one", "two"):
             mk.ok("produce", "t", value)
             assert read_until(process.stdout.fileno(), b"\n") == value.encode() + b"\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == -signal.SIGTERM
+
+
+def test_as_many_run_at_once_as_may_also_after_a_time_with_little_to_do(mk, tmp_path, script):
+    """Each waits for the other: one behind the other, neither would end."""
+    mk.ok("produce", "t", "-k", "first", "0")
+    text = f"""
+read -r value
+case $value in
+    0) echo ready ;;
+    1) mkfifo {tmp_path}/met; echo x > {tmp_path}/met; echo met ;;
+    2) while [ ! -p {tmp_path}/met ]; do sleep 0.01; done; read -r x < {tmp_path}/met ;;
+esac
+"""
+    with mk.start("consume", "t", "-F", "--jobs", 2, "--exec", script(text)) as process:
+        assert read_until(process.stdout.fileno(), b"\n") == b"ready\n"
+        mk.ok("produce", "t", stdin=b"1\n2\n")
+        assert read_until(process.stdout.fileno(), b"\n") == b"met\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == -signal.SIGTERM
 

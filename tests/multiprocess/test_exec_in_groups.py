@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from processes import create_topic, end, kill_all, must, run, start, wait_until
@@ -163,6 +164,27 @@ def test_who_was_stopped_for_too_long_starts_nothing_of_what_others_have(directo
         assert of("other") == sorted(of("other"))
     finally:
         kill_all(members)
+
+
+def test_what_was_let_go_of_while_all_was_handed_over_is_done_all_the_same(directory, tmp_path, script):
+    """^Z gives up what was read and not yet done; a member that then takes it again has to read it again."""
+    create_topic(directory, "t")
+    must(directory, "produce", "t", stdin=b"a\nb\nc\n")
+    told, go = tmp_path / "told", tmp_path / "go"
+    command = script(f"echo $MK_REC_OFFSET >> {told}; while [ ! -e {go} ]; do sleep 0.01; done")
+    members = [start(directory, "consume", "t", "-g", "g", "--exec", command)]
+    try:
+        wait_until(told.exists)
+        members[0].send_signal(signal.SIGTSTP)
+        stat = Path(f"/proc/{members[0].pid}/stat")
+        wait_until(lambda: stat.read_text().rsplit(")", 1)[1].split()[0] == "T")
+        go.touch()
+        members[0].send_signal(signal.SIGCONT)
+        assert end(members[0]).status == 0
+    finally:
+        kill_all(members)
+    assert set(told.read_text().split()) == {"0", "1", "2"}
+    assert must(directory, "consume", "t", "-g", "g").stdout == ""
 
 
 @pytest.mark.slow
