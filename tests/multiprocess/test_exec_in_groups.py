@@ -96,7 +96,9 @@ def test_a_partition_that_changes_hands_is_gone_on_with(directory, tmp_path, scr
         results = [end(member) for member in members]
     finally:
         kill_all(members)
-    assert [result.status for result in results] == [-signal.SIGTERM, 0, 0, 0], results
+    # The first one may have come to the end of its share before the signal did.
+    assert results[0].status in (-signal.SIGTERM, 0), results
+    assert [result.status for result in results[1:]] == [0, 0, 0], results
     last = run(directory, *words)
     assert last.status == 0 and "Traceback" not in last.stderr
     tries = Counter(tuple(map(int, line.split())) for line in told.read_text().splitlines())
