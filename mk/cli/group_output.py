@@ -106,11 +106,11 @@ class GroupOutput(TimedOutput):
             is_single = self._singles > 0 and count == 1
             self._mark(fetched, next_offset, alone=is_single)
             if is_single:
-                self._singles -= 1
                 started = monotonic()
-                if not self._await_reader():
-                    self._singles = 0
-                self._waited += monotonic() - started
+                is_taken = self._await_reader()
+                if self._singles < _SINGLES:  # For the first one the reader may only be starting.
+                    self._waited += monotonic() - started
+                self._singles = self._singles - 1 if is_taken else 0
             self.consumer.commit_if_due()
         # What is not printed, behind the last record that is, has been read too.
         self._mark(fetched, fetched.next_offset, alone=is_single)
