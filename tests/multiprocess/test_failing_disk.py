@@ -15,7 +15,13 @@ ERRORS = ("ENOSPC", "EIO", "EDQUOT")
 
 ONCE, FROM_THEN_ON = "", "+"
 
-ALIKE = ("a topic's creation", "a recovery from a torn first batch", "a recovery from a tail of zeros")
+ALIKE = (
+    "a topic's creation",
+    "a topic's sealing",
+    "a topic's opening",
+    "a recovery from a torn first batch",
+    "a recovery from a tail of zeros",
+)
 """Scenarios that make the same calls as others, for the slow part alone."""
 
 

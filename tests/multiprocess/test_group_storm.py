@@ -221,11 +221,11 @@ def storm(tmp_path, seconds, *, partitions, members, seed, ways, exactly_once=Fa
 
 
 def test_members_that_are_killed_stopped_and_continued_skip_nothing(tmp_path):
-    storm(tmp_path, 12, partitions=6, members=4, seed=1, ways=("SIGKILL", "SIGSTOP", "SIGTERM", "SIGTSTP"))
+    storm(tmp_path, 9, partitions=6, members=4, seed=1, ways=("SIGKILL", "SIGSTOP", "SIGTERM", "SIGTSTP"))
 
 
 def test_when_every_stop_is_a_clean_one_nothing_comes_twice(tmp_path):
-    storm(tmp_path, 10, partitions=5, members=3, seed=2, ways=("SIGTERM", "SIGINT"), exactly_once=True)
+    storm(tmp_path, 7, partitions=5, members=3, seed=2, ways=("SIGTERM", "SIGINT"), exactly_once=True)
 
 
 @pytest.mark.slow
