@@ -316,7 +316,8 @@ class GroupConsumer(FollowingConsumer):
     def _wait_for_more(self, now: float, seconds: float) -> None:
         if any(source.reader.refresh() for source in self._by_key.values() if not source.is_complete):
             return
-        ends = [self._next_look, now + seconds]
+        assert self._coordinator is not None
+        ends = [self._next_look, now + seconds, self._coordinator.due]
         if self._deadline is not None:
             ends.append(self._deadline)
         if self._idle_seconds is not None:

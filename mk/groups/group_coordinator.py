@@ -38,6 +38,7 @@ _FIRST_LOOK_SECONDS = 0.05
 _LOOK_UNTOLD_SECONDS = 0.5
 """And where it does not."""
 
+_CLOSING_SECONDS = 0.005
 _TRY_SECONDS = 0.5
 """How often a claim is tried that somebody else holds, whatever is told."""
 
@@ -84,6 +85,11 @@ class GroupCoordinator:
     def look_again(self) -> None:
         """Have the next `tend` look at everything, and try what falls to this member by that."""
         self._next_look = self._look_seconds = self._next_try = 0.0
+
+    @property
+    def due(self) -> float:
+        """When `tend` has something to do though nothing happens, by the monotonic clock."""
+        return min(self._next_look, self._next_try)
 
     @property
     def has_others(self) -> bool:
@@ -169,6 +175,7 @@ class GroupCoordinator:
                     tries.add((self._numbers[number], parsed[0]))
             elif number < 0:
                 names = None
+        before = self.wanted
         if names is None or now >= self._next_look:
             is_told = names is not None and self._members_number >= 0
             changed = membership.refresh(reread=not is_told) or changed
@@ -184,6 +191,10 @@ class GroupCoordinator:
         if changed or now >= self._next_try:
             self._next_try = now + _TRY_SECONDS
             tries = set(self.wanted)
+        elif tries & self.wanted - self.owned.keys():
+            # The kernel tells of a closing just before it drops the lock: who is quick finds it held, and tries once more.
+            self._next_try = min(self._next_try, now + _CLOSING_SECONDS)
+        tries |= self.wanted - before  # Nobody has to come or go for a second look to have another answer.
         return self._take_free(tries, now)
 
     def lost(self) -> list[Key]:
