@@ -319,7 +319,7 @@ CONSUME = Command(
             "--cursor-file keeps positions without a group and without write permission to the directory. Records are "
             "written to standard output first and noted in FILE then: every second, when there is nothing more, at the end, "
             "and when a signal or a closed pipe ends the command. So what is killed otherwise prints again what it printed "
-            "in its last second, and nothing is left out. -n N notes exactly N records; what -G passes over counts as read. "
+            "in its last second, or of one batch if its reader is slow, and nothing is left out. -n N notes exactly N records; what -G passes over counts as read. "
             "FILE is locked: a second command with it ends with 75. A position that the log does not have is an error and "
             "no jump; a topic made anew, and a partition that was added, are read from their start."
         ),
