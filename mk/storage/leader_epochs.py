@@ -73,6 +73,31 @@ class LeaderEpochs:
             kept.append(EpochEntry(latest.epoch, end_offset, latest.leader_id))
         return LeaderEpochs(kept)
 
+    def common_prefix(self, end_offset: int, other: LeaderEpochs, other_end_offset: int) -> int:
+        """Return up to which offset this log, which ends at `end_offset`, and another one hold the same records.
+
+        As far as epochs tell: each is led by one directory, so where both logs have the same epoch they have the same
+        records, if nobody breaks that rule. Idea: KIP-101 and KIP-279, for two who know all of each other's epochs.
+        """
+        offset = 0
+        while offset < end_offset and offset < other_end_offset:
+            own, own_end = self._range_at(offset, end_offset)
+            theirs, their_end = other._range_at(offset, other_end_offset)
+            if own != theirs:
+                break
+            offset = min(own_end, their_end)
+        return offset
+
+    def _range_at(self, offset: int, end_offset: int) -> tuple[int, int]:
+        """Return the epoch of the batch that holds `offset`, and where that epoch's batches end."""
+        epoch, end = -1, end_offset
+        for entry in self.entries:
+            if entry.first_offset > offset:
+                end = min(entry.first_offset, end_offset)
+                break
+            epoch = entry.epoch
+        return epoch, end
+
     def encode(self) -> bytes:
         return b"".join(entry.encode() for entry in self.entries)
 

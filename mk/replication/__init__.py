@@ -1,0 +1,1 @@
+"""Copies of logs in other directories: leaders, followers, and what happens when one is lost."""
