@@ -176,9 +176,8 @@ class RemoteCommand:
             poll.register(self._stderr_fd, select.POLLIN)
         while True:
             ready = [number for number, _ in poll.poll()]
-            if self._stderr_fd in ready:
-                if not self._keep():
-                    poll.unregister(self._stderr_fd)
+            if self._stderr_fd in ready and not self._keep():
+                poll.unregister(self._stderr_fd)
             if fd in ready:
                 return
 

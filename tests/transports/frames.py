@@ -14,7 +14,7 @@ HELLO = (1, 1, "9.9")
 
 
 def packed(*values):
-    return b"".join(msgpack.packb(value, use_bin_type=True) for value in values)
+    return b"".join(msgpack.packb(value, use_bin_type=True, unicode_errors="surrogateescape") for value in values)
 
 
 def raw_frame(head, body=b"", *, head_length=None, body_length=None, crc=None):
