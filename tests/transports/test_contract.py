@@ -92,13 +92,13 @@ def test_what_a_target_is_told_arrives_as_it_is(any_far_side, tmp_path):
     assert len(told) > 20
 
 
-def test_a_directory_is_made_only_if_asked_for(far_side):
+def test_a_directory_is_made_only_if_asked_for(any_far_side):
     with pytest.raises(errors.NoSuchDirectoryError) as caught:
-        far_side.open("/srv/missing")
-    assert caught.value.what == f"on {far_side.host}: no log directory at /srv/missing"
-    assert caught.value.facts == {"path": "/srv/missing", "peer": far_side.host}
-    far_side.open("/srv/mk", create=True, lock_wait_ms=1 << 62, allow_network_fs=True)
-    opened = (far_side.tmp_path / "told").read_text().splitlines()[-1]
+        any_far_side.open("/srv/missing")
+    assert caught.value.what == f"on {any_far_side.host}: no log directory at /srv/missing"
+    assert caught.value.facts == {"path": "/srv/missing", "peer": any_far_side.host}
+    any_far_side.open("/srv/mk", create=True, lock_wait_ms=1 << 62, allow_network_fs=True)
+    opened = (any_far_side.tmp_path / "told").read_text().splitlines()[-1]
     assert opened == ('["open", "/srv/mk", [["allow_network_fs", true], ["create", true], ["lock_wait_ms", 86400000]]]')
 
 
