@@ -14,6 +14,9 @@
         RecordTooLargeError            an input record over max.message.bytes
         InputGapError                  records of a followed input may be missing
         BadInputError                  a piece of the input is no record of its format
+        DivergedLogError               a copy and its source hold different records at one offset
+        BadCopyError                   batches of a source that do not prove themselves, or do not fit here
+        ReplicationGapError            the source no longer has the records that a copy needs next
       NotFoundError                66  no such directory, topic, partition, offset or input file
         NoSuchDirectoryError
         NoSuchTopicError               also: deleted, renamed or made anew while we worked
@@ -34,6 +37,7 @@
         LockTimeoutError
         CursorInUseError               another process has that cursor file
         NotLeaderError
+        StaleSourceError               the source of a replication is behind: it does not lead, or not yet again
         ClaimFencedError               another member of the group has taken the partition
         GroupNotEmptyError             members of the group live, and its offsets are theirs to commit
         OffsetsMovedError              the group has committed since its offsets were looked at
@@ -291,6 +295,26 @@ class BadInputError(DataError):
         )
 
 
+class _PartitionError(MkError):
+    """An error of one partition, which was not changed, in the words of whoever raises it."""
+
+    def __init__(self, what: str, *, topic: str, partition: int, why: str, fix: str) -> None:
+        what, fix = f"partition {partition} of {topic} {what}", f"{fix}; nothing was changed there"
+        super().__init__(what, why=why, fix=fix, topic=topic, partition=partition)
+
+
+class DivergedLogError(_PartitionError, DataError):
+    pass
+
+
+class BadCopyError(_PartitionError, DataError):
+    pass
+
+
+class ReplicationGapError(_PartitionError, DataError):
+    pass
+
+
 class NotFoundError(MkError):
     exit_status = 66
 
@@ -513,6 +537,10 @@ class NotLeaderError(TryAgainError):
             partition=partition,
             leader=leader,
         )
+
+
+class StaleSourceError(_PartitionError, TryAgainError):
+    pass
 
 
 class ClaimFencedError(TryAgainError):
