@@ -12,7 +12,15 @@ import os
 import time
 
 from mk import clock
-from mk.errors import BadCopyError, DataError, DivergedLogError, StaleSourceError, TryAgainError, UnsupportedBatchError
+from mk.errors import (
+    BadCopyError,
+    DataError,
+    DivergedLogError,
+    StaleSourceError,
+    StorageError,
+    TryAgainError,
+    UnsupportedBatchError,
+)
 from mk.storage import files, log_truncation
 from mk.storage.copy_proof import BadBatchError, CopyProof
 from mk.storage.held_log import held_log
@@ -402,6 +410,15 @@ class FollowerLog(PartitionLog):
             snapshot.write_snapshot(self._files)
 
     # What to say.
+
+    def _refused(self, error: OSError) -> StorageError:
+        path = error.filename or self._files.path
+        return StorageError(
+            f"cannot change {self._files.path}",
+            why=f"{path}: {os.strerror(error.errno or 0)}",
+            fix="make room, or look at the disk (dmesg), then run it again: it goes on from there",
+            path=self._files.path,
+        )
 
     def _where(self) -> dict[str, object]:
         return {"topic": self._files.topic.name, "partition": self._files.partition}

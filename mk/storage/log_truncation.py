@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 
-from mk.errors import CorruptStateError
+from mk.errors import CorruptStateError, DataError
 from mk.records.codecs import crc32c
 from mk.records.record_batch import HEADER_SIZE, parse_any_header
 from mk.storage import files
@@ -109,7 +109,7 @@ def truncate_to(
     for base in bases:
         if segment < base <= state.segment or (base == segment and not end.position):
             _keep_whole(partition, state, base, epoch)
-    _rebuild_producers(partition, segment, end)
+    _rebuild_producers(partition, segment, end, [base for base in bases if first <= base <= state.segment])
     new.cut_offset = end.offset
     return _cut(partition, state, Truncation(new, epochs, first, False))
 
@@ -305,18 +305,17 @@ def _same_bytes(fd: int, position: int, kept: int, size: int) -> bool:
     return True
 
 
-def _rebuild_producers(partition: PartitionFiles, segment: int, end: LogEnd) -> None:
+def _rebuild_producers(partition: PartitionFiles, segment: int, end: LogEnd, bases: list[int]) -> None:
     """Have a snapshot of what was stored under producer ids up to the cut, while it can still be read from what goes.
 
     The one beside the segment may be of a place above the cut, and then nobody could tell any more. This one is as good
     for the log as it stands, if nothing comes of the cut.
     """
     if partition.topic.has_producers():
-        from mk.errors import DataError
         from mk.storage import producer_state
 
         try:
-            producer_state.load(partition, segment, end).write_snapshot(partition)
+            producer_state.load_for_cut(partition, segment, end, bases).write_snapshot(partition)
         except DataError:
             pass  # It could not be told before either.
 
@@ -340,8 +339,8 @@ def _cut_segment(partition: PartitionFiles, segment: int, end: LogEnd) -> None:
                 path=partition.segment_path(segment),
                 found=f"it has {status.st_size} bytes, and is to be cut at {end.position}, as {TRUNCATION_FILE} says",
             )
-        if status.st_size > end.position and status.st_nlink > 1:
-            # Somebody has a copy of it made of a hard link, in which nothing may change.
+        if status.st_nlink > 1:
+            # Somebody has a copy of it made of a hard link, in which nothing may change; and it is appended to from now on.
             _replace_by_prefix(partition, fd, name, end.position)
         elif status.st_size > end.position:
             files.truncate(fd, end.position)
