@@ -31,6 +31,7 @@ from mk.storage.log_segment import (
 )
 from mk.storage.partition_files import TRUNCATION_FILE
 from mk.storage.partition_state import LogEnd, PartitionState, decode_slot, write_state
+from mk.storage.producer_state import load_for_cut, read_snapshot
 from mk.storage.quarantine import copy_bytes, evidence_name, keep_copy, keep_segment
 
 TYPE_CHECKING = False
@@ -161,7 +162,9 @@ def finish(partition: PartitionFiles, record: Truncation, state: PartitionState 
         if is_segment and not record.first_segment <= int(digits) <= new.segment:
             files.unlink(name, dir_fd=partition.fd)
     _cut_segment(partition, new.segment, new.written)
-    if record.is_anew:
+    snapshot = read_snapshot(partition, new.segment)
+    if record.is_anew or snapshot is None or snapshot.offset > new.written.offset:
+        # Of another log, or of a place above the cut: in the way of a better one.
         unlink_if_there(partition, segment_name(new.segment, PRODUCERS_SUFFIX))
     files.fsync(partition.fd)
     files.unlink(TRUNCATION_FILE, dir_fd=partition.fd)
@@ -312,10 +315,8 @@ def _rebuild_producers(partition: PartitionFiles, segment: int, end: LogEnd, bas
     for the log as it stands, if nothing comes of the cut.
     """
     if partition.topic.has_producers():
-        from mk.storage import producer_state
-
         try:
-            producer_state.load_for_cut(partition, segment, end, bases).write_snapshot(partition)
+            load_for_cut(partition, segment, end, bases).write_snapshot(partition)
         except DataError:
             pass  # It could not be told before either.
 

@@ -275,7 +275,7 @@ def load_for_cut(partition: PartitionFiles, segment: int, end: LogEnd, bases: Se
         return load(partition, segment, end)
     except CorruptStateError:
         found = next((found for found in (read_snapshot(partition, base) for base in bases) if found is not None), None)
-        if found is None or found.offset < end.offset:
+        if found is None or found.offset < end.offset or end.chain == UNKNOWN_CHAIN:
             raise
     before: dict[int, int] = {}
     first: dict[int, int] = {}
@@ -299,8 +299,7 @@ def load_for_cut(partition: PartitionFiles, segment: int, end: LogEnd, bases: Se
             files.close(fd)
     last = {producer_id: first[producer_id] - 1 for producer_id in first if first[producer_id]}
     last = {**{other: number for other, number in found.last_sequences.items() if other not in first}, **last, **before}
-    chain = end.chain if end.chain != UNKNOWN_CHAIN else 0
-    return ProducerState(segment, end.position, end.offset, chain, last)
+    return ProducerState(segment, end.position, end.offset, end.chain, last)
 
 
 def refreshed(known: ProducerState | None, partition: PartitionFiles, state: PartitionState) -> ProducerState:

@@ -321,7 +321,7 @@ def test_what_an_old_leader_had_written_is_cut_off_and_kept(source: Place, targe
     assert replicate(target, source) == 19
     assert source.segments() == target.segments()
     assert source.records() == target.records()
-    assert source.evidence() == {offset: value for offset, value in had.items() if offset >= 12}
+    assert source.evidence() == {offset: {value} for offset, value in had.items() if offset >= 12}
     assert not source.damage()
     with pytest.raises(NotLeaderError):
         source.append(itertools.count(300), 1)
@@ -335,7 +335,7 @@ def test_the_whole_log_may_be_another_one(disk: RecordingDisk, source: Place) ->
     assert replicate(target, source) == 4
     assert source.records() == target.records()
     assert source.segments() == target.segments()
-    assert source.evidence() == had
+    assert source.evidence() == {offset: {value} for offset, value in had.items()}
     assert not source.damage()
 
 
@@ -516,7 +516,7 @@ def test_a_log_with_a_hole_begins_anew_behind_it(source: Place, target: Place) -
         assert list(drain(reader)) == list(range(18, 24))
         assert reader.skipped == [(6, 17)]
         reader.close()
-    assert target.evidence() == had
+    assert target.evidence() == {offset: {value} for offset, value in had.items()}
     assert files_of(target) == files_of(source)
     assert target.state().log_start_offset == 18
     assert not target.damage()
@@ -811,4 +811,4 @@ def test_what_is_cut_stays_where_it_is_if_it_cannot_be_kept(disk: RecordingDisk,
     assert not source.damage()
     replicate(target, source)
     assert source.records() == target.records()
-    assert source.evidence() == {offset: value for offset, value in had.items() if offset >= 12}
+    assert source.evidence() == {offset: {value} for offset, value in had.items() if offset >= 12}
