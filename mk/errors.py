@@ -14,6 +14,9 @@
         RecordTooLargeError            an input record over max.message.bytes
         InputGapError                  records of a followed input may be missing
         BadInputError                  a piece of the input is no record of its format
+        DivergedLogError               a copy and its source hold different records at one offset
+        BadCopyError                   batches of a source that do not prove themselves, or do not fit here
+        ReplicationGapError            the source no longer has the records that a copy needs next
       NotFoundError                66  no such directory, topic, partition, offset or input file
         NoSuchDirectoryError
         NoSuchTopicError               also: deleted, renamed or made anew while we worked
@@ -35,6 +38,7 @@
         LockTimeoutError
         CursorInUseError               another process has that cursor file
         NotLeaderError
+        StaleSourceError               the source of a replication is behind: it does not lead, or not yet again
         ClaimFencedError               another member of the group has taken the partition
         GroupNotEmptyError             members of the group live, and its offsets are theirs to commit
         OffsetsMovedError              the group has committed since its offsets were looked at
@@ -294,6 +298,26 @@ class BadInputError(DataError):
         )
 
 
+class _OfPartition:
+    """What is said of one partition, which was not changed, in the words of whoever raises it."""
+
+    def __init__(self, what: str, *, topic: str, partition: int, why: str, fix: str) -> None:
+        what, fix = f"partition {partition} of {topic} {what}", f"{fix}; nothing was changed there"
+        super().__init__(what, why=why, fix=fix, topic=topic, partition=partition)  # type: ignore[call-arg]
+
+
+class DivergedLogError(_OfPartition, DataError):
+    pass
+
+
+class BadCopyError(_OfPartition, DataError):
+    pass
+
+
+class ReplicationGapError(_OfPartition, DataError):
+    pass
+
+
 class NotFoundError(MkError):
     exit_status = 66
 
@@ -523,6 +547,10 @@ class NotLeaderError(TryAgainError):
             partition=partition,
             leader=leader,
         )
+
+
+class StaleSourceError(_OfPartition, TryAgainError):
+    pass
 
 
 class ClaimFencedError(TryAgainError):
