@@ -7,6 +7,8 @@ again under its lock, by the process that has it open.
 
 from __future__ import annotations
 
+from mk.groups.committed_offset import CommittedOffset as CommittedOffset
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,19 +88,6 @@ class CopiedBatches:
         self.data = data
         self.begins_segment = begins_segment
         self.producers = producers
-
-
-class CommittedOffset:
-    """How far a group has read a partition: offset of the next record, and leader epoch of the one before it."""
-
-    __slots__ = ("group", "leader_epoch", "offset", "partition", "topic_id")
-
-    def __init__(self, group: str, topic_id: str, partition: int, offset: int, leader_epoch: int) -> None:
-        self.group = group
-        self.topic_id = topic_id
-        self.partition = partition
-        self.offset = offset
-        self.leader_epoch = leader_epoch
 
 
 class PartitionWriter(Protocol):
