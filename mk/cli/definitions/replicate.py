@@ -48,7 +48,9 @@ REPLICATE_RUN = Command(
     ),
     parameters=(
         Parameter("source", metavar="SRC", complete=DIRECTORY, help="where the records are"),
-        Parameter("target", metavar="DST", required=True, complete=DIRECTORY, help="where they go; made if it is not there"),
+        Parameter(
+            "target", metavar="DST", required=True, complete=DIRECTORY, help="where they go; made if it is not there"
+        ),
         Parameter(
             "follow", "-F", "--follow", kind=FLAG, default=False, help="go on with what comes, until it is stopped"
         ),
