@@ -27,7 +27,6 @@ REFUSE = 4
 
 GAP = "gap"
 COMPACTED = "compacted"
-NEW = "new"
 
 
 class Decision:
