@@ -547,12 +547,8 @@ class NotLeaderError(TryAgainError):
         super().__init__(
             f"this directory does not lead partition {partition} of {topic}",
             why=f"it is a copy of {address}, which does" if address else f"directory {leader} does",
-            fix=f"produce there{f' (-d {address})' if address else ''}, or make this one the leader: `mk replicate promote`; "
-            "nothing was written",
-            topic=topic,
-            partition=partition,
-            leader=leader,
-            address=address,
+            fix=f"produce to {address or 'that one'}, or `mk replicate promote` makes this one lead; nothing was written",
+            **{"topic": topic, "partition": partition, "leader": leader, "address": address},
         )
 
 
