@@ -192,7 +192,7 @@ class DirectoryReplica:
                 self._ends[topic.topic_id, partition] = reader.high_watermark
                 if self._watch is not None and (topic.name, partition) not in self._watched:
                     self._watch_partition(topic.name, partition)
-                    reader.look()  # What came before it was watched, nobody told us.
+                    reader.refresh()  # What came before it was watched, nobody told us.
                 self._seen[topic.name, partition] = reader.state.sequence
                 image.partitions.append(_partition_image(reader))
             finally:
