@@ -220,6 +220,11 @@ def replicated_groups(directory: LogDirectory, topic_ids: Iterable[str] | None =
     return found
 
 
+def replicated_group_names(directory: LogDirectory) -> list[str]:
+    """Return the names of the groups of which offsets are known from any source, sorted."""
+    return sorted({group for directory_id in _source_ids(directory) for group in _groups_of(directory, directory_id)})
+
+
 def _sources_of(directory: LogDirectory, keys: set[Key], ids: list[str]) -> Iterator[tuple[Key, str]]:
     """Yield each place in a log with the source that counts for it."""
     if len(ids) == 1:
@@ -339,7 +344,7 @@ def _decode(group: str, fields: list[str]) -> CommittedOffset | None:
         check_position(fields[0], numbers[0], numbers[1])
     except (ValueError, DataError):
         return None
-    return CommittedOffset(group, fields[0], numbers[0], numbers[1], numbers[2])
+    return CommittedOffset(group, fields[0], *numbers)
 
 
 def _damaged(directory: LogDirectory, source_id: str, group: str) -> CorruptStateError:
