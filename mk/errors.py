@@ -14,6 +14,9 @@
         RecordTooLargeError            an input record over max.message.bytes
         InputGapError                  records of a followed input may be missing
         BadInputError                  a piece of the input is no record of its format
+        DivergedLogError               two logs that should be copies hold other records at the same offsets
+        ReplicationGapError            the source no longer has what the copy needs next
+        TopicMismatchError             a topic of that name, or with that id, is another one than the source's
       NotFoundError                66  no such directory, topic, partition, offset or input file
         NoSuchDirectoryError
         NoSuchTopicError               also: deleted, renamed or made anew while we worked
@@ -34,6 +37,7 @@
         LockTimeoutError
         CursorInUseError               another process has that cursor file
         NotLeaderError
+        StaleSourceError               what is to be copied is older than what is there, or a copy of it
         ClaimFencedError               another member of the group has taken the partition
         GroupNotEmptyError             members of the group live, and its offsets are theirs to commit
         OffsetsMovedError              the group has committed since its offsets were looked at
@@ -291,6 +295,39 @@ class BadInputError(DataError):
         )
 
 
+class DivergedLogError(DataError):
+    """offset: up to where both logs are the same, as far as that is known."""
+
+    def __init__(self, *, topic: str, partition: int, offset: int, why: str) -> None:
+        super().__init__(
+            f"partition {partition} of {topic} in DST is no copy of SRC's",
+            why=why,
+            fix="nothing was changed; replicate the other way, or `mk topics delete` the topic in DST and run it again",
+            topic=topic,
+            partition=partition,
+            offset=offset,
+        )
+
+
+class ReplicationGapError(DataError):
+    """Records were removed from the source before the copy had them: those from offset up to first_offset."""
+
+    def __init__(self, *, topic: str, partition: int, offset: int, first_offset: int) -> None:
+        super().__init__(
+            f"SRC no longer has offsets {offset} to {first_offset - 1} of partition {partition} of {topic}",
+            why=f"they were removed there before DST had them; DST ends at {offset}, SRC begins at {first_offset}",
+            fix=f"--accept-gap goes on at {first_offset}, and puts what DST has into its quarantine/; nothing was changed",
+            topic=topic,
+            partition=partition,
+            offset=offset,
+            first_offset=first_offset,
+        )
+
+
+class TopicMismatchError(DataError):
+    """Another topic stands where the copy of one should: told apart by their ids, never by their names."""
+
+
 class NotFoundError(MkError):
     exit_status = 66
 
@@ -504,11 +541,25 @@ class CursorInUseError(TryAgainError):
 
 
 class NotLeaderError(TryAgainError):
-    def __init__(self, *, topic: str, partition: int, leader: str) -> None:
+    def __init__(self, *, topic: str, partition: int, leader: str, address: str = "") -> None:
         super().__init__(
             f"this directory does not lead partition {partition} of {topic}",
-            why=f"directory {leader} does",
-            fix="produce there; nothing was written",
+            why=f"it is a copy of {address}, which does" if address else f"directory {leader} does",
+            fix=f"produce there{f' (-d {address})' if address else ''}, or make this one the leader: `mk replicate promote`; "
+            "nothing was written",
+            topic=topic,
+            partition=partition,
+            leader=leader,
+            address=address,
+        )
+
+
+class StaleSourceError(TryAgainError):
+    def __init__(self, *, topic: str, partition: int, leader: str, is_target: bool) -> None:
+        super().__init__(
+            f"SRC does not lead partition {partition} of {topic}",
+            why="DST does: it is the other way round" if is_target else f"directory {leader} does, and DST knows it",
+            fix="replicate from the one that leads; nothing was changed in DST",
             topic=topic,
             partition=partition,
             leader=leader,

@@ -33,11 +33,15 @@ def parse(arguments: "Sequence[str]", environ: "Mapping[str, str]") -> "Options 
         elif command is not None:
             positional.append(word)
         else:
-            path += (word,)
-            command = definition.command_at(path)
-            level = command or definition.group_at(path)
-            if level is None:
-                return None
+            command = definition.command_at((*path, word))
+            level = command or definition.group_at((*path, word))
+            if level is not None:
+                path += (word,)
+            else:
+                level = command = definition.command_of_words(path)
+                if command is None:
+                    return None
+                positional.append(word)
             flags = _flags(level)
     if command is None:
         group = definition.group_at(path)
