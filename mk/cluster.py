@@ -76,7 +76,7 @@ class Cluster(Protocol):
         """Open a sealed topic again. False if it was not sealed."""
 
     def summaries(self, names: Sequence[str] | None = None) -> Iterator[dict[str, object] | MkError]:
-        """Yield of each of these topics, or of all, by name, what a list shows: `topic`, `partitions`, `records`, `size_bytes`, `last_write_ms`.
+        """Yield of each of these topics, or of all, by name, what a list shows: `topic`, `partitions`, `records`, `size_bytes`, `last_write_ms`, `leads`, `leader`.
 
         Of one that cannot be read, the error. Quick enough for many thousands.
         """
