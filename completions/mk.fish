@@ -73,16 +73,18 @@ function __mk_value_flags
         case 'groups undo'
             string split ' ' -- '--wait --lock-wait -d --dir'
         case 'replicate'
-            string split ' ' -- '--max-time --lock-wait --topics --exclude --prefix --advertise -e --rsh -d --dir'
+            string split ' ' -- '--max-time --lock-wait --timeout --topics --exclude --prefix --advertise -e --rsh -d --dir'
         case 'replicate run'
-            string split ' ' -- '--max-time --lock-wait --topics --exclude --prefix --advertise -e --rsh -d --dir'
+            string split ' ' -- '--max-time --lock-wait --timeout --topics --exclude --prefix --advertise -e --rsh -d --dir'
+        case 'serve'
+            string split ' ' -- '--root --only -d --dir'
     end
 end
 
 # Prints three lines: the command so far, the number of arguments after it, the log directory.
 function __mk_parse
     set -l value_flags (__mk_value_flags)
-    set -l commands 'produce' 'consume' 'tail' 'topics' 'topics list' 'topics create' 'topics describe' 'topics alter' 'topics rename' 'topics seal' 'topics delete' 'topics offsets' 'topics which' 'topics get' 'topics verify' 'topics dump' 'topics clean' 'topics trim' 'groups' 'groups list' 'groups describe' 'groups reset' 'groups seek' 'groups export' 'groups import' 'groups copy' 'groups delete' 'groups prune' 'groups kick' 'groups undo' 'replicate' 'replicate run' 'completion' 'help'
+    set -l commands 'produce' 'consume' 'tail' 'topics' 'topics list' 'topics create' 'topics describe' 'topics alter' 'topics rename' 'topics seal' 'topics delete' 'topics offsets' 'topics which' 'topics get' 'topics verify' 'topics dump' 'topics clean' 'topics trim' 'groups' 'groups list' 'groups describe' 'groups reset' 'groups seek' 'groups export' 'groups import' 'groups copy' 'groups delete' 'groups prune' 'groups kick' 'groups undo' 'replicate' 'replicate run' 'serve' 'completion' 'help'
     set -l path
     set -l count 0
     set -l plain no
@@ -173,6 +175,7 @@ complete -c mk -n '__mk_at' -a tail -d 'print the last records of topics, and fo
 complete -c mk -n '__mk_at' -a topics -d 'list, make, describe, change, delete and verify topics'
 complete -c mk -n '__mk_at' -a groups -d 'list, describe, reset and delete consumer groups'
 complete -c mk -n '__mk_at' -a replicate -d 'keep copies of log directories, and fail over to them'
+complete -c mk -n '__mk_at' -a serve -d 'the far side of ssh: serve one log directory to one client'
 complete -c mk -n '__mk_at' -a completion -d 'print the completions for a shell'
 complete -c mk -n '__mk_at' -a help -d 'explain a command, or offsets, formats, exec, exit-codes'
 complete -c mk -n '__mk_within' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
@@ -551,6 +554,7 @@ complete -c mk -n '__mk_within replicate' -l accept-gap -d 'where SRC no longer 
 complete -c mk -n '__mk_within replicate' -l dry-run -d 'only show what would be done'
 complete -c mk -n '__mk_within replicate' -l verify -d 'copy nothing, and compare every byte of what both have; status 65 if they differ, 3 if DST is behind'
 complete -c mk -n '__mk_within replicate' -l lock-wait -r -f -d 'how long to wait for another writer\'s lock, such as 10s or 500ms; default 10s'
+complete -c mk -n '__mk_within replicate' -l timeout -r -f -d 'fail with status 124 if what SRC had at the beginning is not copied after TIME; what is copied stays'
 complete -c mk -n '__mk_within replicate' -l topics -r -f -d 'only topics of SRC whose whole name is matched by the regular expression'
 complete -c mk -n '__mk_within replicate' -l exclude -r -f -d 'none whose whole name is matched by it'
 complete -c mk -n '__mk_within replicate' -l groups -d 'copy also where groups stand, for those that have never read there; the default'
@@ -572,6 +576,7 @@ complete -c mk -n '__mk_within replicate run' -l accept-gap -d 'where SRC no lon
 complete -c mk -n '__mk_within replicate run' -l dry-run -d 'only show what would be done'
 complete -c mk -n '__mk_within replicate run' -l verify -d 'copy nothing, and compare every byte of what both have; status 65 if they differ, 3 if DST is behind'
 complete -c mk -n '__mk_within replicate run' -l lock-wait -r -f -d 'how long to wait for another writer\'s lock, such as 10s or 500ms; default 10s'
+complete -c mk -n '__mk_within replicate run' -l timeout -r -f -d 'fail with status 124 if what SRC had at the beginning is not copied after TIME; what is copied stays'
 complete -c mk -n '__mk_within replicate run' -l topics -r -f -d 'only topics of SRC whose whole name is matched by the regular expression'
 complete -c mk -n '__mk_within replicate run' -l exclude -r -f -d 'none whose whole name is matched by it'
 complete -c mk -n '__mk_within replicate run' -l groups -d 'copy also where groups stand, for those that have never read there; the default'
@@ -587,7 +592,11 @@ complete -c mk -n '__mk_within replicate run' -s q -d 'no notes on stderr, only 
 complete -c mk -n '__mk_within replicate run' -s v -d 'a line on stderr for each partition that gets something: TOPIC PARTITION FIRST LAST, offsets inclusive'
 complete -c mk -n '__mk_argument 0 replicate run' -f -a '(__fish_complete_directories)'
 complete -c mk -n '__mk_argument 1 replicate run' -f -a '(__fish_complete_directories)'
+complete -c mk -n '__mk_within serve' -l stdio -d 'talk through standard input and output, which is the only way there is'
+complete -c mk -n '__mk_within serve' -l root -r -f -a '(__fish_complete_directories)' -d 'serve this log directory and no other; the client may leave the directory out (HOST:)'
+complete -c mk -n '__mk_within serve' -l only -r -f -d 'allow pull, push or produce on the topics that match, and nothing else; may be repeated'
+complete -c mk -n '__mk_within serve' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
 complete -c mk -n '__mk_argument 0 completion' -f -a 'bash zsh fish'
-complete -c mk -n '__mk_argument_from 0 help' -f -a 'offsets formats exec exit-codes produce consume tail topics groups replicate completion help'
+complete -c mk -n '__mk_argument_from 0 help' -f -a 'offsets formats exec exit-codes produce consume tail topics groups replicate serve completion help'
 complete -c mk -l help -d 'show the help'
 complete -c mk -n __mk_at -l version -d 'show the version'

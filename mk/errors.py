@@ -14,9 +14,10 @@
         RecordTooLargeError            an input record over max.message.bytes
         InputGapError                  records of a followed input may be missing
         BadInputError                  a piece of the input is no record of its format
-        DivergedLogError               two logs that should be copies hold other records at the same offsets
-        ReplicationGapError            the source no longer has what the copy needs next
-        TopicMismatchError             a topic of that name, or with that id, is another one than the source's
+        DivergedLogError               a copy and its source hold different records at one offset
+        BadCopyError                   batches of a source that do not prove themselves, or do not fit here
+        ReplicationGapError            the source no longer has the records that a copy needs next
+        TopicMismatchError             another topic stands where the copy of one should
       NotFoundError                66  no such directory, topic, partition, offset or input file
         NoSuchDirectoryError
         NoSuchTopicError               also: deleted, renamed or made anew while we worked
@@ -26,6 +27,7 @@
         NoSuchMemberError              or more than one that could be meant
         UnreadableInputError           an input file that cannot be opened
         NoSuchCommandError             what --exec is to run is not there
+      PeerUnreachableError         69  another host, or the mk there, cannot be reached or went away
       CannotCreateError            73  something is there already, or cannot be made
         TopicExistsError
       StorageError                 74  the disk, a file system or an output refused
@@ -37,11 +39,13 @@
         LockTimeoutError
         CursorInUseError               another process has that cursor file
         NotLeaderError
-        StaleSourceError               what is to be copied is older than what is there, or a copy of it
+        StaleSourceError               the source of a replication is behind: it does not lead, or not yet again
         BehindError                    a copy that is to lead lacks records that its leader had
         ClaimFencedError               another member of the group has taken the partition
         GroupNotEmptyError             members of the group live, and its offsets are theirs to commit
         OffsetsMovedError              the group has committed since its offsets were looked at
+      FarSideError                 76  what answers on another host is no mk, or one too old or too new
+        ProtocolVersionError           the two have no version of the protocol in common
       PermissionDeniedError        77  permission denied
         TopicSealedError               it takes no more records until the seal is undone
       ConfigurationError           78  a setting that cannot be, or a place where this mk must not write
@@ -296,37 +300,28 @@ class BadInputError(DataError):
         )
 
 
-class DivergedLogError(DataError):
-    """offset: up to where both logs are the same, as far as that is known."""
+class _PartitionError(MkError):
+    """An error of one partition, which was not changed, in the words of whoever raises it."""
 
-    def __init__(self, *, topic: str, partition: int, offset: int, why: str) -> None:
-        super().__init__(
-            f"partition {partition} of {topic} in DST is no copy of SRC's",
-            why=why,
-            fix="nothing was changed; replicate the other way, or `mk topics delete` the topic in DST and run it again",
-            topic=topic,
-            partition=partition,
-            offset=offset,
-        )
+    def __init__(self, what: str, *, topic: str, partition: int, why: str, fix: str) -> None:
+        what, fix = f"partition {partition} of {topic} {what}", f"{fix}; nothing was changed there"
+        super().__init__(what, why=why, fix=fix, topic=topic, partition=partition)
 
 
-class ReplicationGapError(DataError):
-    """Records were removed from the source before the copy had them: those from offset up to first_offset."""
+class DivergedLogError(_PartitionError, DataError):
+    pass
 
-    def __init__(self, *, topic: str, partition: int, offset: int, first_offset: int) -> None:
-        super().__init__(
-            f"SRC no longer has offsets {offset} to {first_offset - 1} of partition {partition} of {topic}",
-            why=f"they were removed there before DST had them; DST ends at {offset}, SRC begins at {first_offset}",
-            fix=f"--accept-gap goes on at {first_offset}, and puts what DST has into its quarantine/; nothing was changed",
-            topic=topic,
-            partition=partition,
-            offset=offset,
-            first_offset=first_offset,
-        )
+
+class BadCopyError(_PartitionError, DataError):
+    pass
+
+
+class ReplicationGapError(_PartitionError, DataError):
+    pass
 
 
 class TopicMismatchError(DataError):
-    """Another topic stands where the copy of one should: told apart by their ids, never by their names."""
+    """Told by the topics' ids, never by their names."""
 
 
 class NotFoundError(MkError):
@@ -425,6 +420,13 @@ class NoSuchCommandError(NotFoundError):
             fix="it is run as it stands, by no shell: for pipes and the like, --exec 'sh -c \"...\"'; nothing was consumed",
             command=command,
         )
+
+
+class PeerUnreachableError(MkError):
+    """No connection, or no more of one: of what was on its way, the other host may have stored a part."""
+
+    exit_status = 69
+    retriable = True
 
 
 class CannotCreateError(MkError):
@@ -555,16 +557,8 @@ class NotLeaderError(TryAgainError):
         )
 
 
-class StaleSourceError(TryAgainError):
-    def __init__(self, *, topic: str, partition: int, leader: str, is_target: bool) -> None:
-        super().__init__(
-            f"SRC does not lead partition {partition} of {topic}",
-            why="DST does: it is the other way round" if is_target else f"directory {leader} does, and DST knows it",
-            fix="replicate from the one that leads; nothing was changed in DST",
-            topic=topic,
-            partition=partition,
-            leader=leader,
-        )
+class StaleSourceError(_PartitionError, TryAgainError):
+    pass
 
 
 class BehindError(TryAgainError):
@@ -631,6 +625,27 @@ class OffsetsMovedError(TryAgainError):
             partition=partition,
             planned=planned,
             found=found,
+        )
+
+
+class FarSideError(MkError):
+    """The other end of a channel does not keep to the protocol, by noise, by damage, or on purpose."""
+
+    exit_status = 76
+
+
+class ProtocolVersionError(FarSideError):
+    """lowest, highest: the versions that `peer` understands."""
+
+    def __init__(self, *, peer: str, lowest: int, highest: int, known: tuple[int, int], version: str) -> None:
+        is_older = highest < known[0]
+        super().__init__(
+            f"{peer} has an mk that is too {'old' if is_older else 'new'}",
+            why=f"mk {version[:40]} there speaks protocol {lowest} to {highest}, this one {known[0]} to {known[1]}",
+            fix=f"install a newer mk {'there' if is_older else 'here'}; nothing was changed",
+            peer=peer,
+            lowest=lowest,
+            highest=highest,
         )
 
 

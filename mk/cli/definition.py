@@ -222,6 +222,7 @@ _HOMES = {
     "topics": "topics",
     "groups": "groups",
     "replicate": "replicate",
+    "serve": "serve",
     "completion": "help",
     "help": "help",
 }

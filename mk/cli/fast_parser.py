@@ -39,9 +39,9 @@ def parse(arguments: "Sequence[str]", environ: "Mapping[str, str]") -> "Options 
                 path += (word,)
             else:
                 level = command = definition.command_of_words(path)
-                if command is None:
-                    return None
                 positional.append(word)
+            if level is None:
+                return None
             flags = _flags(level)
     if command is None:
         group = definition.group_at(path)

@@ -13,6 +13,7 @@ from mk.cli.definitions.consume import CONSUME
 from mk.cli.definitions.groups import GROUPS
 from mk.cli.definitions.produce import PRODUCE
 from mk.cli.definitions.replicate import REPLICATE
+from mk.cli.definitions.serve import SERVE
 from mk.cli.definitions.topics import TOPICS
 from mk.cli.exit_statuses import exit_statuses
 from mk.consumer import offset_spellings
@@ -33,7 +34,7 @@ _ENVIRONMENT = {
     "NO_COLOR": "no colors on a terminal",
     "COLUMNS": "the width of tables and help texts",
 }
-_PAGES = (definition.ROOT, PRODUCE, CONSUME, TOPICS, GROUPS, REPLICATE)
+_PAGES = (definition.ROOT, PRODUCE, CONSUME, TOPICS, GROUPS, REPLICATE, SERVE)
 
 
 def files() -> "dict[str, str]":

@@ -27,6 +27,7 @@ REFUSE = 4
 
 GAP = "gap"
 COMPACTED = "compacted"
+NEW = "new"
 
 
 class Decision:
@@ -147,7 +148,15 @@ def _refuse_leadership(topic: str, partition: int, source: Side, target: Side) -
     latest, own_latest = source.epochs.latest, target.epochs.latest
     leads = own_latest.leader_id == target.directory_id
     if own_latest.epoch > latest.epoch or (own_latest.epoch == latest.epoch and leads):
-        stale = StaleSourceError(topic=topic, partition=partition, leader=own_latest.leader_id, is_target=leads)
+        stale = StaleSourceError(
+            "is not led by SRC",
+            topic=topic,
+            partition=partition,
+            why="DST leads it: it is the other way round"
+            if leads
+            else f"directory {own_latest.leader_id} does, as DST knows, and SRC not yet",
+            fix="replicate from the one that leads",
+        )
         return Decision(REFUSE, error=stale, fences=own_latest.epoch > latest.epoch)
     claimed = [
         entry for entry in source.epochs.entries if entry.leader_id == target.directory_id and entry.epoch not in ours
@@ -172,9 +181,25 @@ def _behind_a_hole(topic: str, source: Side, target: Side, prefix: int, *, accep
     return Decision(
         REFUSE,
         prefix,
-        error=ReplicationGapError(topic=topic, partition=source.image.partition, offset=prefix, first_offset=first),
+        error=ReplicationGapError(
+            f"is no longer whole in SRC: offsets {prefix} to {first - 1} are gone",
+            topic=topic,
+            partition=source.image.partition,
+            why=f"they were removed there before DST had them, which ends at {end}; SRC begins at {first}",
+            fix=f"--accept-gap goes on at {first}, and puts what DST has into its quarantine/",
+        ),
     )
 
 
 def _diverged(topic: str, partition: int, offset: int, why: str) -> Decision:
-    return Decision(REFUSE, offset, error=DivergedLogError(topic=topic, partition=partition, offset=offset, why=why))
+    return Decision(
+        REFUSE,
+        offset,
+        error=DivergedLogError(
+            "is no copy in DST of what SRC has",
+            topic=topic,
+            partition=partition,
+            why=why,
+            fix="replicate the other way, or `mk topics delete` the topic in DST and run it again",
+        ),
+    )

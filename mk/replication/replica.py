@@ -128,6 +128,9 @@ class Replica(Protocol):
     def read(self, topic: str, partition: int, from_offset: int, to_offset: int) -> Iterator[CopiedBatches]:
         """Yield the batches from one offset up to another, both between two batches. Not checked: the target does that."""
 
+    def size_bytes(self, topic: str, partition: int, from_offset: int, to_offset: int) -> int:
+        """Return how many bytes the batches from one offset up to another take, both between two batches."""
+
     def committed_offsets(self, topic_ids: Sequence[str]) -> list[CommittedOffset]:
         """Return what groups have committed of these topics, and on a follower what it has of its leader's groups."""
 

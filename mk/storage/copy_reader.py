@@ -116,21 +116,33 @@ class CopyReader(PartitionReader):
             finally:
                 self._close_segment()
 
-    def segment_sizes(self, from_offset: int, to_offset: int) -> list[tuple[int, int, int, int, int]]:
-        """Return of each segment's batches in between: base of the segment, first offset, next offset, and their bytes in
-        the file, from one position to another."""
-        found = []
+    def extents(self, from_offset: int, to_offset: int) -> Iterator[tuple[int, int, int, int, int]]:
+        """Yield of each segment's batches in between: base of the segment, first offset, next offset, and from where to where
+        they stand in the file."""
         offset = from_offset
         while offset < to_offset:
             base = self._open_for_copy(offset)
             try:
                 stop = min(self._segment_end, to_offset) if self._segment_end >= 0 else to_offset
-                start_position = self._position_between(base, offset)
-                found.append((base, offset, stop, start_position, self._position_between(base, stop)))
-                offset = stop
+                found = base, offset, stop, self._position_between(base, offset), self._position_between(base, stop)
             finally:
                 self._close_segment()
-        return found
+            yield found
+            offset = stop
+
+    def bytes_of(self, base: int, position: int, stop: int) -> Iterator[memoryview]:
+        """Yield the bytes of a segment between two positions; each piece is valid until the next one is asked for."""
+        fd = open_segment(base, partition_fd=self._files.fd)
+        try:
+            while position < stop:
+                view = self._buffer.view(min(PIECE_BYTES, stop - position), 0)
+                count = os.preadv(fd, [view], position)
+                if count == 0:
+                    self._refuse(base, position, base, "the segment ends there")
+                yield view[:count]
+                position += count
+        finally:
+            files.close(fd)
 
     def producers_of(self, base_offset: int) -> bytes:
         """Return the snapshot of a segment's producers, b"" if it has none."""

@@ -82,6 +82,14 @@ REPLICATE_RUN = Command(
         ),
         LOCK_WAIT_OPTION,
         Parameter(
+            "timeout_ms",
+            "--timeout",
+            kind=DURATION,
+            metavar="TIME",
+            panel="Safety",
+            help="fail with status 124 if what SRC had at the beginning is not copied after TIME; what is copied stays",
+        ),
+        Parameter(
             "topics",
             "--topics",
             kind=REGEX,
