@@ -40,7 +40,6 @@
         CursorInUseError               another process has that cursor file
         NotLeaderError
         StaleSourceError               the source of a replication is behind: it does not lead, or not yet again
-        BehindError                    a copy that is to lead lacks records that its leader had
         ClaimFencedError               another member of the group has taken the partition
         GroupNotEmptyError             members of the group live, and its offsets are theirs to commit
         OffsetsMovedError              the group has committed since its offsets were looked at
@@ -559,24 +558,6 @@ class NotLeaderError(TryAgainError):
 
 class StaleSourceError(_PartitionError, TryAgainError):
     pass
-
-
-class BehindError(TryAgainError):
-    """A copy that is to lead does not have all that the leader was last seen to have.
-
-    behind: of each such partition topic, number, and how many records it lacks.
-    """
-
-    def __init__(self, *, behind: list[tuple[str, int, int]]) -> None:
-        count = sum(records for _, _, records in behind)
-        super().__init__(
-            f"this directory lacks {count} {'record' if count == 1 else 'records'} that the leader was seen to have",
-            why="; ".join(f"partition {partition} of {topic} lacks {records}" for topic, partition, records in behind[:10])
-            + ("; and more" if len(behind) > 10 else ""),
-            fix="if the leader can be reached, `mk replicate` brings them; if it is lost, --force goes on without them; "
-            "nothing was changed",
-            behind=behind,
-        )
 
 
 class ClaimFencedError(TryAgainError):

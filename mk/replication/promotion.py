@@ -9,7 +9,7 @@ Source: man/mk-guarantees.7, FAIL-OVER. Idea: KIP-101.
 
 from __future__ import annotations
 
-from mk.errors import BehindError, GroupNotEmptyError, MkError
+from mk.errors import GroupNotEmptyError, MkError, TryAgainError
 from mk.groups.claim_directory import open_claims
 from mk.groups.claim_slot import NO_OFFSET
 from mk.groups.offset_reset import OffsetChange, change_offsets
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     Document = dict[str, Any]
     Key = tuple[str, int]
+
+_SHOWN = 10
 
 KIND = "promote"
 """What the change is called in the journals of groups."""
@@ -111,10 +113,18 @@ class Promotion:
         return [row for row in self.plan if not row["leads"]]
 
     def check_not_behind(self) -> None:
-        """Raise BehindError if the leader was seen to have records that this directory lacks."""
-        behind = [(row["topic"], row["partition"], row["behind"]) for row in self.to_do if row["behind"]]
+        """Raise TryAgainError if the leader was seen to have records that this directory lacks."""
+        behind = [row for row in self.to_do if row["behind"]]
         if behind:
-            raise BehindError(behind=behind)
+            count = sum(row["behind"] for row in behind)
+            lacks = [f"partition {row['partition']} of {row['topic']} lacks {row['behind']}" for row in behind]
+            raise TryAgainError(
+                f"this directory lacks {count} {'record' if count == 1 else 'records'} that the leader was seen to have",
+                why="; ".join(lacks[:_SHOWN]) + ("; and more" if len(lacks) > _SHOWN else ""),
+                fix="if the leader can be reached, `mk replicate` brings them; if it is lost, --force goes on without "
+                "them; nothing was changed",
+                behind=count,
+            )
 
     def promote(self, on_promoted: Callable[[Document], None] | None = None) -> None:
         """Have this directory lead, and the groups go on here. What is refused is among `failures`, and the rest is done."""
