@@ -11,6 +11,10 @@ from mk.errors import CorruptStateError
 from mk.records.codecs import crc32c
 from mk.storage import files
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 FILE_NAME = "epochs"
 
 
@@ -73,6 +77,16 @@ class LeaderEpochs:
             kept.append(EpochEntry(latest.epoch, end_offset, latest.leader_id))
         return LeaderEpochs(kept)
 
+    def fenced(self, end_offset: int, latest: EpochEntry) -> LeaderEpochs:
+        """Return these epochs with another directory's `latest` from `end_offset` on, where this log ends."""
+        kept = [entry for entry in self.entries if entry.first_offset < end_offset]
+        return LeaderEpochs([*kept, EpochEntry(latest.epoch, end_offset, latest.leader_id)])
+
+    def adopted(self, prefix_offset: int, other: LeaderEpochs) -> LeaderEpochs:
+        """Return these epochs below `prefix_offset`, and from there on those of another log, which this one follows."""
+        kept = [entry for entry in self.entries if entry.first_offset < prefix_offset]
+        return LeaderEpochs([*kept, *(entry for entry in other.entries if entry.first_offset >= prefix_offset)])
+
     def common_prefix(self, end_offset: int, other: LeaderEpochs, other_end_offset: int) -> int:
         """Return up to which offset this log, which ends at `end_offset`, and another one hold the same records.
 
@@ -98,17 +112,27 @@ class LeaderEpochs:
             epoch = entry.epoch
         return epoch, end
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LeaderEpochs) and self.encode() == other.encode()
+
+    __hash__ = None  # type: ignore[assignment]
+
     def encode(self) -> bytes:
         return b"".join(entry.encode() for entry in self.entries)
 
 
 def read_epochs(partition_fd: int, path: str) -> LeaderEpochs:
     """Read the file. Raises CorruptStateError where it is missing, as in a topic being deleted, or a line is damaged."""
-    entries: list[EpochEntry] = []
     try:
         data = files.read_file(FILE_NAME, dir_fd=partition_fd)
     except FileNotFoundError:
         raise CorruptStateError(path=f"{path}/{FILE_NAME}", found="it is missing") from None
+    return decode_epochs(data, f"{path}/{FILE_NAME}")
+
+
+def decode_epochs(data: bytes, path: str) -> LeaderEpochs:
+    """Read the content of the file."""
+    entries: list[EpochEntry] = []
     for line in data.splitlines():
         text, _, crc = line.rpartition(b" ")
         try:
@@ -117,13 +141,43 @@ def read_epochs(partition_fd: int, path: str) -> LeaderEpochs:
             if int(crc, 16) != crc32c(text) or (entries and entry.epoch <= entries[-1].epoch):
                 raise ValueError
         except ValueError:
-            raise CorruptStateError(path=f"{path}/{FILE_NAME}", found=f"line {len(entries) + 1} is damaged") from None
+            raise CorruptStateError(path=path, found=f"line {len(entries) + 1} is damaged") from None
         entries.append(entry)
     if not entries:
-        raise CorruptStateError(path=f"{path}/{FILE_NAME}", found="it is empty")
+        raise CorruptStateError(path=path, found="it is empty")
     return LeaderEpochs(entries)
 
 
 def write_epochs(partition_fd: int, epochs: LeaderEpochs) -> None:
     """Replace the file; on disk when it returns. The caller holds the lock."""
     files.replace_file(FILE_NAME, epochs.encode(), dir_fd=partition_fd)
+
+
+MAX_ENTRIES = 10_000
+"""Epochs that are taken from another directory: a recovery a day makes as many in 27 years."""
+
+_HEX = frozenset("0123456789abcdef")
+
+
+def is_directory_id(text: object) -> bool:
+    """Tell whether `text` can be the id of a directory or a topic: 32 lower-case hexadecimal digits."""
+    return type(text) is str and len(text) == 32 and _HEX.issuperset(text)
+
+
+def epochs_of(entries: Sequence[tuple[int, int, str]]) -> LeaderEpochs:
+    """Return epochs that another directory sent: (epoch, first offset, leader's id). Raises ValueError for what cannot be."""
+    epoch = first_offset = -1
+    if not 0 < len(entries) <= MAX_ENTRIES:
+        raise ValueError(f"it has {len(entries)} leader epochs")
+    for entry in entries:
+        if (
+            len(entry) != 3
+            or type(entry[0]) is not int
+            or type(entry[1]) is not int
+            or not is_directory_id(entry[2])
+            or not epoch < entry[0] < 1 << 64
+            or not first_offset < entry[1] < 1 << 63
+        ):
+            raise ValueError(f"its leader epoch after {epoch} is not one that can come next")
+        epoch, first_offset, _ = entry
+    return LeaderEpochs([EpochEntry(*entry) for entry in entries])

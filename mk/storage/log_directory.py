@@ -18,12 +18,12 @@ from mk.errors import (
 from mk.storage import files, flat_json
 from mk.storage.host import boot_id, file_system_of, is_network_file_system
 from mk.storage.topic import FILE_NAME as TOPIC_FILE
-from mk.storage.topic import Topic, encode_topic
+from mk.storage.topic import PRODUCERS_DIRECTORY, Topic, encode_topic
 from mk.topic_partition import check_name, check_partition_count, is_valid_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mk.storage.retention import GroupOffset
     from mk.storage.sharing import Sharing
@@ -135,23 +135,46 @@ class LogDirectory:
             self.sweep()
             self.check_name_is_free(name)
             topic_id = os.urandom(16).hex()
-            temporary = f".tmp-{topic_id}"
-            # First, so that a later sweep finds by its name all that a killed create leaves, the locks too.
-            files.mkdir(temporary, dir_fd=self.topics_fd)
-            self.create_locks(topic_id, range(partitions))
-            topic_fd = files.open_directory(temporary, dir_fd=self.topics_fd)
-            try:
-                for partition in range(partitions):
-                    self.create_partition(topic_fd, topic_id, partition)
-                content = encode_topic(name, topic_id, partitions, partitioner, overrides)
-                files.write_new_file(TOPIC_FILE, content, dir_fd=topic_fd)
-                files.fsync(topic_fd)
-            finally:
-                files.close(topic_fd)
-            # Whoever made the directory may have been killed before the names in it were on disk.
-            files.fsync(self.fd)
-            files.rename(temporary, name, src_dir_fd=self.topics_fd, dst_dir_fd=self.topics_fd)
-            files.fsync(self.topics_fd)
+            content = encode_topic(name, topic_id, partitions, partitioner, overrides)
+            self.make_topic(name, topic_id, content, [(b"", 0)] * partitions)
+
+    def make_topic(
+        self,
+        name: str,
+        topic_id: str,
+        content: bytes,
+        partitions: Sequence[tuple[bytes, int]],
+        pins: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Make a topic under a free name and an id that is nobody's, holding the directory's lock.
+
+        content: of its topic.json. partitions: see create_partition. pins: name and content of each file in producers/.
+        """
+        temporary = f".tmp-{topic_id}"
+        # First, so that a later sweep finds by its name all that a killed create leaves, the locks too.
+        files.mkdir(temporary, dir_fd=self.topics_fd)
+        self.create_locks(topic_id, range(len(partitions)))
+        topic_fd = files.open_directory(temporary, dir_fd=self.topics_fd)
+        try:
+            for partition, (epochs, first_offset) in enumerate(partitions):
+                self.create_partition(topic_fd, topic_id, partition, epochs, first_offset)
+            if pins:
+                files.mkdir(PRODUCERS_DIRECTORY, dir_fd=topic_fd)
+                pins_fd = files.open_directory(PRODUCERS_DIRECTORY, dir_fd=topic_fd)
+                try:
+                    for pin, data in pins.items():
+                        files.write_new_file(pin, data, dir_fd=pins_fd)
+                    files.fsync(pins_fd)
+                finally:
+                    files.close(pins_fd)
+            files.write_new_file(TOPIC_FILE, content, dir_fd=topic_fd)
+            files.fsync(topic_fd)
+        finally:
+            files.close(topic_fd)
+        # Whoever made the directory may have been killed before the names in it were on disk.
+        files.fsync(self.fd)
+        files.rename(temporary, name, src_dir_fd=self.topics_fd, dst_dir_fd=self.topics_fd)
+        files.fsync(self.topics_fd)
 
     def delete_topic(self, name: str, *, wait_ms: int) -> None:
         """Delete a topic and all its records. Waits for appends under way; later ones find it gone."""
@@ -251,20 +274,31 @@ class LogDirectory:
             files.close(fd)
         files.fsync(self.locks_fd)
 
-    def create_partition(self, topic_fd: int, topic_id: str, partition: int) -> None:
-        """Make an empty partition; on disk when it returns, but for its name in the topic."""
-        from mk.storage.leader_epochs import FILE_NAME as EPOCHS_FILE
-        from mk.storage.leader_epochs import EpochEntry
-        from mk.storage.log_segment import INDEX_SUFFIX, segment_name
-        from mk.storage.partition_state import PartitionState, initial_state
+    def create_partition(
+        self, topic_fd: int, topic_id: str, partition: int, epochs: bytes = b"", first_offset: int = 0
+    ) -> None:
+        """Make an empty partition; on disk when it returns, but for its name in the topic.
 
+        epochs: the content of that file, where another directory leads it. first_offset: where its log begins.
+        """
+        from mk.storage.leader_epochs import FILE_NAME as EPOCHS_FILE
+        from mk.storage.leader_epochs import EpochEntry, decode_epochs
+        from mk.storage.log_segment import INDEX_SUFFIX, UNKNOWN_CHAIN, segment_name
+        from mk.storage.partition_state import LogEnd, PartitionState, initial_state
+
+        state = PartitionState(topic_id, boot_id())
+        if epochs:
+            state.leader_epoch = decode_epochs(epochs, EPOCHS_FILE).latest.epoch
+        if first_offset:
+            state.segment = state.log_start_offset = state.high_watermark = first_offset
+            state.written = state.durable = LogEnd(0, first_offset, UNKNOWN_CHAIN, -1)
         files.mkdir(str(partition), dir_fd=topic_fd)
         fd = files.open_directory(str(partition), dir_fd=topic_fd)
         try:
-            files.write_new_file(segment_name(0), b"", dir_fd=fd)
-            files.write_new_file(segment_name(0, INDEX_SUFFIX), b"", dir_fd=fd)
-            files.write_new_file("state", initial_state(PartitionState(topic_id, boot_id())), dir_fd=fd)
-            files.write_new_file(EPOCHS_FILE, EpochEntry(0, 0, self.directory_id).encode(), dir_fd=fd)
+            files.write_new_file(segment_name(first_offset), b"", dir_fd=fd)
+            files.write_new_file(segment_name(first_offset, INDEX_SUFFIX), b"", dir_fd=fd)
+            files.write_new_file("state", initial_state(state), dir_fd=fd)
+            files.write_new_file(EPOCHS_FILE, epochs or EpochEntry(0, 0, self.directory_id).encode(), dir_fd=fd)
             files.fsync(fd)
         finally:
             files.close(fd)

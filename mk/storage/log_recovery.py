@@ -30,6 +30,7 @@ from mk.storage.log_segment import (
 from mk.storage.offset_index import proved_entries_up_to
 from mk.storage.partition_files import FAILED_FILE, PartitionFiles
 from mk.storage.partition_state import LogEnd, PartitionState, write_state
+from mk.storage.quarantine import evidence_name, keep_copy, keep_segment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,22 +90,24 @@ def recover(
         new.written = new.durable = end
         new.high_watermark = end.offset
         kept = not had_batch or _keep_evidence(partition, fd, end, size, epochs)
-        proved = epochs.proved(state.durable.offset, begun, end.offset)
-        if (had_batch or not same_boot or end.offset < state.written.offset) and _leads(partition, epochs):
-            # Offsets that somebody may have seen are given anew.
-            proved = proved.raised(end.offset, epochs.latest.epoch + 1)
+        proved = epochs
+        if _leads(partition, epochs):  # Those of a follower are its leader's, also above its own end.
+            proved = epochs.proved(state.durable.offset, begun, end.offset)
+            if had_batch or not same_boot or end.offset < state.written.offset:
+                # Offsets that somebody may have seen are given anew.
+                proved = proved.raised(end.offset, epochs.latest.epoch + 1)
         epochs = _replace_epochs(partition, epochs, proved)
         new.leader_epoch = epochs.latest.epoch
         if not kept or not confirmed:
             # No room for the evidence, or no confirmation by the disk: leave everything where it is, behind the end of a
             # segment that is sealed here.
-            _cut_index(partition, state.segment, end.position)
+            cut_index(partition, state.segment, end.position)
             return begin_segment(partition, new, end), epochs
         if size > end.position:
             files.truncate(fd, end.position)
             files.fdatasync(fd)
         # Also if nothing was cut: the index may have survived the power where the batches it points to did not.
-        _cut_index(partition, state.segment, end.position)
+        cut_index(partition, state.segment, end.position)
     finally:
         files.close(fd)
     _publish(partition, new)
@@ -134,7 +137,7 @@ def give_up_segment(
                 _cut_unsynced(fd, end.position)
         finally:
             files.close(fd)
-        _cut_index(partition, state.segment, end.position)
+        cut_index(partition, state.segment, end.position)
         new = state.copy()
         new.boot_id = boot_id()
         if (had_batch or end.offset < state.written.offset) and _leads(partition, epochs):
@@ -169,8 +172,8 @@ def begin_segment(
         producer_state.begin_segment(partition, state.segment, end, producers)
     name = segment_name(end.offset)
     if end.offset == state.segment:
-        _replace_segment(partition, name, _evidence_name(partition, end.offset, state.leader_epoch))
-        _unlink_if_there(partition, segment_name(end.offset, INDEX_SUFFIX))
+        replace_segment(partition, end.offset, evidence_name(partition, end.offset, state.leader_epoch))
+        unlink_if_there(partition, segment_name(end.offset, INDEX_SUFFIX))
     else:
         files.close(files.open_file(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, dir_fd=partition.fd))
     files.fsync(partition.fd)
@@ -287,20 +290,17 @@ def _open_own_segment(partition: PartitionFiles, base_offset: int) -> int:
     return partition.open_segment_for_append(base_offset)
 
 
-def _replace_segment(partition: PartitionFiles, name: str, kept_name: str) -> None:
-    """Put an empty segment in a given-up one's place, and that one into quarantine/.
+def replace_segment(partition: PartitionFiles, base_offset: int, kept_name: str = "") -> None:
+    """Put an empty segment in the place of one that is kept in quarantine/, or will be, as `kept_name`.
 
-    By a second name and a rename over the first, so that no kill leaves a moment without the file that `state` names.
+    By a second name and a rename over the first, so that no kill leaves a moment without the file that `state` names. The
+    caller syncs the directory.
     """
     temporary = f".tmp-{os.urandom(8).hex()}"
     files.write_new_file(temporary, b"", dir_fd=partition.fd)
-    quarantine_fd = partition.topic.directory.open_quarantine()
-    try:
-        files.link(name, kept_name, src_dir_fd=partition.fd, dst_dir_fd=quarantine_fd)
-        files.fsync(quarantine_fd)
-    finally:
-        files.close(quarantine_fd)
-    files.rename(temporary, name, src_dir_fd=partition.fd, dst_dir_fd=partition.fd)
+    if kept_name:
+        keep_segment(partition, base_offset, kept_name)
+    files.rename(temporary, segment_name(base_offset), src_dir_fd=partition.fd, dst_dir_fd=partition.fd)
 
 
 def _newer_than_data(partition: PartitionFiles, state: PartitionState, size: int) -> CorruptStateError:
@@ -324,11 +324,13 @@ def _refuse_loss(
 
     A header with a durable offset above `end` was written after somebody was told that records up to there are safe:
     the bad batch is not a torn write but damage. Only headers of epochs led here count, since a follower copies what
-    its leader had made durable, which says nothing of this disk.
+    its leader had made durable, which says nothing of this disk. Not these either once this directory follows, and `state`
+    knows it: they are copied back from where they were copied to, and `state` then had all of its own that was on disk.
     """
     directory_id = partition.topic.directory.directory_id
+    follows = not _leads(partition, epochs) and state.leader_epoch == epochs.latest.epoch
     for position, batch in find_headers(fd, end.position, size):
-        beyond = batch.durable_offset > end.offset and epochs.led_by(batch.leader_epoch, directory_id)
+        beyond = batch.durable_offset > end.offset and not follows and epochs.led_by(batch.leader_epoch, directory_id)
         if beyond or (state.boot_id == "unknown" and position > end.position and batch.base_offset > end.offset):
             raise CorruptBatchError(
                 path=partition.segment_path(state.segment), position=end.position, offset=end.offset, found=fault
@@ -357,37 +359,10 @@ def _uncached(fd: int, start: int, size: int) -> bool:
 def _keep_evidence(partition: PartitionFiles, fd: int, end: LogEnd, size: int, epochs: LeaderEpochs) -> bool:
     """Copy what lies above `end` to quarantine/, on disk on return. False if it cannot be stored."""
     try:
-        quarantine_fd = partition.topic.directory.open_quarantine()
+        keep_copy(partition, fd, end.position, size, evidence_name(partition, end.offset, epochs.latest.epoch))
     except OSError:
         return False
-    name = _evidence_name(partition, end.offset, epochs.latest.epoch)
-    try:
-        copy = files.open_file(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=quarantine_fd)
-        try:
-            position = end.position
-            while position < size:
-                data = files.pread(fd, min(1 << 20, size - position), position)
-                if not data:
-                    break
-                files.pwrite(copy, data, position - end.position)
-                position += len(data)
-            files.fsync(copy)
-        finally:
-            files.close(copy)
-        files.fsync(quarantine_fd)
-    except OSError:
-        try:
-            files.unlink(name, dir_fd=quarantine_fd)
-        except OSError:
-            pass
-        return False
-    finally:
-        files.close(quarantine_fd)
     return True
-
-
-def _evidence_name(partition: PartitionFiles, offset: int, epoch: int) -> str:
-    return f"{partition.topic.name}-{partition.partition}-{offset}-{epoch}-{os.urandom(4).hex()}.log"
 
 
 def _cut_unsynced(fd: int, position: int) -> None:
@@ -399,7 +374,7 @@ def _cut_unsynced(fd: int, position: int) -> None:
         pass
 
 
-def _cut_index(partition: PartitionFiles, segment: int, position: int) -> None:
+def cut_index(partition: PartitionFiles, segment: int, position: int) -> None:
     """Drop the hints that point beyond `position`. Nothing depends on it, so a refusal is no matter.
 
     On disk: after another power cut they would be back, by then in front of the end, and a hint to an offset that is right
@@ -447,7 +422,7 @@ def _remove_leftovers(partition: PartitionFiles, active_segment: int) -> None:
                     found=f"it ends in segment {active_segment}, and {segment_name(base_offset)} holds {size} bytes",
                 )
             files.unlink(segment_name(base_offset), dir_fd=partition.fd)
-            _unlink_if_there(partition, segment_name(base_offset, INDEX_SUFFIX))
+            unlink_if_there(partition, segment_name(base_offset, INDEX_SUFFIX))
     for name in os.listdir(partition.fd):
         base, dot, _ = name.partition(PRODUCERS_SUFFIX)
         # A snapshot is there before its segment is.
@@ -456,7 +431,7 @@ def _remove_leftovers(partition: PartitionFiles, active_segment: int) -> None:
     files.fsync(partition.fd)
 
 
-def _unlink_if_there(partition: PartitionFiles, name: str) -> None:
+def unlink_if_there(partition: PartitionFiles, name: str) -> None:
     try:
         files.unlink(name, dir_fd=partition.fd)
     except FileNotFoundError:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 import time
-from _signal import SIG_BLOCK, SIG_SETMASK, pthread_sigmask  # type: ignore[import-not-found]
 
-from mk.errors import LockTimeoutError, MkError, NotLeaderError, OffsetOutOfRangeError, StorageError
+from mk.errors import MkError, NotLeaderError, OffsetOutOfRangeError, StorageError
 from mk.storage import files
-from mk.storage.locks import release
+from mk.storage.held_log import held_log
 from mk.storage.log_segment import list_segments
 from mk.storage.partition_files import PartitionFiles
-from mk.storage.partition_log import DEFERRED_SIGNALS, PartitionLog
+from mk.storage.partition_log import PartitionLog
 from mk.storage.segment_removal import NO_ROOM, keep_producers, move_log_start, remove_dead_segments, verdicts
 
 TYPE_CHECKING = False
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
 
 _PAUSE_SECONDS = 0.002
 """Between two goes at a long list of files, so that those who wait for the lock get it."""
+
+# The partition may have lost a part already, and with it the lock for a moment; and this is no append.
+_WAIT = "wait, raise --lock-wait, or stop that process, then run it again; what is not removed is whole"
 
 
 class CleanReport:
@@ -71,30 +73,6 @@ def _segment(verdict: Verdict) -> dict[str, object]:
     }
 
 
-class _held:
-    """Hold the lock of a PartitionLog, with the signals held off that could stop us meanwhile, for a `with` block."""
-
-    def __init__(self, log: PartitionLog) -> None:
-        self._log = log
-
-    def __enter__(self) -> None:
-        self._mask = pthread_sigmask(SIG_BLOCK, DEFERRED_SIGNALS)
-        try:
-            self._log._acquire(self._mask)
-        except LockTimeoutError as error:
-            self.__exit__()
-            # The partition may have lost a part already, and with it the lock for a moment; and this is no append.
-            error.fix = "wait, raise --lock-wait, or stop that process, then run it again; what is not removed is whole"
-            raise
-        except BaseException:
-            self.__exit__()
-            raise
-
-    def __exit__(self, *exc: object) -> None:
-        release(self._log._lock_fd)
-        pthread_sigmask(SIG_SETMASK, self._mask)
-
-
 class PartitionCleaner(PartitionLog):
     """One partition, open for removing records. It can append too, though nobody asks it to."""
 
@@ -112,7 +90,7 @@ class PartitionCleaner(PartitionLog):
         """
         report = CleanReport(self._files.partition)
         more = False
-        with _held(self):
+        with held_log(self, fix=_WAIT):
             try:
                 state = self._remove_by_limits(self._state(), report)
                 more = self._remove_files(state, report)
@@ -144,7 +122,7 @@ class PartitionCleaner(PartitionLog):
             NotLeaderError: another directory leads the partition. Nothing was removed.
         """
         report = CleanReport(self._files.partition)
-        with _held(self):
+        with held_log(self, fix=_WAIT):
             state = self._state()
             if before_offset > state.segment:
                 state = self._refresh()
@@ -255,7 +233,7 @@ class PartitionCleaner(PartitionLog):
     def _remove_the_rest(self, more: bool, report: CleanReport) -> None:
         while more:
             time.sleep(_PAUSE_SECONDS)
-            with _held(self):
+            with held_log(self, fix=_WAIT):
                 # What this process has put on disk: somebody else's log start need not be.
                 more = self._remove_files(self._state(), report)
 

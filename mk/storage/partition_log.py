@@ -48,7 +48,7 @@ DISK = 1
 
 DEFERRED_SIGNALS = (SIGINT, SIGTERM, SIGHUP, SIGTSTP)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_STATE_SYNC_SECONDS = 1.0
+STATE_SYNC_SECONDS = 1.0
 _LARGEST_RESERVE = 1 << 30
 _CLOCK_TOLERANCE_MS = 3_600_000
 """A clock may be put back by so much, as when it is corrected, without anything happening."""
@@ -159,7 +159,7 @@ class PartitionLog:
                 else:
                     self._producers = None  # Not brought up to date, so it must not go on with what is appended now.
                 if batches:
-                    self._check_room(batches)
+                    self._check_room(sum(batch.size_bytes for batch in batches))
                 at = 0
                 while at < len(batches):
                     if self._is_full(state.written.position, batches[at]) or self._is_aged(state):
@@ -186,7 +186,7 @@ class PartitionLog:
             pthread_sigmask(SIG_SETMASK, mask)
         if durability == DISK:
             self._state_unsynced = True
-            if time.monotonic() - self._state_synced_at > _STATE_SYNC_SECONDS:
+            if time.monotonic() - self._state_synced_at > STATE_SYNC_SECONDS:
                 self._sync_state()
         return AppendResult(self._files.partition, first_offset, state.written.offset - 1, duplicates)
 
@@ -266,6 +266,15 @@ class PartitionLog:
 
     def _refresh(self) -> PartitionState:
         """Return `state` with this partition ready for an append, its active segment open."""
+        state = self._look()
+        self._check_leads()
+        state = self._prepare(state)
+        # Again: whoever was killed while it fenced this directory may have come as far as `epochs`.
+        self._check_leads()
+        return state
+
+    def _look(self) -> PartitionState | None:
+        """Return `state` as it stands, None if it cannot be read, with the epochs that go with it."""
         files_ = self._files
         if files.exists(FAILED_FILE, dir_fd=files_.fd):
             raise PartitionFailedError(
@@ -274,10 +283,23 @@ class PartitionLog:
         state = files_.read_state()
         if state is None or state.leader_epoch != self._epochs.latest.epoch:
             self._epochs = read_epochs(files_.fd, files_.path)
-        if self._epochs.latest.leader_id != files_.topic.directory.directory_id:
-            raise NotLeaderError(
-                topic=files_.topic.name, partition=files_.partition, leader=self._epochs.latest.leader_id
-            )
+        return state
+
+    def _leads(self) -> bool:
+        return self._epochs.latest.leader_id == self._files.topic.directory.directory_id
+
+    def _check_leads(self) -> None:
+        """Raise unless this directory may append here: a subclass says otherwise who may."""
+        if not self._leads():
+            from mk.storage.replica_directory import address_of
+
+            topic, leader = self._files.topic, self._epochs.latest.leader_id
+            address = address_of(topic.directory, leader)
+            raise NotLeaderError(topic=topic.name, partition=self._files.partition, leader=leader, address=address)
+
+    def _prepare(self, state: PartitionState | None) -> PartitionState:
+        """Recover if the last writer did not finish, and open the active segment."""
+        files_ = self._files
         if (
             state is not None
             and state.boot_id == boot_id()
@@ -367,7 +389,7 @@ class PartitionLog:
             files.close(self._segment_fd)
         self._segment = self._segment_fd = -1
 
-    def _check_room(self, batches: Sequence[EncodedBatch]) -> None:
+    def _check_room(self, wanted_bytes: int) -> None:
         """Refuse an append that would leave less than min.free on the file system.
 
         A disk that is full to the last byte takes no new segment, no evidence of a recovery, nothing of any other program.
@@ -382,7 +404,6 @@ class PartitionLog:
         if reserve_bytes < 0:
             reserve_bytes = min(status.f_blocks * status.f_frsize // 100, _LARGEST_RESERVE)
         free_bytes = status.f_bavail * status.f_frsize
-        wanted_bytes = sum(batch.size_bytes for batch in batches)
         if free_bytes - wanted_bytes < reserve_bytes:
             raise DiskReserveError(
                 path=self._files.path, free_bytes=free_bytes, wanted_bytes=wanted_bytes, reserve_bytes=reserve_bytes

@@ -33,6 +33,10 @@ class LogEnd:
         self.chain = chain
         self.max_timestamp = max_timestamp
 
+    def begun(self) -> LogEnd:
+        """Return this place as the start of a segment that begins here."""
+        return LogEnd(0, self.offset, self.chain, -1)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LogEnd) and str(self) == str(other)
 
@@ -49,13 +53,16 @@ class PartitionState:
     """One slot's content. A new one is made by `copy` and changed before it is published, never after.
 
     began_ms: when the active segment got its first batch, by the writer's clock and not by the records', which may carry
-    any time; 0 if nobody noted it.
+    any time; 0 if nobody noted it. cuts: how often this log was cut back to become another one's copy, and cut_offset: how
+    far, the last time; a reader that has been given more, since it saw one cut fewer, has records that are no longer here.
     """
 
     __slots__ = (
         "began_ms",
         "boot_id",
         "cleaned_to",
+        "cut_offset",
+        "cuts",
         "durable",
         "high_watermark",
         "leader_epoch",
@@ -81,6 +88,7 @@ class PartitionState:
         self.tombstones_dropped_to = 0
         self.syncing = 0
         self.began_ms = 0
+        self.cuts = self.cut_offset = 0
 
     def copy(self) -> PartitionState:
         new = PartitionState.__new__(PartitionState)
@@ -95,6 +103,7 @@ class PartitionState:
             f" written={self.written} durable={self.durable} high_watermark={self.high_watermark}"
             f" log_start={self.log_start_offset} leader_epoch={self.leader_epoch} cleaned_to={self.cleaned_to}"
             f" tombstones_dropped_to={self.tombstones_dropped_to} syncing={self.syncing} began={self.began_ms}"
+            f"{f' cuts={self.cuts}:{self.cut_offset}' if self.cuts else ''}"
         ).encode()
         return b"%b crc=%08x" % (line, crc32c(line)) + b" " * (SLOT_SIZE - len(line) - 14) + b"\n"
 
@@ -122,6 +131,7 @@ def decode_slot(slot: bytes) -> PartitionState | None:
         state.tombstones_dropped_to = int(fields[10])
         state.syncing = int(fields[11])
         state.began_ms = int(fields[12]) if len(fields) > 12 else 0  # An early mk did not write it.
+        state.cuts, state.cut_offset = map(int, fields[13].split(":")) if len(fields) > 13 else (0, 0)
     except (ValueError, IndexError, TypeError):  # the last for too few or too many numbers of an end
         return None
     return state

@@ -109,17 +109,23 @@ def _read(topic: Topic, file_name: str) -> ProducerPin | None:
 
 def decode_pin(data: bytes, topic: Topic, path: str) -> ProducerPin:
     """Read the content of a pin. Raises CorruptStateError where it is damaged or does not fit the topic."""
+    partitions = flat_json.decode(data, path).get("partitions")
+    if type(partitions) is int and partitions > topic.partitions:
+        topic.refresh()  # Somebody has added partitions since it was opened.
+    return parse_pin(data, topic.partitions, path)
+
+
+def parse_pin(data: bytes, most_partitions: int, path: str) -> ProducerPin:
+    """Read the content of a pin of a topic with so many partitions. Raises CorruptStateError."""
     fields = flat_json.decode(data, path)
     name, partitions, partitioner = fields.get("name"), fields.get("partitions"), fields.get("partitioner")
     partition = fields.get("partition")
-    if type(partitions) is int and partitions > topic.partitions:
-        topic.refresh()  # Somebody has added partitions since it was opened.
     if (
         type(name) is not str
         or type(partitions) is not int
-        or not 1 <= partitions <= topic.partitions
+        or not 1 <= partitions <= most_partitions
         or type(partitioner) is not str
-        or (partition is not None and (type(partition) is not int or not 0 <= partition < topic.partitions))
+        or (partition is not None and (type(partition) is not int or not 0 <= partition < most_partitions))
     ):
         raise CorruptStateError(path=path, found="a field is missing, or does not fit the topic")
     return ProducerPin(name, partitions, partitioner, partition)

@@ -93,6 +93,12 @@ class ProducerState:
         self._batches += len(run)
         self._go_to(segment, end)
 
+    def copied(self, last_sequences: dict[int, int], batches: int, segment: int, end: LogEnd) -> None:
+        """Take note of batches that were copied to this place, with the last sequence of each producer id among them."""
+        self.last_sequences.update(last_sequences)
+        self._batches += batches
+        self._go_to(segment, end)
+
     def is_at(self, segment: int, end: LogEnd) -> bool:
         return (self.segment, self.position, self.offset) == (segment, end.position, end.offset) and end.chain in (
             self.chain,
@@ -160,6 +166,12 @@ class ProducerState:
                     files.close(fd)
         raise _NotThere
 
+    def fits(self, data: bytes | memoryview) -> bool:
+        """Tell whether this can be the snapshot of a segment that begins with the batches in `data`, as far as they show."""
+        if self.position == 0:
+            return self.offset == self.segment and self._continues(data)
+        return self.offset > self.segment and self.position > 0
+
     def _scan(self, partition: PartitionFiles, fd: int, stop_position: int, following: int, known: bool) -> None:
         """Read the headers of one segment, from this place up to a position or to the base of the following one."""
         stop_offset = following if following >= 0 else 1 << 63
@@ -180,13 +192,13 @@ class ProducerState:
         if following >= 0 and self.offset != following:
             raise self._damaged(partition)
 
-    def _continues(self, header: bytes) -> bool:
+    def _continues(self, header: bytes | memoryview) -> bool:
         """Tell whether a batch with this header can stand here. Of one that was compacted the chain says nothing."""
         batch = parse_header(header)
         return (
             batch is not None
             and batch.base_offset == self.offset
-            and bool(batch.attributes & COMPACTED or batch.chain == batch.chain_after(self.chain))
+            and bool(batch.attributes & COMPACTED or batch.chain == batch.chain_after(max(self.chain, 0)))
         )
 
     def _go_to(self, segment: int, end: LogEnd) -> None:
@@ -327,9 +339,9 @@ def begin_producers(partition: PartitionFiles) -> None:
             found="both its slots are damaged",
             fix="the next `mk produce` without a producer id rebuilds it; nothing was written",
         )
-    if state.durable.offset == 0:
-        return
     end = state.durable
+    if end.offset == 0 or end.chain == UNKNOWN_CHAIN:
+        return  # Of a copy that begins at some offset, the snapshot comes with its first batch.
     if state.segment == 0 or any(name.endswith(PRODUCERS_SUFFIX) for name in os.listdir(partition.fd)):
         # Somebody may have removed the pins. A producer's records then stand behind a snapshot, or in a first segment
         # that was empty when the first pin was made.

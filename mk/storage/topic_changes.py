@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mk.storage.log_directory import LogDirectory
 
     Fields = dict[str, str | int | bool | None]
+    """All of a topic.json, `format` and `checksum` aside."""
 
 
 def alter_topic(
@@ -68,7 +69,7 @@ def alter_topic(
                 _settle(topic)
                 return
             with append_locks(directory, topic.topic_id, name, [0], wait_ms=wait_ms):
-                _replace(topic, fields)
+                replace_topic(topic, fields)
         finally:
             topic.close()
 
@@ -101,7 +102,7 @@ def rename_topic(directory: LogDirectory, old: str, new: str, *, wait_ms: int) -
             directory.check_name_is_free(new, but=old)
             with append_locks(directory, topic.topic_id, old, range(topic.partitions), wait_ms=wait_ms):
                 # First, since it may find no room. Killed in between, the topic has its old name: the directory's counts.
-                _replace(topic, {**topic.fields(), "name": new})
+                replace_topic(topic, {**topic.fields(), "name": new})
                 files.rename(old, new, src_dir_fd=directory.topics_fd, dst_dir_fd=directory.topics_fd)
                 files.fsync(directory.topics_fd)
         finally:
@@ -128,7 +129,7 @@ def _set_seal(directory: LogDirectory, name: str, seal: Fields, *, wait_ms: int)
                 return False
             fields = {key: value for key, value in topic.fields().items() if key not in ("sealed", "sealed_by")}
             with append_locks(directory, topic.topic_id, name, range(topic.partitions), wait_ms=wait_ms):
-                _replace(topic, {**fields, **seal})
+                replace_topic(topic, {**fields, **seal})
             return True
         finally:
             topic.close()
@@ -141,7 +142,7 @@ def _user() -> str:
         return f"user {os.getuid()}"  # Without a name, as in a container.
 
 
-def _replace(topic: Topic, fields: Fields) -> None:
+def replace_topic(topic: Topic, fields: Fields) -> None:
     """Replace topic.json; the caller holds the directory's lock, and partition 0's append lock at least."""
     for name in os.listdir(topic.fd):
         if name.startswith(".tmp-"):
@@ -155,20 +156,25 @@ def _settle(topic: Topic) -> None:
 
 
 def _add_partitions(topic: Topic, partitions: int) -> None:
-    """Make the partitions above those that topic.json counts, and their locks; on disk when it returns.
+    """Make the partitions above those that topic.json counts, up to so many; on disk when it returns."""
+    _check_leader(topic)
+    make_partitions(topic, [(b"", 0)] * (partitions - topic.partitions))
+
+
+def make_partitions(topic: Topic, partitions: Sequence[tuple[bytes, int]]) -> None:
+    """Make partitions above those that topic.json counts, and their locks; on disk when it returns.
 
     What stands there already was left by a change that was killed, or is what a power cut kept of it. It was never
     counted, so nobody wrote to it: the first append to a partition puts the topic.json that counts it on disk before it
-    is acknowledged.
+    is acknowledged. partitions: of each its epochs and its first offset, see LogDirectory.create_partition.
     """
     directory = topic.directory
-    _check_leader(topic)
     for name in os.listdir(topic.fd):
         if name.isascii() and name.isdecimal() and int(name) >= topic.partitions:
             files.remove_tree(name, dir_fd=topic.fd)
-    directory.create_locks(topic.topic_id, range(topic.partitions, partitions))
-    for partition in range(topic.partitions, partitions):
-        directory.create_partition(topic.fd, topic.topic_id, partition)
+    directory.create_locks(topic.topic_id, range(topic.partitions, topic.partitions + len(partitions)))
+    for partition, (epochs, first_offset) in enumerate(partitions, topic.partitions):
+        directory.create_partition(topic.fd, topic.topic_id, partition, epochs, first_offset)
     files.fsync(topic.fd)
 
 

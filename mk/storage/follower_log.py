@@ -1,0 +1,423 @@
+"""A partition that follows another directory's: it takes whole batches at the offsets that they have there.
+
+Never trusts its source: whether its log may be followed is decided again under the lock, and each batch is proved before one
+byte of it is written. What readers see is what a sync has put on disk. A follower neither raises an epoch nor begins a
+segment of its own accord, so its segments are byte for byte those of the source.
+Source: man/mk-guarantees.7, FOLLOWING.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from mk import clock
+from mk.errors import BadCopyError, DataError, DivergedLogError, StaleSourceError, TryAgainError, UnsupportedBatchError
+from mk.storage import files, log_truncation
+from mk.storage.copy_proof import BadBatchError, CopyProof
+from mk.storage.held_log import held_log
+from mk.storage.leader_epochs import FILE_NAME as EPOCHS_FILE
+from mk.storage.leader_epochs import EpochEntry, LeaderEpochs, read_epochs, write_epochs
+from mk.storage.log_segment import UNKNOWN_CHAIN, list_segments
+from mk.storage.partition_log import STATE_SYNC_SECONDS, PartitionLog
+from mk.storage.partition_state import LogEnd, write_state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mk.storage.partition_state import PartitionState
+    from mk.storage.topic import Topic
+
+_WAIT = "wait, raise --lock-wait, or stop that process, then run it again; nothing was changed"
+_PAUSE_SECONDS = 0.002
+"""Between two goes at a long list of files, so that those who wait for the lock get it."""
+
+
+class _held(held_log):
+    """Hold the lock of a FollowerLog for a `with` block, and give words to what the system refuses in it."""
+
+    __slots__ = ()
+
+    def __init__(self, log: FollowerLog) -> None:
+        super().__init__(log, fix=_WAIT)
+
+    def __exit__(self, *exc: object) -> None:
+        super().__exit__()
+        if len(exc) > 1 and isinstance(exc[1], OSError):
+            raise self._log._refused(exc[1]) from None
+
+
+class FollowerLog(PartitionLog):
+    """One partition, open for copies of another directory's batches, and for changes of who leads it.
+
+    Others may do the same meanwhile. Each call takes the partition's lock and finishes first what a killed one has left.
+    """
+
+    __slots__ = ("_epochs_file", "_names_are_synced")
+
+    def __init__(self, topic: Topic, partition: int, *, lock_wait_ms: int = 10_000) -> None:
+        super().__init__(topic, partition, lock_wait_ms=lock_wait_ms)
+        self._epochs_file = (0, 0)
+        self._names_are_synced = False
+
+    # What a replication does.
+
+    def attach(self, epochs: LeaderEpochs, end_offset: int, prefix_offset: int, chain: int) -> int:
+        """Follow a log from where both hold the same records. Returns where the next batch has to begin.
+
+        epochs, end_offset: of that log. prefix_offset: up to there both are the same, as far as epochs tell; chain: of its
+        batch that ends there, UNKNOWN_CHAIN if that cannot be told, and then the first batch has to prove it. What stands
+        here above goes to quarantine/, if the other log has a newer leader. All on disk when it returns.
+
+        Raises:
+            DivergedLogError: this log has records that the other one does not have, and no newer leader took them away.
+            StaleSourceError: this directory leads, or knows of a newer leader than the other one.
+            TryAgainError: this log is no longer as the caller saw it. In all cases, nothing was changed.
+        """
+        with _held(self):
+            state = self._changeable()
+            self._check_source(epochs)
+            own, end = self._epochs, state.written.offset
+            common = own.common_prefix(end, epochs, end_offset)
+            if common < prefix_offset or (common > prefix_offset and common < end):
+                raise self._moved(f"it is the source's up to offset {common}, and was up to {prefix_offset}")
+            adopted = self._adopted(common, epochs)
+            cut = self._place_of(common, state) if common < end else (state.segment, state.written)
+            if cut is None:
+                raise self._diverged(f"no batch ends here at offset {common}, from which on the records are different")
+            place = cut[1] if common == prefix_offset else self._end_at(prefix_offset, state)
+            if place is None or (UNKNOWN_CHAIN not in (chain, place.chain) and chain != place.chain):
+                raise self._diverged(f"the records below offset {prefix_offset} are not the same here and there")
+            if common < end:
+                self._check_cut(common, end, epochs)
+                state = self._make_all_durable(state)
+                if self._leads():
+                    state = self._adopt(state, own.fenced(end, epochs.latest))
+                segment, place = cut
+                epoch = own.epoch_before(end)
+                log_truncation.truncate_to(self._files, state, segment, place, adopted, epoch)
+                self._forget(adopted)
+            elif adopted != own or state.leader_epoch != adopted.latest.epoch:
+                self._adopt(self._make_all_durable(state), adopted)
+            return common
+
+    def restart(self, epochs: LeaderEpochs, first_offset: int) -> int:
+        """Begin the log anew at `first_offset`, to follow another one from there; all that is here goes to quarantine/.
+
+        On disk when it returns. Raises DivergedLogError, StaleSourceError: nothing was changed.
+        """
+        with _held(self):
+            state = self._changeable()
+            self._check_source(epochs)
+            state = self._make_all_durable(state)
+            own, end = self._epochs, state.written.offset
+            if self._leads():
+                state = self._adopt(state, own.fenced(end, epochs.latest))
+            common, epoch = own.common_prefix(end, epochs, 1 << 63), max(own.epoch_before(end), 0)
+            log_truncation.begin_anew(self._files, state, first_offset, common, epochs, epoch)
+            self._forget(epochs)
+            return first_offset
+
+    def append_copies(
+        self, data: bytes | memoryview, base_offset: int, *, begins_segment: bool, producers: bytes = b""
+    ) -> int:
+        """Append whole batches of the log that is followed, all of them or none. Returns where the next one has to begin.
+
+        Not on disk, and not seen by readers, before `sync`. begins_segment: a segment of the source begins at base_offset,
+        and so does one here. producers: its `.producers` snapshot, which is used where this log cannot tell by itself.
+
+        Raises:
+            BadCopyError: a batch does not prove itself, or does not fit here.
+            StaleSourceError, TryAgainError: this directory leads now, or somebody else appended copies.
+            DiskFullError: no room. In all cases, nothing was written.
+        """
+        with _held(self):
+            state = self._refresh()
+            if base_offset != state.written.offset:
+                raise self._moved(f"its next offset is {state.written.offset}, and was {base_offset}")
+            rolls = begins_segment and state.segment != base_offset
+            self._load_producers(state)
+            proof = self._prove(memoryview(data), base_offset if rolls else state.segment, state, rolls)
+            self._check_room(len(data))
+            if not self._names_are_synced:
+                # A record of a truncation may be gone for us and not on disk: it would come back with the power, and cut
+                # off what we append.
+                files.fsync(self._files.fd)
+                self._names_are_synced = True
+            if rolls:
+                state = self._roll(state)
+            if begins_segment and base_offset > 0:
+                self._keep_snapshot(base_offset, producers, data)
+            self._write([data], len(data), state)
+            new = state.copy()
+            new.written = proof.end
+            new.began_ms = state.began_ms or clock.now_ms()
+            new.cleaned_to = max(state.cleaned_to, proof.compacted_to)
+            new.tombstones_dropped_to = max(state.tombstones_dropped_to, proof.compacted_to)
+            self._publish(new)
+            if self._producers is not None:
+                self._producers.copied(proof.last_sequences, proof.batches, new.segment, proof.end)
+            if proof.entries:
+                self._write_index(new.segment, proof.entries)
+            return proof.end.offset
+
+    def sync(self) -> int:
+        """Put all that was appended on disk, let it be read, and return where the log ends now."""
+        with _held(self):
+            state = self._refresh()
+            if state.durable.offset < state.written.offset or state.high_watermark < state.written.offset:
+                state = self._make_all_durable(state)
+                self._state_unsynced = True
+            if self._producers is not None:
+                self._save_producers(self._producers, state)
+        if time.monotonic() - self._state_synced_at > STATE_SYNC_SECONDS:
+            self._sync_state()
+        return state.high_watermark
+
+    def advance_log_start(self, offset: int) -> int:
+        """Have the log begin at `offset`, as its source does, and remove the segments below it. Returns where it begins.
+
+        Never beyond what is on disk here: a log must not begin behind its end. An offset at which it has begun already, or
+        that is lower, changes nothing.
+        """
+        from mk.storage.segment_removal import keep_producers, move_log_start, remove_dead_segments
+
+        while True:
+            with _held(self):
+                state = self._refresh()
+                start = max(state.log_start_offset, min(offset, state.durable.offset))
+                bases = [base for base in list_segments(self._files.fd) if base <= start]
+                if start == state.log_start_offset and len(bases) < 2:
+                    return start
+                keep_producers(self._files, state, start)
+                # Also where it is there already: who moved it may have been killed before it was on disk.
+                state = move_log_start(self._files, state, start)
+                if not remove_dead_segments(self._files, state, start)[2]:
+                    return start
+            time.sleep(_PAUSE_SECONDS)
+
+    # Who leads.
+
+    def fence(self, epochs: LeaderEpochs) -> bool:
+        """Have this directory know, on disk, of a newer leader than its own latest. False if it knew already.
+
+        When it returns no append of a producer is under way here, and none will be: the next one is refused.
+        """
+        with _held(self):
+            state = self._changeable()
+            own, latest = self._epochs, epochs.latest
+            if latest.epoch <= own.latest.epoch:
+                return False
+            self._check_source(epochs)
+            self._adopt(self._make_all_durable(state), own.fenced(state.written.offset, latest))
+            return True
+
+    def promote(self) -> int:
+        """Have this directory lead the partition from its end on, on disk, and return the leader epoch.
+
+        One that leads already goes on with the epoch that it has.
+        """
+        with _held(self):
+            state = self._changeable()
+            if not self._leads():
+                state = self._make_all_durable(state)
+                end = state.written
+                if end.chain == UNKNOWN_CHAIN:
+                    # Nothing was copied yet, and what comes has to continue something.
+                    state = state.copy()
+                    state.written = state.durable = LogEnd(0, end.offset, 0, -1)
+                epoch = ((self._epochs.latest.epoch >> 32) + 1) << 32
+                led = EpochEntry(epoch, end.offset, self._files.topic.directory.directory_id)
+                self._adopt(state, self._epochs.fenced(end.offset, led))
+            return self._epochs.latest.epoch
+
+    # Under the lock from here on.
+
+    def _look(self) -> PartitionState | None:
+        state = super()._look()
+        files_ = self._files
+        record = log_truncation.read_truncation(files_.fd, files_.path)
+        if record is not None:
+            state = log_truncation.finish(files_, record, state)
+            self._forget(record.epochs)
+        status = os.stat(EPOCHS_FILE, dir_fd=files_.fd, follow_symlinks=False)
+        if (status.st_ino, status.st_mtime_ns) != self._epochs_file:
+            # Another run may have adopted others with the same latest one.
+            self._epochs = read_epochs(files_.fd, files_.path)
+            self._epochs_file = (status.st_ino, status.st_mtime_ns)
+        return state
+
+    def _check_leads(self) -> None:
+        if self._leads():
+            raise self._stale("is led by this directory", "it was promoted, or never was another one's copy")
+
+    def _changeable(self) -> PartitionState:
+        """Return `state` with this partition ready for a change, whoever leads it."""
+        return self._prepare(self._look())
+
+    def _make_all_durable(self, state: PartitionState) -> PartitionState:
+        """Put all that is written on disk, and publish it to readers too."""
+        if state.durable.offset == state.high_watermark == state.written.offset:
+            return state
+        self._sync(state)
+        new = state.copy()
+        new.sequence = state.sequence + 1
+        new.durable = state.written
+        new.high_watermark = state.written.offset
+        self._publish(new)
+        return new
+
+    def _adopt(self, state: PartitionState, epochs: LeaderEpochs) -> PartitionState:
+        """Have these epochs on disk, then the `state` that goes with them. All that is written is on disk already.
+
+        With `syncing` set in between, so that a producer who comes when we are killed looks at the epochs again before it
+        appends, and does not go by what it knows.
+        """
+        marked = state.copy()
+        marked.syncing = 1
+        write_state(self._files.state_fd, marked)
+        write_epochs(self._files.fd, epochs)
+        new = marked.copy()
+        new.leader_epoch = epochs.latest.epoch
+        log_truncation.publish(self._files, new)
+        self._epochs = epochs
+        return new
+
+    def _forget(self, epochs: LeaderEpochs) -> None:
+        """Let go of what is remembered of a log that was cut."""
+        self._close_segment()
+        self._producers = None
+        self._epochs = epochs
+        self._names_are_synced = True
+
+    def _check_source(self, epochs: LeaderEpochs) -> None:
+        """Raise unless a log with these epochs may be followed by this one."""
+        own, latest = self._epochs, epochs.latest
+        directory_id = self._files.topic.directory.directory_id
+        leaders = {entry.epoch: entry.leader_id for entry in own.entries}
+        for entry in epochs.entries:
+            if leaders.get(entry.epoch, entry.leader_id) != entry.leader_id:
+                raise self._diverged(f"leader epoch {entry.epoch} was led by two directories")
+            if entry.leader_id == directory_id and entry.epoch not in leaders:
+                raise self._diverged(
+                    f"this directory does not know of the leader epoch {entry.epoch} that it led there"
+                )
+        if latest.epoch < own.latest.epoch:
+            raise self._stale(
+                "has a newer leader than its source knows of",
+                f"leader epoch {own.latest.epoch} is known here, and {latest.epoch} there",
+            )
+        if latest.leader_id == directory_id:
+            raise self._stale("is led by this directory, as its source knows too", "it is the other one that follows")
+
+    def _adopted(self, offset: int, epochs: LeaderEpochs) -> LeaderEpochs:
+        adopted = self._epochs.adopted(offset, epochs)
+        entries = adopted.entries
+        if (
+            not entries
+            or any(now.epoch >= then.epoch for now, then in zip(entries, entries[1:]))
+            or entries[-1].epoch != epochs.latest.epoch
+        ):
+            raise self._diverged(f"its leader epochs do not go on here from offset {offset}")
+        return adopted
+
+    def _check_cut(self, offset: int, end: int, epochs: LeaderEpochs) -> None:
+        """Raise unless a newer leader took away what stands here from `offset` up to `end`."""
+        own = self._epochs
+        if epochs.latest.epoch <= own.epoch_before(end):
+            raise self._diverged(
+                f"offsets {offset} to {end - 1} are here and not there, or are others, and of no older leader epoch"
+            )
+        if own.common_prefix(end, epochs, end) == end:
+            # The other one will hold the same, as its epochs say: it has not got them yet.
+            raise self._stale("is ahead of its source", f"offsets {offset} to {end - 1} are not there yet")
+
+    def _place_of(self, offset: int, state: PartitionState) -> tuple[int, LogEnd] | None:
+        """Return the segment that a cut at `offset` makes the last one, and the place in it; None if no batch ends there."""
+        bases = [base for base in list_segments(self._files.fd) if base <= state.segment]
+        first = max((base for base in bases if base <= state.log_start_offset), default=state.segment)
+        # The one that ends there rather than the one that begins: the source may go on in it.
+        segment = max((base for base in bases if first <= base < offset), default=first)
+        if offset < segment:
+            return None
+        end = log_truncation.find_end(self._files, segment, offset)
+        return None if end is None else (segment, end)
+
+    def _end_at(self, offset: int, state: PartitionState) -> LogEnd | None:
+        for end in (state.written, state.durable):
+            if end.offset == offset:
+                return end
+        found = self._place_of(offset, state)
+        return found[1] if found is not None else None
+
+    def _load_producers(self, state: PartitionState) -> None:
+        """Have the last sequences as of the end; None where nobody uses any here, or nobody can tell."""
+        known, self._producers = self._producers, None
+        if self._files.topic.has_producers():
+            from mk.storage.producer_state import refreshed
+
+            try:
+                self._producers = refreshed(known, self._files, state)
+            except DataError:
+                pass
+
+    def _prove(self, data: memoryview, segment: int, state: PartitionState, rolls: bool) -> CopyProof:
+        start = state.written.begun() if rolls else state.written
+        proof = CopyProof(start, None if self._producers is None else self._producers.last_sequences)
+        try:
+            proof.follow(data, segment, self._epochs)
+        except BadBatchError as error:
+            if error.newer is not None:
+                raise UnsupportedBatchError(
+                    path=self._files.segment_path(segment),
+                    position=start.position,
+                    offset=error.offset,
+                    attributes=error.newer.attributes,
+                    readable_from=error.newer.next_offset,
+                ) from None
+            raise self._bad(error.found, error.offset) from None
+        if proof.last_sequences and not self._files.topic.has_producers():
+            raise self._moved("its source has producer ids that were not there when it was looked at")
+        return proof
+
+    def _keep_snapshot(self, base_offset: int, producers: bytes, data: bytes | memoryview) -> None:
+        """Keep the source's snapshot of a segment where this log cannot say by itself what was stored in front of it.
+
+        One that is damaged, or that this log does not go on from, is left out, as every reader of it would.
+        """
+        from mk.storage.producer_state import decode_snapshot, read_snapshot
+
+        if not producers or not self._files.topic.has_producers():
+            return
+        snapshot = decode_snapshot(producers, base_offset)
+        if snapshot is not None and snapshot.fits(data) and read_snapshot(self._files, base_offset) is None:
+            snapshot.write_snapshot(self._files)
+
+    # What to say.
+
+    def _where(self) -> dict[str, object]:
+        return {"topic": self._files.topic.name, "partition": self._files.partition}
+
+    def _diverged(self, why: str) -> DivergedLogError:
+        fix = "look at both with `mk topics describe`; to have the source's, delete the topic here and replicate again"
+        return DivergedLogError("is no copy of its source", why=why, fix=fix, **self._where())  # type: ignore[arg-type]
+
+    def _stale(self, what: str, why: str) -> StaleSourceError:
+        fix = "replicate from the directory that leads it"
+        return StaleSourceError(what, why=why, fix=fix, **self._where())  # type: ignore[arg-type]
+
+    def _bad(self, found: str, offset: int) -> BadCopyError:
+        return BadCopyError(
+            f"cannot take what its source sent for offset {offset}",
+            why=found,
+            fix="`mk topics verify` there tells more",
+            **self._where(),  # type: ignore[arg-type]
+        )
+
+    def _moved(self, why: str) -> TryAgainError:
+        partition, topic = self._files.partition, self._files.topic.name
+        return TryAgainError(
+            f"partition {partition} of {topic} is not as it was when this replication looked at it",
+            why=why,
+            fix="run it again: it goes on from there",
+            **self._where(),
+        )
