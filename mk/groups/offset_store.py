@@ -7,7 +7,6 @@ from mk.errors import CommitBeyondEndError, CorruptStateError, MkError, NoSuchGr
 from mk.groups.claim_directory import group_names, open_claims, topic_ids
 from mk.groups.claim_slot import NO_EPOCH, NO_OFFSET
 from mk.storage import files
-from mk.storage.leader_epochs import read_epochs
 from mk.storage.retention import GroupOffset
 
 REPLICAS = "replicas"
@@ -84,22 +83,13 @@ def stands_at(topic: Topic, group: str, slot: ClaimSlot | CommittedOffset, reade
     """
     if slot.offset > reader.high_watermark:
         reader.refresh()  # Records may have come, and been read by the group, since the reader looked.
-    path = f"{topic.path}/{reader.partition}"
-    fd = files.open_directory(str(reader.partition), dir_fd=topic.fd)
-    try:
-        end_of_epoch = read_epochs(fd, path).end_of
-    finally:
-        files.close(fd)
+    end_of_epoch = topic.read_epochs(reader.partition).end_of
     return min(_group_offset(group, slot).in_log(end_of_epoch), reader.high_watermark)
 
 
 def epoch_before(topic: Topic, partition: int, offset: int) -> int:
     """Return the leader epoch of the record before an offset, NO_EPOCH if there is none."""
-    fd = files.open_directory(str(partition), dir_fd=topic.fd)
-    try:
-        return read_epochs(fd, f"{topic.path}/{partition}").epoch_before(offset)
-    finally:
-        files.close(fd)
+    return topic.read_epochs(partition).epoch_before(offset)
 
 
 def earlier_incarnation(topic: Topic, group: str) -> int | None:
