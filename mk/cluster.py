@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
     from mk.storage.partition_log import AppendResult
+    from mk.storage.topic import Topic
 else:
     Protocol = object
 
@@ -74,6 +75,9 @@ class Cluster(Protocol):
 
     def unseal_topic(self, name: str, *, wait_ms: int = 10_000) -> bool:
         """Open a sealed topic again. False if it was not sealed."""
+
+    def open_topic(self, name: str) -> Topic:
+        """Open a topic for who appends batches as they are: see Topic.open_log. Whoever asks for it closes it."""
 
     def summaries(self, names: Sequence[str] | None = None) -> Iterator[dict[str, object] | MkError]:
         """Yield of each of these topics, or of all, by name, what a list shows: `topic`, `partitions`, `records`, `size_bytes`, `last_write_ms`, `leads`, `leader`.

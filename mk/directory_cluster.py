@@ -90,6 +90,9 @@ class DirectoryCluster:
         with files.about(f"{self.location}/topics/{name}"):
             return self._directory.open_topic(name)
 
+    def open_topic(self, name: str) -> Topic:
+        return self._open(name)
+
     def topic_names(self) -> list[str]:
         return self._directory.topic_names()
 

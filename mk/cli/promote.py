@@ -80,7 +80,9 @@ def _tell_what_to_do(promotion: Promotion, before: list[Document], location: str
     note(f"mk: {location} leads {counted(len(done), 'partition')} now; producers and groups go on here")
     lost = sum(row["behind"] for row in done)
     if lost:
-        note(f"mk: {counted(lost, 'record')} of the old leader {'is' if lost == 1 else 'are'} not here, as far as is known")
+        note(
+            f"mk: {counted(lost, 'record')} of the old leader {'is' if lost == 1 else 'are'} not here, as far as is known"
+        )
     for old in sorted({row["old_address"] or row["old_leader"] for row in done}):
         note(
             f"mk: the old leader, {old}: let no producer write to it; when it is back, `mk replicate {location} {old}` has it "

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from mk.cli.confirmation import confirm
 from mk.cli.console import print_json, print_table
 from mk.cli.notes import counted, note
 from mk.cli.replication_status import QUARANTINE_COLUMNS, quarantine_row
 from mk.cli.selection import raise_first
-from mk.cluster import default_location
+from mk.cluster import connect, default_location
 from mk.replication.opened import opened
 from mk.replication.salvage import Salvage
 
@@ -46,9 +48,10 @@ def salvage(options: Options) -> int:
 
 
 def _open(location: str, options: Options) -> Target:
-    from mk.replication.salvage_target import open_target
-
-    return open_target(location, rsh=options.rsh, allow_network_fs=options.allow_network_fs)
+    if options.rsh is not None:
+        # As with the variable: whoever connects asks for that alone.
+        os.environ["MK_RSH"] = options.rsh
+    return connect(location, allow_network_fs=options.allow_network_fs)
 
 
 def _show(plan: Salvage, options: Options) -> None:

@@ -20,7 +20,7 @@ from mk.groups.claim_directory import group_names, open_claims, topic_ids
 from mk.groups.claim_slot import NO_OFFSET
 from mk.groups.committed_offset import UNREADABLE, CommittedOffset
 from mk.storage import files
-from mk.storage.leader_epochs import read_epochs
+from mk.storage.leader_epochs import is_directory_id, read_epochs
 from mk.storage.log_directory import PRIVATE
 from mk.storage.replica_directory import (
     GROUPS,
@@ -29,7 +29,6 @@ from mk.storage.replica_directory import (
     check_position,
     decode_lines,
     encode_line,
-    is_directory_id,
     known_replica,
     make_replica_directory,
     open_replica_directory,

@@ -8,8 +8,6 @@ has diverged if the log, in its place, is of a later promotion.
 from __future__ import annotations
 
 from mk.errors import MkError
-from mk.storage import files
-from mk.storage.leader_epochs import read_epochs
 from mk.storage.quarantine import list_quarantine, read_quarantined
 
 TYPE_CHECKING = False
@@ -21,18 +19,8 @@ if TYPE_CHECKING:
     from mk.storage.leader_epochs import LeaderEpochs
     from mk.storage.log_directory import LogDirectory
     from mk.storage.quarantine import QuarantinedLog
-    from mk.storage.topic import Topic
 
     Document = dict[str, Any]
-
-
-def partition_epochs(topic: Topic, partition: int) -> LeaderEpochs:
-    """Return the leader epochs of a partition, as they are on disk."""
-    fd = files.open_directory(str(partition), dir_fd=topic.fd)
-    try:
-        return read_epochs(fd, f"{topic.path}/{partition}")
-    finally:
-        files.close(fd)
 
 
 class Quarantine:
@@ -55,7 +43,9 @@ class Quarantine:
         is_diverged = self._judge(log)
         count = 0
         if any(_promotions(epoch) < self._latest_promotions(log) for epoch in log.epochs):
-            count = sum(batch.record_count for batch in read_quarantined(self._directory, log.name) if is_diverged(batch))
+            count = sum(
+                batch.record_count for batch in read_quarantined(self._directory, log.name) if is_diverged(batch)
+            )
         return {**log.document(), "diverged_records": count}
 
     def _judge(self, log: QuarantinedLog) -> Callable[[RecordBatch], bool]:
@@ -86,7 +76,7 @@ class Quarantine:
             try:
                 topic = self._directory.open_topic(log.topic)
                 try:
-                    self._epochs[key] = partition_epochs(topic, log.partition)
+                    self._epochs[key] = topic.read_epochs(log.partition)
                 finally:
                     topic.close()
             except (MkError, OSError):

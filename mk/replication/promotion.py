@@ -15,7 +15,6 @@ from mk.groups.claim_slot import NO_OFFSET
 from mk.groups.offset_reset import OffsetChange, change_offsets
 from mk.groups.offset_store import stands_at
 from mk.groups.replicated_offsets import forget_offsets, replicated_groups
-from mk.replication.diverged import partition_epochs
 from mk.storage.follower_log import FollowerLog
 from mk.storage.partition_reader import PartitionReader
 from mk.storage.replica_directory import known_replicas
@@ -80,7 +79,7 @@ class Promotion:
         self._is_for_all = names is None
 
     def _plan_partition(self, topic: Topic, partition: int) -> Document:
-        latest = partition_epochs(topic, partition).latest
+        latest = topic.read_epochs(partition).latest
         leads = latest.leader_id == self._directory.directory_id
         reader = PartitionReader(topic, partition)
         try:
@@ -162,7 +161,7 @@ class Promotion:
         wanted = {(row["topic_id"], row["partition"]): row["leads"] for row in self.plan}
         ids = self._names if self._is_for_all else {row["topic_id"] for row in self.plan}
         self.groups = []
-        for group, offsets in sorted(replicated_groups(self._directory, ids).items()):
+        for _, offsets in sorted(replicated_groups(self._directory, ids).items()):
             for key in sorted(offsets):
                 if key in wanted or (self._is_for_all and self._leads(key)):
                     self.groups.append(self._plan_group(offsets[key]))
@@ -170,7 +169,7 @@ class Promotion:
     def _leads(self, key: Key) -> bool:
         topic = self._directory.open_topic(self._names[key[0]])
         try:
-            return partition_epochs(topic, key[1]).latest.leader_id == self._directory.directory_id
+            return topic.read_epochs(key[1]).latest.leader_id == self._directory.directory_id
         finally:
             topic.close()
 
@@ -217,7 +216,9 @@ class Promotion:
         for group in dict.fromkeys(row["group"] for row in self.groups):
             rows = [row for row in self.groups if row["group"] == group]
             # Not of a partition whose promotion was refused.
-            rows = [row for row in rows if (key := (row["topic_id"], row["partition"])) in leading or key not in planned]
+            rows = [
+                row for row in rows if (key := (row["topic_id"], row["partition"])) in leading or key not in planned
+            ]
             changes = [
                 OffsetChange(
                     row["topic"],

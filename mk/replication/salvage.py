@@ -22,7 +22,7 @@ from mk.records.record_batch import (
     EncodedBatch,
     encode_columns,
 )
-from mk.replication.diverged import Quarantine, partition_epochs
+from mk.replication.diverged import Quarantine
 from mk.storage import files
 from mk.storage.log_directory import LogDirectory
 from mk.storage.partition_log import DISK, PartitionLog
@@ -75,7 +75,7 @@ class TargetTopic(Protocol):
 
 
 class Target(Protocol):
-    """A log directory to produce to; a LogDirectory is one."""
+    """A log directory to produce to; a Cluster is one."""
 
     def open_topic(self, name: str) -> TargetTopic: ...
 
@@ -137,7 +137,7 @@ class Salvage:
             except MkError:
                 return None
             try:
-                leader = partition_epochs(topic, partition).latest.leader_id
+                leader = topic.read_epochs(partition).latest.leader_id
             finally:
                 topic.close()
             if leader == self._directory.directory_id:
@@ -156,14 +156,14 @@ class Salvage:
         for row in self.to_do:
             try:
                 if row["target"] is None:
-                    raise NotFoundError(f"cannot salvage {row['name']}", why=row["problem"], fix="nothing of it was produced")
-                is_here = row["target"] == self._directory.path
-                target = self._directory if is_here else open_target(row["target"])
+                    raise NotFoundError(
+                        f"cannot salvage {row['name']}", why=row["problem"], fix="nothing of it was produced"
+                    )
+                target = open_target(row["target"])
                 try:
                     self._salvage(row, target, wait_ms)
                 finally:
-                    if not is_here:
-                        target.close()
+                    target.close()
             except MkError as error:
                 row["problem"] = f"{error.what}: {error.why}" if error.why else error.what
                 failures.append(error)

@@ -6,7 +6,7 @@ A document ready for JSON. What cannot be read is named in it, and keeps nobody 
 from __future__ import annotations
 
 from mk.errors import MkError
-from mk.replication.diverged import Quarantine, partition_epochs
+from mk.replication.diverged import Quarantine
 from mk.storage.partition_reader import PartitionReader
 from mk.storage.replica_directory import known_replicas
 from mk.storage.replica_lag import describe_replicas
@@ -70,7 +70,7 @@ def _describe_partition(topic: Topic, partition: int, known: list[KnownReplica])
         start, end = reader.log_start_offset, reader.high_watermark
     finally:
         reader.close()
-    epochs = partition_epochs(topic, partition)
+    epochs = topic.read_epochs(partition)
     return {
         "topic": topic.name,
         "topic_id": topic.topic_id,
@@ -89,9 +89,7 @@ def role_of(topic: Topic, partition: int, epochs: LeaderEpochs, known: list[Know
     own, leader = topic.directory.directory_id, epochs.latest.leader_id
     if leader == own:
         return LEADER
-    follows = any(
-        replica.directory_id == leader and (topic.topic_id, partition) in replica.source for replica in known
-    )
+    follows = any(replica.directory_id == leader and (topic.topic_id, partition) in replica.source for replica in known)
     led = any(entry.leader_id == own for entry in epochs.entries)
     return FENCED if led and not follows else FOLLOWER
 
