@@ -17,7 +17,6 @@
         DivergedLogError               a copy and its source hold different records at one offset
         BadCopyError                   batches of a source that do not prove themselves, or do not fit here
         ReplicationGapError            the source no longer has the records that a copy needs next
-        TopicMismatchError             another topic stands where the copy of one should
       NotFoundError                66  no such directory, topic, partition, offset or input file
         NoSuchDirectoryError
         NoSuchTopicError               also: deleted, renamed or made anew while we worked
@@ -307,8 +306,7 @@ class _PartitionError(MkError):
         super().__init__(what, why=why, fix=fix, topic=topic, partition=partition)
 
 
-class DivergedLogError(_PartitionError, DataError):
-    pass
+class DivergedLogError(_PartitionError, DataError): ...
 
 
 class BadCopyError(_PartitionError, DataError):
@@ -317,10 +315,6 @@ class BadCopyError(_PartitionError, DataError):
 
 class ReplicationGapError(_PartitionError, DataError):
     pass
-
-
-class TopicMismatchError(DataError):
-    """Told by the topics' ids, never by their names."""
 
 
 class NotFoundError(MkError):
@@ -544,15 +538,13 @@ class CursorInUseError(TryAgainError):
 
 class NotLeaderError(TryAgainError):
     def __init__(self, *, topic: str, partition: int, leader: str, address: str = "") -> None:
+        facts = {"topic": topic, "leader": leader, "address": address}
         super().__init__(
             f"this directory does not lead partition {partition} of {topic}",
             why=f"it is a copy of {address}, which does" if address else f"directory {leader} does",
-            fix=f"produce there{f' (-d {address})' if address else ''}, or make this one the leader: `mk replicate promote`; "
-            "nothing was written",
-            topic=topic,
+            fix=f"produce to {address or 'that one'}, or `mk replicate promote` makes this one lead; nothing was written",
             partition=partition,
-            leader=leader,
-            address=address,
+            **facts,
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 
@@ -79,15 +78,16 @@ class Output:
         if self._options.json:
             self._print(event.document())
         elif not self._options.quiet:
-            from mk.cli.console import size_text
+            partitions = counted(facts["partitions_in_all"], "partition")
+            if facts["records"]:
+                from mk.cli.console import size_text
 
-            what = "nothing new"
-            if facts["records"]:
-                what = f"{counted(facts['records'], 'record')}, {size_text(facts['bytes'])} in {facts['seconds']:.1f} s"
-            where = f"{counted(facts['partitions_in_all'], 'partition')}"
-            if facts["records"]:
-                where = f"{facts['partitions']} of {where}"
-            note(f"mk: {what}, {where}" + (f", {facts['refused']} refused" if facts["refused"] else ""))
+                size = size_text(facts["bytes"])
+                text = f"{counted(facts['records'], 'record')}, {size} in {facts['seconds']:.1f} s, "
+                text += f"{facts['partitions']} of {partitions}"
+            else:
+                text = f"nothing new, {partitions}"
+            note(f"mk: {text}" + (f", {facts['refused']} refused" if facts["refused"] else ""))
 
     def already_running(self, source: str, target: str) -> None:
         if self._options.json:
@@ -147,6 +147,8 @@ class Output:
             print_table(columns, for_people, no_color=self._options.no_color)
 
     def _print(self, document: dict[str, object]) -> None:
+        import json
+
         print(json.dumps(document))
         sys.stdout.flush()
 

@@ -183,7 +183,6 @@ class DirectoryReplica:
         image.name = topic.name
         image.topic_id = topic.topic_id
         image.fields = topic.fields()
-        image.pins = _pins(topic)
         image.problem = ""
         image.partitions = []
         self._names[topic.topic_id] = topic.name
@@ -193,11 +192,13 @@ class DirectoryReplica:
                 self._ends[topic.topic_id, partition] = reader.high_watermark
                 if self._watch is not None and (topic.name, partition) not in self._watched:
                     self._watch_partition(topic.name, partition)
-                    reader.look()  # What came before it was watched, nobody told us.
+                    reader.refresh()  # What came before it was watched, nobody told us.
                 self._seen[topic.name, partition] = reader.state.sequence
                 image.partitions.append(_partition_image(reader))
             finally:
                 reader.close()
+        # Last, so that whose batches are in the partitions is among them.
+        image.pins = _pins(topic)
         return image
 
     def _watch_partition(self, topic: str, partition: int) -> None:
@@ -257,15 +258,33 @@ class DirectoryReplica:
 
     def create_topic(self, image: TopicImage) -> None:
         """Make a topic that follows the source's: `image` is the source's, but for its name here."""
-        from mk.storage.replica_topic import create_topic
+        from mk.storage.replica_topic import create_replica_topic
 
-        create_topic(self._directory, image, wait_ms=self._lock_wait_ms)
+        create_replica_topic(
+            self._directory,
+            image.name,
+            fields=image.fields,
+            pins=image.pins,
+            partitions=_partitions(image),
+            wait_ms=self._lock_wait_ms,
+        )
 
     def update_topic(self, image: TopicImage) -> None:
         """Have a topic's settings, partitions and pins as in `image`, and its name, if it has another one here."""
-        from mk.storage.replica_topic import update_topic
+        from mk.storage.replica_topic import find_topic, update_replica_topic
 
-        update_topic(self._directory, image, wait_ms=self._lock_wait_ms)
+        name = find_topic(self._directory, image.topic_id)
+        if name is None:
+            raise NoSuchTopicError(topic=image.name, directory=self.location, why=f"none has the id {image.topic_id}")
+        update_replica_topic(
+            self._directory,
+            name,
+            new_name=image.name,
+            fields=image.fields,
+            pins=image.pins,
+            partitions=_partitions(image),
+            wait_ms=self._lock_wait_ms,
+        )
 
     def follow(self, topic: str, image: PartitionImage, prefix_offset: int, chain: int) -> PartitionWriter:
         """Open a partition that is to become, or go on as, a follower of the source's."""
@@ -283,7 +302,8 @@ class DirectoryReplica:
         try:
             if reason == GAP:
                 # First: killed behind this, the run comes here again; behind the restart, nobody would know of the hole.
-                end_offset = writer.end_offset()
+                with _Opened(self._directory, topic, image.partition, self._buffer) as reader:
+                    end_offset = reader.high_watermark
                 if end_offset < image.first_offset:
                     replica_directory.note_gap(
                         self._directory,
@@ -337,10 +357,6 @@ class DirectoryWriter:
 
     def attach(self, epochs: LeaderEpochs, end_offset: int, prefix_offset: int, chain: int) -> None:
         self.next_offset = self._log.attach(epochs, end_offset, prefix_offset, chain)
-
-    def end_offset(self) -> int:
-        """Return where the log ends now, as far as can be told without its lock."""
-        return self._log.end_offset()
 
     def restart(self, epochs: LeaderEpochs, first_offset: int) -> None:
         self.next_offset = self._log.restart(epochs, first_offset)
@@ -398,6 +414,10 @@ class _Opened(_OpenedTopic):
     def __exit__(self, *exc: object) -> None:
         self._reader.close()
         self._topic.close()
+
+
+def _partitions(image: TopicImage) -> list[tuple[LeaderEpochs, int]]:
+    return [(_epochs(partition.epochs), partition.first_offset) for partition in image.partitions]
 
 
 def _epochs(entries: Sequence[tuple[int, int, str]]) -> LeaderEpochs:

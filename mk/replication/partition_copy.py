@@ -57,7 +57,7 @@ def open_writer(
 ) -> PartitionWriter:
     """Open a partition of the target as was decided; the target decides again, under its lock."""
     if decision.kind in (BEGIN, BEGIN_ANEW):
-        return target.begin_anew(topic, image, reason=decision.reason or reconciliation.NEW)
+        return target.begin_anew(topic, image, reason=decision.reason or reconciliation.COMPACTED)
     return target.follow(topic, image, decision.prefix_offset, source_chain)
 
 

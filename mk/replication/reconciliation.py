@@ -27,7 +27,6 @@ REFUSE = 4
 
 GAP = "gap"
 COMPACTED = "compacted"
-NEW = "new"
 
 
 class Decision:
@@ -88,11 +87,21 @@ def reconcile(topic: str, source: Side, target: Side, *, accept_gap: bool = Fals
             prefix,
             f"DST has records up to offset {end - 1} there, of the leader that SRC has its own from, and SRC has not",
         )
+    if prefix < end and target.epochs.common_prefix(end, source.epochs, end) == end:
+        stale = StaleSourceError(
+            "has not come as far in SRC as in DST",
+            topic=topic,
+            partition=partition,
+            why=f"SRC follows the same leader, and lacks offsets {prefix} to {end - 1} so far",
+            fix="run it again when it has them, or replicate from the one that leads",
+        )
+        return Decision(REFUSE, prefix, error=stale)
+    has_records = end > target.image.log_start_offset
     if source.image.first_offset > prefix:
         return _behind_a_hole(topic, source, target, prefix, accept_gap=accept_gap)
-    if end and prefix < source.image.tombstones_dropped_to:
+    if has_records and prefix < source.image.tombstones_dropped_to:
         return Decision(BEGIN_ANEW, prefix, truncated=end - prefix, reason=COMPACTED)
-    if end and prefix < target.image.first_offset:
+    if has_records and prefix < target.image.first_offset:
         # The front of what both had was removed here, and the rest is not theirs: nothing is left to go on from.
         return Decision(BEGIN_ANEW, prefix, truncated=end - target.image.first_offset, reason=COMPACTED)
     if (
@@ -174,7 +183,7 @@ def _refuse_leadership(topic: str, partition: int, source: Side, target: Side) -
 
 def _behind_a_hole(topic: str, source: Side, target: Side, prefix: int, *, accept_gap: bool) -> Decision:
     end, first = target.image.next_offset, source.image.first_offset
-    if end == 0:
+    if end == target.image.log_start_offset == 0:
         return Decision(BEGIN, first)
     if accept_gap:
         return Decision(BEGIN_ANEW, prefix, truncated=end - prefix, reason=GAP)

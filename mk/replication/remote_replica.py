@@ -140,6 +140,12 @@ class RemoteReplica:
         if next_offset != to_offset:
             parts.end.refuse(f"batches end at offset {next_offset}, and not at {to_offset}")
 
+    def size_bytes(self, topic: str, partition: int, from_offset: int, to_offset: int) -> int:
+        fields = self._connection.request("size_bytes", topic, partition, from_offset, to_offset)
+        size = fields.number()
+        fields.end()
+        return size
+
     def committed_offsets(self, topic_ids: Sequence[str]) -> list[CommittedOffset]:
         offsets: list[CommittedOffset] = []
         asked = frozenset(topic_ids)

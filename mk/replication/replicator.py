@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from mk.errors import BadCopyError, MkError, OffsetOutOfRangeError, StaleSourceError
+from mk.errors import BadCopyError, MkError, OffsetOutOfRangeError, StaleSourceError, TryAgainError
 from mk.replication import partition_copy, reconciliation
 from mk.replication.events import (
     CREATED,
@@ -39,7 +39,7 @@ _TELL_SECONDS = 1.0
 """How often a run that follows tells each side about the other, and copies where groups stand."""
 
 _LOST_CONNECTION = (69, 76)
-_MAY_PASS = (OffsetOutOfRangeError, StaleSourceError, BadCopyError)
+_MAY_PASS = (OffsetOutOfRangeError, TryAgainError, StaleSourceError, BadCopyError)
 """What also comes of a partition that changed between two looks: it is looked at once more."""
 
 
@@ -223,7 +223,7 @@ class Replicator:
                 error = as_error(failure)
                 if error.exit_status in _LOST_CONNECTION:
                     raise
-                if is_last_try or not isinstance(error, _MAY_PASS):
+                if is_last_try or type(error) not in _MAY_PASS:
                     yield from self._refuse(pair.name, image.partition, error)
                     return
             # It has changed since we looked at it: segments were removed, or it is led by another one.

@@ -5,7 +5,7 @@ By their ids: a name says nothing, since a topic that was deleted and made anew 
 
 from __future__ import annotations
 
-from mk.errors import DataError, MkError, TopicMismatchError
+from mk.errors import DataError, MkError
 from mk.topic_partition import MAX_NAME_LENGTH
 
 TYPE_CHECKING = False
@@ -71,19 +71,19 @@ def pair_topics(
         elif target is not None and target.problem:
             error = DataError(f"topic {name} of DST cannot be read", why=target.problem, fix="the others are copied")
         elif source.topic_id in twice:
-            error = TopicMismatchError(
+            error = DataError(
                 f"there are two topics with the id of topic {source.name} of SRC",
                 why=f"in SRC or in DST two have {source.topic_id}, as after a copy made by hand",
                 fix="`mk topics delete` the one that is of no use; nothing of them was changed",
             )
         elif len(name) > MAX_NAME_LENGTH:
-            error = TopicMismatchError(
+            error = DataError(
                 f"topic {source.name} cannot be {name} in DST",
                 why=f"a name has at most {MAX_NAME_LENGTH} characters",
                 fix="choose a shorter --prefix",
             )
         elif target is not None and not target.name.startswith(prefix):
-            error = TopicMismatchError(
+            error = DataError(
                 f"topic {source.name} of SRC is {target.name} in DST, and cannot be {name} there too",
                 why=f"both have the id {source.topic_id}",
                 fix="leave it out (--exclude), or give the --prefix that it was copied with",
@@ -123,7 +123,7 @@ def _is_another(source: TopicImage, holder: TopicImage, name: str, source_id: st
     if holder.problem:
         return DataError(f"topic {name} of DST cannot be read", why=holder.problem, fix="the others are copied")
     was_copied = any(partition.epochs[-1][2] == source_id for partition in holder.partitions)
-    return TopicMismatchError(
+    return DataError(
         f"topic {name} of DST is no copy of {source.name} of SRC",
         why=f"it was copied from there, with the id {holder.topic_id}, and then deleted from SRC and made anew"
         if was_copied

@@ -54,6 +54,7 @@ OPERATIONS = {
         Operation("more_topics", f"{_PULLING}:more_topics", PULL, PUSH),
         Operation("chain_at", f"{_PULLING}:chain_at", PULL, PUSH),
         Operation("digests", f"{_PULLING}:digests", PULL, PUSH),
+        Operation("size_bytes", f"{_PULLING}:size_bytes", PULL),
         Operation("read", f"{_PULLING}:read", PULL),
         Operation("committed_offsets", f"{_PULLING}:committed_offsets", PULL),
         Operation("wait", f"{_PULLING}:wait", PULL),

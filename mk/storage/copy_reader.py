@@ -13,7 +13,7 @@ from mk.records.record_batch import HEADER_SIZE, parse_any_header, parse_header
 from mk.storage import files, offset_index
 from mk.storage.host import boot_id
 from mk.storage.log_segment import PRODUCERS_SUFFIX, UNKNOWN_CHAIN, list_segments, open_segment, segment_name
-from mk.storage.partition_reader import PartitionReader, ReadBuffer
+from mk.storage.partition_reader import PartitionReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from mk.records.record_batch import RecordBatch
     from mk.storage.leader_epochs import LeaderEpochs
-    from mk.storage.partition_state import PartitionState
-    from mk.storage.topic import Topic
 
 PIECE_BYTES = 1 << 20
 _MAX_SNAPSHOT_BYTES = 1 << 28
@@ -48,19 +46,7 @@ class Piece:
 class CopyReader(PartitionReader):
     """One partition, open for being copied or compared. Others append, roll and remove segments meanwhile."""
 
-    __slots__ = ("state",)
-
-    state: PartitionState
-    """As of the last `look`."""
-
-    def __init__(self, topic: Topic, partition: int, buffer: ReadBuffer | None = None) -> None:
-        super().__init__(topic, partition, buffer)
-        self.look()
-
-    def look(self) -> None:
-        """Read `state` again; on return high_watermark is one that it goes with, or a later one."""
-        self.state = self._files.wait_for_state()
-        self.refresh()
+    __slots__ = ()
 
     def epochs(self) -> LeaderEpochs:
         return self._read_epochs()

@@ -340,9 +340,6 @@ def create_directory(path: str, *, sharing: Sharing | None = None, allow_network
 
     Raises CannotCreateError for a directory that holds other things: a mistyped path must not fill with segments.
     """
-    import socket
-    import time
-
     from mk.storage.locks import DIRECTORY_LOCK
 
     if sharing is not None:
@@ -394,6 +391,9 @@ def create_directory(path: str, *, sharing: Sharing | None = None, allow_network
                 _link_new_file(DIRECTORY_LOCK, b"", 0o600, dir_fd=locks_fd)
             finally:
                 files.close(locks_fd)
+        import socket
+        import time
+
         content = flat_json.encode(
             {
                 "directory_id": os.urandom(16).hex(),

@@ -56,7 +56,7 @@ class ReadBuffer:
 class PartitionReader:
     """One partition, open for reading at `next_offset`.
 
-    log_start_offset, high_watermark: as of the last `refresh`. skipped: ranges of offsets, both ends included, that were
+    state, log_start_offset, high_watermark: as of the last `refresh`. skipped: ranges of offsets, both ends included, that were
     removed before they could be read; the caller reports and clears them.
     """
 
@@ -75,6 +75,7 @@ class PartitionReader:
         "next_offset",
         "segment_fd",
         "skipped",
+        "state",
     )
 
     def __init__(self, topic: Topic, partition: int, buffer: ReadBuffer | None = None) -> None:
@@ -111,7 +112,7 @@ class PartitionReader:
             DataError: the log was cut below what this reader has been given. Only records that were acknowledged
                 without a sync can be lost so, and never silently.
         """
-        state = self._files.wait_for_state()
+        self.state = state = self._files.wait_for_state()
         if state.sequence >= self._sequence:
             high_watermark = self._high_watermark_of(state)
             self.log_start_offset = max(self.log_start_offset, state.log_start_offset)
