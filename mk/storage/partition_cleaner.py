@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import time
 
-from mk.errors import MkError, NotLeaderError, OffsetOutOfRangeError, StorageError
+from mk.errors import MkError, OffsetOutOfRangeError, StorageError
 from mk.storage import files
 from mk.storage.held_log import held_log
 from mk.storage.log_segment import list_segments
 from mk.storage.partition_files import PartitionFiles
 from mk.storage.partition_log import PartitionLog
+from mk.storage.replica_directory import not_leader
 from mk.storage.segment_removal import NO_ROOM, keep_producers, move_log_start, remove_dead_segments, verdicts
 
 TYPE_CHECKING = False
@@ -127,11 +128,7 @@ class PartitionCleaner(PartitionLog):
             if before_offset > state.segment:
                 state = self._refresh()
             elif self._epochs.latest.leader_id != self._files.topic.directory.directory_id:
-                raise NotLeaderError(
-                    topic=self._files.topic.name,
-                    partition=self._files.partition,
-                    leader=self._epochs.latest.leader_id,
-                )
+                raise not_leader(self._files.topic, self._files.partition, self._epochs.latest.leader_id)
             if before_offset > state.high_watermark:
                 raise OffsetOutOfRangeError(
                     topic=self._files.topic.name,

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 
 from mk import clock
-from mk.errors import CannotCreateError, DataError, MkError, UsageError
+from mk.errors import CannotCreateError, DataError, MkError, NotLeaderError, UsageError
 from mk.records.codecs import crc32c
 from mk.storage import files, flat_json
 from mk.storage.leader_epochs import is_directory_id
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mk.storage.log_directory import LogDirectory
+    from mk.storage.topic import Topic
 
 REPLICAS = "replicas"
 REPLICA_FILE = "replica.json"
@@ -387,6 +388,12 @@ def address_of(directory: LogDirectory, directory_id: str) -> str:
             files.close(fd)
     except OSError:
         return ""
+
+
+def not_leader(topic: Topic, partition: int, leader_id: str) -> NotLeaderError:
+    """Return what to say of a partition that another directory leads, with how to reach that one if it is known."""
+    address = address_of(topic.directory, leader_id)
+    return NotLeaderError(topic=topic.name, partition=partition, leader=leader_id, address=address)
 
 
 def _read_identity(fd: int, path: str) -> tuple[dict[str, str | int | bool | None], str]:
