@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import socket
 from array import array
-from collections.abc import Sequence as AbstractSequence
 from hashlib import sha256
 
 from mk.errors import DataError, MkError, NotFoundError
@@ -25,7 +24,7 @@ from mk.records.record_batch import (
 from mk.replication.diverged import Quarantine
 from mk.storage import files
 from mk.storage.log_directory import LogDirectory
-from mk.storage.partition_log import DISK, PartitionLog
+from mk.storage.partition_log import DISK
 from mk.storage.producer_pin import decode_pin
 from mk.storage.quarantine import SALVAGED_SUFFIX, mark_salvaged
 from mk.storage.replica_directory import address_of
@@ -37,8 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, Protocol
 
+    from mk.records.record import ConsumerRecord
     from mk.records.record_batch import RecordBatch
     from mk.storage.partition_log import AppendResult
+    from mk.storage.partition_reader import PartitionReader
     from mk.storage.producer_pin import ProducerPin
     from mk.storage.quarantine import QuarantinedLog
     from mk.storage.topic import Topic
@@ -68,6 +69,8 @@ class TargetTopic(Protocol):
     topic_id: str
 
     def open_log(self, partition: int, *, lock_wait_ms: int = 10_000) -> TargetLog: ...
+
+    def open_reader(self, partition: int) -> PartitionReader: ...
 
     def pin_producer(self, name: str, *, partition: int | None, lock_wait_ms: int) -> ProducerPin: ...
 
@@ -197,6 +200,22 @@ class Salvage:
             return None  # Deleted here. What --into says is the user's word.
 
 
+class _Begun:
+    """How far the records of one producer id are done.
+
+    first_sequence: of the first of them in the file. records: how many were looked at. last_stored: the last sequence that the
+    log there has, -2 where nobody has asked yet. stored: digests of what was sent again.
+    """
+
+    __slots__ = ("first_sequence", "last_stored", "records", "stored")
+
+    def __init__(self, first_sequence: int) -> None:
+        self.first_sequence = first_sequence
+        self.records = 0
+        self.last_stored = -2
+        self.stored: list[bytes] | None = None
+
+
 class _FileSalvage:
     """Appends the batches of one file to a partition of a topic."""
 
@@ -216,7 +235,7 @@ class _FileSalvage:
         self._row = row
         self._wait_ms = wait_ms
         self._ids: dict[int, int] = {}
-        self._target: TargetLog | None = None
+        self._begun: dict[int, _Begun] = {}
 
     def run(self, all_of_it: bool) -> None:
         target = self._topic.open_log(self._log.partition, lock_wait_ms=self._wait_ms)
@@ -225,6 +244,9 @@ class _FileSalvage:
             for batch in self._quarantine.batches(self._log, all_of_them=all_of_it):
                 encoded = self._encoded(batch)
                 if encoded is None:
+                    continue
+                if not encoded.producer_id and not self._number(target, batch, encoded):
+                    self._row["stored_before"] += batch.record_count
                     continue
                 if run and (
                     encoded.producer_id != run[0].producer_id
@@ -240,37 +262,9 @@ class _FileSalvage:
             target.close()
 
     def _append(self, target: TargetLog, run: list[EncodedBatch]) -> None:
-        if not isinstance(target, PartitionLog):
-            run = self._with_sequences(target, run)
-            if not run:
-                return
         result = target.append(run, DISK)
         self._row["stored"] += result.last_offset - result.first_offset + 1
         self._row["stored_before"] += result.duplicates
-
-    def _with_sequences(self, target: TargetLog, run: list[EncodedBatch]) -> list[EncodedBatch]:
-        """Return a run as it can be sent to another host, with a sequence for each record, without what is stored there.
-
-        Between the first and the last one they are not known; the log over there needs them only for a batch of which it has
-        a part, and such a batch is refused here.
-        """
-        if not any(isinstance(batch.sequences, _UnknownSequences) for batch in run):
-            return run
-        last = target.last_sequence(run[0].producer_id)
-        left = []
-        for batch in run:
-            if batch.last_sequence <= last:
-                self._row["stored_before"] += batch.record_count
-                continue
-            if isinstance(batch.sequences, _UnknownSequences):
-                if batch.first_sequence <= last:
-                    raise batch.sequences.error
-                first = batch.first_sequence
-                batch.number(
-                    batch.producer_id, array("q", (*range(first, first + batch.record_count - 1), batch.last_sequence))
-                )
-            left.append(batch)
-        return left
 
     def _encoded(self, batch: RecordBatch) -> EncodedBatch | None:
         """Return a batch as a producer would send it, with the same records; None if there are none in it."""
@@ -299,13 +293,69 @@ class _FileSalvage:
         )
         if not batch.producer_id or not self._pinned(batch.producer_id):
             encoded.number(self._derived_id(), range(batch.base_offset, batch.next_offset))
-        elif batch.last_sequence - batch.first_sequence + 1 == batch.record_count:
-            encoded.number(batch.producer_id, range(batch.first_sequence, batch.last_sequence + 1))
-        else:
-            encoded.producer_id = batch.producer_id
-            encoded.first_sequence, encoded.last_sequence = batch.first_sequence, batch.last_sequence
-            encoded.sequences = _UnknownSequences(self._log.name, batch)
         return encoded
+
+    def _number(self, target: TargetLog, batch: RecordBatch, encoded: EncodedBatch) -> bool:
+        """Give a batch of a producer with an id its sequences; False if all of it is stored.
+
+        Where other partitions have some in between, only the first and the last one are known. What the log leaves out then
+        depends on how many of the records it has; between those and the last one, as high as they can be: should the same
+        producer be running, a record may be stored twice, and none is lost.
+        """
+        producer_id, count = batch.producer_id, batch.record_count
+        first, last = batch.first_sequence, batch.last_sequence
+        begun = self._begun.setdefault(producer_id, _Begun(first))
+        if begun.last_stored < -1:
+            begun.last_stored = target.last_sequence(producer_id)
+        sequences: Sequence[int] = range(first, last + 1)
+        if last > begun.last_stored and len(sequences) != count:
+            stored = self._count_stored(batch, begun) if first <= begun.last_stored else 1
+            sequences = array("q", (*range(first, first + stored), *range(last - (count - stored) + 1, last + 1)))
+        begun.records += count
+        if last <= begun.last_stored:
+            return False
+        begun.last_stored = last
+        encoded.number(producer_id, sequences)
+        return True
+
+    def _count_stored(self, batch: RecordBatch, begun: _Begun) -> int:
+        """Return how many records of a batch, the first ones, its producer has sent again, by what stands in the log there."""
+        if begun.stored is None:
+            begun.stored = self._stored_again(batch.producer_id, begun.first_sequence)
+        wanted = begun.stored[begun.records : begun.records + batch.record_count]
+        found = [_digest(record) for record in batch.records("", 0)[: len(wanted)]]
+        if not wanted or wanted != found or len(wanted) == batch.record_count:
+            raise DataError(
+                f"{self._log.name} cannot be salvaged from offset {batch.base_offset} on",
+                why=f"some of the {batch.record_count} records of the batch there were sent again by their producer, and "
+                "which ones cannot be told",
+                fix="run that producer once more, with the same producer id and input: it stores what is missing, and "
+                "then this command goes on; what stands in front of it is produced",
+                path=self._log.name,
+                offset=batch.base_offset,
+            )
+        return len(wanted)
+
+    def _stored_again(self, producer_id: int, first_sequence: int) -> list[bytes]:
+        """Return of each record that a producer has stored there since the logs parted, from a sequence on, a digest."""
+        parted = min(
+            log.first_offset
+            for log in self._quarantine.logs
+            if (log.topic, log.partition) == (self._log.topic, self._log.partition)
+        )
+        found: list[bytes] = []
+        reader = self._topic.open_reader(self._log.partition)
+        try:
+            if parted < reader.log_start_offset:
+                return []
+            reader.seek(min(parted, reader.high_watermark))
+            while batches := reader.fetch():
+                for batch in batches:
+                    if batch.producer_id == producer_id and batch.last_sequence >= first_sequence:
+                        found += map(_digest, batch.records("", 0))
+        finally:
+            reader.close()
+        return found
 
     def _pinned(self, producer_id: int) -> bool:
         """Have the target know of a producer id as this directory does; False if it is not known here either."""
@@ -324,28 +374,8 @@ class _FileSalvage:
         return self._ids[0]
 
 
-class _UnknownSequences(AbstractSequence[int]):
-    """The sequences of a batch between whose records there are others, in other partitions: only first and last are known.
-
-    Asked for by who has to take a batch apart, because it has stored a part of it; which one, nobody can tell.
-    """
-
-    def __init__(self, name: str, batch: RecordBatch) -> None:
-        self.error = DataError(
-            f"{name} cannot be salvaged from offset {batch.base_offset} on",
-            why=f"some of the {batch.record_count} records of the batch there were sent again by their producer, and which "
-            "ones cannot be told",
-            fix="run that producer once more, with the same producer id and input: it stores what is missing, and then "
-            "this command goes on; what stands in front of it is produced",
-            path=name,
-            offset=batch.base_offset,
-        )
-
-    def __len__(self) -> int:
-        raise self.error
-
-    def __getitem__(self, _: Any) -> Any:
-        raise self.error
+def _digest(record: ConsumerRecord) -> bytes:
+    return sha256(repr((record.key, record.value, record.headers)).encode()).digest()[:16]
 
 
 def _read_pin(topic: Topic, producer_id: int) -> ProducerPin | None:
