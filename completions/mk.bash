@@ -138,7 +138,7 @@ _mk() {
 _mk_level() {
     commands="" flags="" arguments="" value_flags=""
     case $1 in
-        "") commands="produce consume tail topics groups completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --timeout --help --version" arguments="" value_flags=" -d --dir --timeout " ;;
+        "") commands="produce consume tail topics groups serve completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --timeout --help --version" arguments="" value_flags=" -d --dir --timeout " ;;
         "produce") commands="" flags="--file --follow -D --delimiter -0 --null --whole -f --format -J --keep-partition -n --count --skip-bad -k --key -K --key-delimiter -H --header --timestamp -Z -p --partition -z --compression --acks --producer-id --accept-gap --lock-wait --partitions --no-create -d --dir --allow-network-fs -T --tee -q -v --json --help" arguments="topic values..." value_flags=" --file --follow -D --delimiter -f --format -n --count -k --key -K --key-delimiter -H --header --timestamp -p --partition -z --compression --acks --producer-id --lock-wait --partitions -d --dir " ;;
         "consume") commands="" flags="-r --regex -o --offset --from --to --since --until -p --partition -n --count --tail -F --follow --idle --max-time --timeout -G --grep --merge --reverse --cursor-file -g --group --no-commit --or-skip --on-truncation --session-timeout --exec --batch --jobs --retries --backoff --dlq --no-create --allow-network-fs -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -o --offset --from --to --since --until -p --partition -n --count --tail --idle --max-time --timeout -G --grep --cursor-file -g --group --on-truncation --session-timeout --exec --batch --jobs --retries --backoff --dlq -f --format -D --delimiter -d --dir " ;;
         "tail") commands="" flags="-r --regex -p --partition --tail --idle --max-time --timeout -G --grep --merge -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -p --partition --tail --idle --max-time --timeout -G --grep -f --format -D --delimiter -d --dir " ;;
@@ -169,6 +169,7 @@ _mk_level() {
         "groups prune") commands="" flags="-r --regex --idle --dry-run --yes --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="groups..." value_flags=" -r --regex --idle --lock-wait -d --dir " ;;
         "groups kick") commands="" flags="--dry-run -d --dir --allow-network-fs --json -q --help" arguments="group member" value_flags=" -d --dir " ;;
         "groups undo") commands="" flags="--force --wait --dry-run --yes --execute --lock-wait -d --dir --allow-network-fs --json -q --no-color --help" arguments="group" value_flags=" --wait --lock-wait -d --dir " ;;
+        "serve") commands="" flags="--stdio --root --only -d --dir --help" arguments="" value_flags=" --root --only -d --dir " ;;
         "completion") commands="" flags="--help" arguments="shell" value_flags="  " ;;
         "help") commands="" flags="--help" arguments="subject..." value_flags="  " ;;
     esac
@@ -262,8 +263,10 @@ _mk_values() {
         "groups kick:-d" | "groups kick:--dir") list=directory ;;
         "groups undo:group") list=consumer-group ;;
         "groups undo:-d" | "groups undo:--dir") list=directory ;;
+        "serve:--root") list=directory ;;
+        "serve:-d" | "serve:--dir") list=directory ;;
         "completion:shell") offer="bash zsh fish" ;;
-        "help:subject") offer="offsets formats exec exit-codes produce consume tail topics groups completion help" ;;
+        "help:subject") offer="offsets formats exec exit-codes produce consume tail topics groups serve completion help" ;;
     esac
 }
 

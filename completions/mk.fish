@@ -72,13 +72,15 @@ function __mk_value_flags
             string split ' ' -- '-d --dir'
         case 'groups undo'
             string split ' ' -- '--wait --lock-wait -d --dir'
+        case 'serve'
+            string split ' ' -- '--root --only -d --dir'
     end
 end
 
 # Prints three lines: the command so far, the number of arguments after it, the log directory.
 function __mk_parse
     set -l value_flags (__mk_value_flags)
-    set -l commands 'produce' 'consume' 'tail' 'topics' 'topics list' 'topics create' 'topics describe' 'topics alter' 'topics rename' 'topics seal' 'topics delete' 'topics offsets' 'topics which' 'topics get' 'topics verify' 'topics dump' 'topics clean' 'topics trim' 'groups' 'groups list' 'groups describe' 'groups reset' 'groups seek' 'groups export' 'groups import' 'groups copy' 'groups delete' 'groups prune' 'groups kick' 'groups undo' 'completion' 'help'
+    set -l commands 'produce' 'consume' 'tail' 'topics' 'topics list' 'topics create' 'topics describe' 'topics alter' 'topics rename' 'topics seal' 'topics delete' 'topics offsets' 'topics which' 'topics get' 'topics verify' 'topics dump' 'topics clean' 'topics trim' 'groups' 'groups list' 'groups describe' 'groups reset' 'groups seek' 'groups export' 'groups import' 'groups copy' 'groups delete' 'groups prune' 'groups kick' 'groups undo' 'serve' 'completion' 'help'
     set -l path
     set -l count 0
     set -l plain no
@@ -168,6 +170,7 @@ complete -c mk -n '__mk_at' -a consume -d 'print the records of topics'
 complete -c mk -n '__mk_at' -a tail -d 'print the last records of topics, and follow them'
 complete -c mk -n '__mk_at' -a topics -d 'list, make, describe, change, delete and verify topics'
 complete -c mk -n '__mk_at' -a groups -d 'list, describe, reset and delete consumer groups'
+complete -c mk -n '__mk_at' -a serve -d 'the far side of ssh: serve one log directory to one client'
 complete -c mk -n '__mk_at' -a completion -d 'print the completions for a shell'
 complete -c mk -n '__mk_at' -a help -d 'explain a command, or offsets, formats, exec, exit-codes'
 complete -c mk -n '__mk_within' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
@@ -539,7 +542,11 @@ complete -c mk -n '__mk_within groups undo' -l json -d 'JSON instead of text, er
 complete -c mk -n '__mk_within groups undo' -s q -d 'no notes on stderr, only errors'
 complete -c mk -n '__mk_within groups undo' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
 complete -c mk -n '__mk_argument 0 groups undo' -f -a '(__mk_names groups)'
+complete -c mk -n '__mk_within serve' -l stdio -d 'talk through standard input and output, which is the only way there is'
+complete -c mk -n '__mk_within serve' -l root -r -f -a '(__fish_complete_directories)' -d 'serve this log directory and no other; the client may leave the directory out (HOST:)'
+complete -c mk -n '__mk_within serve' -l only -r -f -d 'allow pull, push or produce on the topics that match, and nothing else; may be repeated'
+complete -c mk -n '__mk_within serve' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk'
 complete -c mk -n '__mk_argument 0 completion' -f -a 'bash zsh fish'
-complete -c mk -n '__mk_argument_from 0 help' -f -a 'offsets formats exec exit-codes produce consume tail topics groups completion help'
+complete -c mk -n '__mk_argument_from 0 help' -f -a 'offsets formats exec exit-codes produce consume tail topics groups serve completion help'
 complete -c mk -l help -d 'show the help'
 complete -c mk -n __mk_at -l version -d 'show the version'

@@ -23,6 +23,7 @@
         NoSuchMemberError              or more than one that could be meant
         UnreadableInputError           an input file that cannot be opened
         NoSuchCommandError             what --exec is to run is not there
+      PeerUnreachableError         69  another host, or the mk there, cannot be reached or went away
       CannotCreateError            73  something is there already, or cannot be made
         TopicExistsError
       StorageError                 74  the disk, a file system or an output refused
@@ -37,6 +38,8 @@
         ClaimFencedError               another member of the group has taken the partition
         GroupNotEmptyError             members of the group live, and its offsets are theirs to commit
         OffsetsMovedError              the group has committed since its offsets were looked at
+      FarSideError                 76  what answers on another host is no mk, or one too old or too new
+        ProtocolVersionError           the two have no version of the protocol in common
       PermissionDeniedError        77  permission denied
         TopicSealedError               it takes no more records until the seal is undone
       ConfigurationError           78  a setting that cannot be, or a place where this mk must not write
@@ -389,6 +392,13 @@ class NoSuchCommandError(NotFoundError):
         )
 
 
+class PeerUnreachableError(MkError):
+    """No connection, or no more of one: of what was on its way, the other host may have stored a part."""
+
+    exit_status = 69
+    retriable = True
+
+
 class CannotCreateError(MkError):
     exit_status = 73
 
@@ -561,6 +571,27 @@ class OffsetsMovedError(TryAgainError):
             partition=partition,
             planned=planned,
             found=found,
+        )
+
+
+class FarSideError(MkError):
+    """The other end of a channel does not keep to the protocol, by noise, by damage, or on purpose."""
+
+    exit_status = 76
+
+
+class ProtocolVersionError(FarSideError):
+    """lowest, highest: the versions that `peer` understands."""
+
+    def __init__(self, *, peer: str, lowest: int, highest: int, known: tuple[int, int], version: str) -> None:
+        is_older = highest < known[0]
+        super().__init__(
+            f"{peer} has an mk that is too {'old' if is_older else 'new'}",
+            why=f"mk {version[:40]} there speaks protocol {lowest} to {highest}, this one {known[0]} to {known[1]}",
+            fix=f"install a newer mk {'there' if is_older else 'here'}; nothing was changed",
+            peer=peer,
+            lowest=lowest,
+            highest=highest,
         )
 
 

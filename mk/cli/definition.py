@@ -220,6 +220,7 @@ _HOMES = {
     "tail": "consume",
     "topics": "topics",
     "groups": "groups",
+    "serve": "serve",
     "completion": "help",
     "help": "help",
 }

@@ -12,6 +12,7 @@ from mk.cli.definition import Command, Parameter
 from mk.cli.definitions.consume import CONSUME
 from mk.cli.definitions.groups import GROUPS
 from mk.cli.definitions.produce import PRODUCE
+from mk.cli.definitions.serve import SERVE
 from mk.cli.definitions.topics import TOPICS
 from mk.cli.exit_statuses import exit_statuses
 from mk.consumer import offset_spellings
@@ -31,7 +32,7 @@ _ENVIRONMENT = {
     "NO_COLOR": "no colors on a terminal",
     "COLUMNS": "the width of tables and help texts",
 }
-_PAGES = (definition.ROOT, PRODUCE, CONSUME, TOPICS, GROUPS)
+_PAGES = (definition.ROOT, PRODUCE, CONSUME, TOPICS, GROUPS, SERVE)
 
 
 def files() -> "dict[str, str]":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
 NONE, GZIP, LZ4, ZSTD = 0, 1, 3, 4  # Kafka's numbers; 2 is its snappy
@@ -32,6 +32,8 @@ ZSTD_LEVEL = 1
 """169 MB/s against 108 of level 3, for 6 % more space: a log is written by somebody who waits."""
 
 _MAX_STREAM_ARRAY = 1 << 20
+
+_SCALARS = (str, bytes, int, bool, type(None))
 
 _GZIP_MEMBER = 31
 """What zlib calls wbits: a window of 32 KiB, with gzip's header and trailer."""
@@ -153,6 +155,48 @@ def pack_each(values: Iterable[object]) -> bytes:
         packer.pack(value)
     packed: bytes = packer.bytes()
     return packed
+
+
+def pack_scalars(values: Iterable[object]) -> bytes:
+    """Encode text, bytes, integers, booleans and None one after another. Text may hold bytes that were not UTF-8."""
+    import msgpack
+
+    packer = msgpack.Packer(use_bin_type=True, autoreset=False, unicode_errors="surrogateescape")
+    for value in values:
+        packer.pack(value)
+    packed: bytes = packer.bytes()
+    return packed
+
+
+def scalars(data: bytes | bytearray | memoryview) -> Iterator[object]:
+    """Yield what pack_scalars encoded, each value when it is asked for: whoever checks as he goes holds no more than that.
+
+    Arrays, maps and extension types, nested or not, have no place among them; nor has a value that is cut short. Raises
+    CodecError for those.
+    """
+    import msgpack
+
+    length = len(data)
+    unpacker = msgpack.Unpacker(
+        raw=False,
+        unicode_errors="surrogateescape",
+        max_buffer_size=max(length, 1),
+        read_size=1,
+        max_str_len=length,
+        max_bin_len=length,
+        max_array_len=0,
+        max_map_len=0,
+        max_ext_len=0,
+    )
+    unpacker.feed(data)
+    try:
+        while unpacker.tell() < length:
+            value = unpacker.unpack()
+            if type(value) not in _SCALARS:
+                raise CodecError("msgpack: a value is no scalar")
+            yield value
+    except (ValueError, TypeError, MemoryError, msgpack.UnpackException) as error:
+        raise CodecError(f"msgpack: {error}".removesuffix(": ")) from None
 
 
 class Unpacker:

@@ -1,0 +1,1 @@
+"""`mk serve --stdio`: one log directory for one client, who is never trusted."""
