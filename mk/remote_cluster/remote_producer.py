@@ -111,7 +111,9 @@ class RemoteProducer(Producer):
             self._input.failed = True
             again = "run the command again: what is stored under its producer id is left out"
         else:
-            again = "look at the end of the topic before the rest is produced again; with --producer-id nobody has to look"
+            again = (
+                "look at the end of the topic before the rest is produced again; with --producer-id nobody has to look"
+            )
         sure = f"{self.records_stored} {'record is' if self.records_stored == 1 else 'records are'} stored for sure"
         if unsure:
             sure += f", the {unsure} sent last may be stored or not"

@@ -89,7 +89,9 @@ class RemotePartitionReader:
     def adopt(self, log_start_offset: int, high_watermark: int, leader_epoch: int) -> None:
         """Take over where the partition stands."""
         self.log_start_offset = max(self.log_start_offset, log_start_offset)
-        self.high_watermark = max(self.high_watermark, high_watermark) if leader_epoch == self.leader_epoch else high_watermark
+        self.high_watermark = (
+            max(self.high_watermark, high_watermark) if leader_epoch == self.leader_epoch else high_watermark
+        )
         self.leader_epoch = leader_epoch
 
     def refresh(self) -> bool:

@@ -6,8 +6,6 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mk.remote_cluster.conversation import Conversation
 
 _EVENT_BYTES = 4096
@@ -65,8 +63,3 @@ class RemoteWatch:
 
     def close(self) -> None:
         """Nothing is held: the far side forgets its watch with the next request."""
-
-
-def open_watch_in(conversation: Conversation, paths: Sequence[str], *, output_fd: int | None) -> RemoteWatch:
-    """Make one as a Watch is made, whose paths say nothing here."""
-    return RemoteWatch(conversation, output_fd=output_fd)

@@ -26,7 +26,6 @@ else:
 
 _MAX_WAIT_MS = 600_000
 _MIN_TIME_MS, _MAX_TIME_MS = -(1 << 62), 1 << 62
-_NAMES_AT_ONCE = 10_000
 _HEADERS_AT_ONCE = 256
 _BYTES_AT_ONCE = 1 << 20
 _NO_OFFSET = -1
@@ -43,15 +42,13 @@ def open_directory(session: Session, fields: Fields) -> None:
 
 
 def topic_names(session: Session, fields: Fields) -> None:
-    """-> items: a count and as many names; only of topics that the client may use."""
+    """-> nothing; a line for each name, of the topics that the client may use."""
     fields.end()
     opened = opened_by(session)
     opened.told_names = _names_changed_at(opened)
     with files.about(opened.directory.path):
         names = [name for name in opened.directory.topic_names() if session.allows(name)]
-    for at in range(0, len(names), _NAMES_AT_ONCE):
-        session.item(len(names[at : at + _NAMES_AT_ONCE]), *names[at : at + _NAMES_AT_ONCE])
-    session.answer()
+    session.answer(body=["".join(f"{name}\n" for name in names).encode()])
 
 
 def open_topic(session: Session, fields: Fields) -> None:

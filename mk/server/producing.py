@@ -136,9 +136,7 @@ def _log(opened: OpenTopic, partition: int, wait_ms: int) -> PartitionLog:
     return log
 
 
-def _batches(
-    opened: OpenTopic, fields: Fields, body: memoryview, sequence_counts: Sequence[int]
-) -> list[EncodedBatch]:
+def _batches(opened: OpenTopic, fields: Fields, body: memoryview, sequence_counts: Sequence[int]) -> list[EncodedBatch]:
     """Return the batches in a body, proved. What is none ends the session; one that may not be here is an error."""
     batches: list[EncodedBatch] = []
     producer_id = -1

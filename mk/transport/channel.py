@@ -140,6 +140,11 @@ class Channel:
         self.frame_bytes = _HEADER_BYTES + len(frame)
         return Fields(bytes(frame[:head_length]), self.peer)
 
+    @property
+    def read_fd(self) -> int:
+        """The descriptor to wait on for what comes; has_input knows what has been read of it already."""
+        return self._read_fd
+
     def has_input(self) -> bool:
         """Tell, without waiting, whether the other side has sent something, or closed its end."""
         if self._start < self._end:
