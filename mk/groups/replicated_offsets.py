@@ -20,7 +20,7 @@ from mk.groups.claim_directory import group_names, open_claims, topic_ids
 from mk.groups.claim_slot import NO_OFFSET
 from mk.groups.committed_offset import UNREADABLE, CommittedOffset
 from mk.storage import files
-from mk.storage.leader_epochs import read_epochs
+from mk.storage.leader_epochs import is_directory_id, read_epochs
 from mk.storage.log_directory import PRIVATE
 from mk.storage.replica_directory import (
     GROUPS,
@@ -29,7 +29,6 @@ from mk.storage.replica_directory import (
     check_position,
     decode_lines,
     encode_line,
-    is_directory_id,
     known_replica,
     make_replica_directory,
     open_replica_directory,
@@ -134,17 +133,23 @@ def _store_group(
         if offset.offset != UNREADABLE:
             clamped = min(offset.offset, ends[key])
             kept[key] = CommittedOffset(group, offset.topic_id, offset.partition, clamped, offset.leader_epoch)
+            if key in old and _places({key: kept[key]}) == _places({key: old[key]}):
+                kept[key] = old[key]  # With when it was noted first.
         elif key in old:
             kept[key] = old[key]
     if _places(kept) == _places(old) and not (damaged and is_all):
         return
+    _write_group(groups_fd, group, kept, [] if is_all else damaged)
+
+
+def _write_group(groups_fd: int, group: str, offsets: dict[Key, CommittedOffset], damaged: list[bytes]) -> None:
+    """Replace a file, or remove it if there is nothing left to say. damaged: lines that stay as they are."""
     now = clock.now_ms()
     lines = [
-        encode_line(f"{topic_id} {partition} {offset.offset} {offset.leader_epoch} {now}")
-        for (topic_id, partition), offset in sorted(kept.items())
+        encode_line(f"{topic_id} {partition} {offset.offset} {offset.leader_epoch} {offset.time_ms or now}")
+        for (topic_id, partition), offset in sorted(offsets.items())
     ]
-    if not is_all:
-        lines += [line + b"\n" for line in damaged]
+    lines += [line + b"\n" for line in damaged]
     if lines:
         files.replace_file(group, b"".join(lines), dir_fd=groups_fd, mode=0o600)
     else:
@@ -172,6 +177,22 @@ def forget_group(directory: LogDirectory, group: str) -> int:
         finally:
             files.close(groups_fd)
     return count
+
+
+def forget_offsets(directory: LogDirectory, group: str, keys: Iterable[Key]) -> None:
+    """Forget what is kept of a group for some partitions, of all sources: they are led here now, and it has it committed."""
+    gone = set(keys)
+    for directory_id in _source_ids(directory):
+        groups_fd = _open_groups(directory, directory_id)
+        if groups_fd is None:
+            continue
+        try:
+            old, damaged = _read_group(groups_fd, group)
+            kept = {key: offset for key, offset in old.items() if key not in gone}
+            if len(kept) < len(old):
+                _write_group(groups_fd, group, kept, damaged)
+        finally:
+            files.close(groups_fd)
 
 
 # Looking them up.
@@ -218,6 +239,11 @@ def replicated_groups(directory: LogDirectory, topic_ids: Iterable[str] | None =
             if key in offsets:
                 found.setdefault(group, {})[key] = offsets[key]
     return found
+
+
+def replicated_group_names(directory: LogDirectory) -> list[str]:
+    """Return the names of the groups of which offsets are known from any source, sorted."""
+    return sorted({group for directory_id in _source_ids(directory) for group in _groups_of(directory, directory_id)})
 
 
 def _sources_of(directory: LogDirectory, keys: set[Key], ids: list[str]) -> Iterator[tuple[Key, str]]:
@@ -339,7 +365,7 @@ def _decode(group: str, fields: list[str]) -> CommittedOffset | None:
         check_position(fields[0], numbers[0], numbers[1])
     except (ValueError, DataError):
         return None
-    return CommittedOffset(group, fields[0], numbers[0], numbers[1], numbers[2])
+    return CommittedOffset(group, fields[0], *numbers)
 
 
 def _damaged(directory: LogDirectory, source_id: str, group: str) -> CorruptStateError:

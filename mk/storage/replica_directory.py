@@ -20,6 +20,7 @@ from mk import clock
 from mk.errors import CannotCreateError, DataError, MkError, NotLeaderError, UsageError
 from mk.records.codecs import crc32c
 from mk.storage import files, flat_json
+from mk.storage.leader_epochs import is_directory_id
 from mk.topic_partition import MAX_PARTITIONS
 
 TYPE_CHECKING = False
@@ -43,8 +44,6 @@ MAX_FILE_BYTES = 1 << 25
 
 _UNCHANGED_MS = 1000
 """Where nothing but the time is new, it is written so often at most: a follower that waits for records tells all the time."""
-
-_HEX = frozenset("0123456789abcdef")
 
 
 class SeenEnd:
@@ -109,11 +108,6 @@ class KnownReplica:
         """When there was contact last, in ms since the epoch."""
         ends = (*self.follower.values(), *self.source.values())
         return max((end.seen_ms for end in ends), default=self.since_ms)
-
-
-def is_directory_id(text: str) -> bool:
-    """Tell whether a text can be the id of a log directory, or of a topic: 32 hex digits."""
-    return len(text) == 32 and _HEX.issuperset(text)
 
 
 # Lines with a checksum, as in `epochs`.

@@ -2,7 +2,9 @@
 
 from mk.cli.definition import (
     DIRECTORY,
+    DIRECTORY_OPTION,
     DURATION,
+    FILE,
     FLAG,
     JSON_OPTION,
     LOCK_WAIT_OPTION,
@@ -11,6 +13,8 @@ from mk.cli.definition import (
     PLACE,
     QUIET_OPTION,
     REGEX,
+    TOPIC,
+    YES_OPTION,
     Command,
     Parameter,
 )
@@ -19,6 +23,16 @@ _PLACES = (
     "SRC and DST are log directories: here, or on another host as [USER@]HOST:DIRECTORY, reached through ssh, which must "
     "have mk there. One of them at least is here. A directory whose name has a colon, or that of a subcommand, is written "
     "with a slash in front of it: ./status. With one argument alone, that is DST, and the log directory (MK_DIR) is SRC."
+)
+
+RSH_OPTION = Parameter(
+    "rsh",
+    "-e",
+    "--rsh",
+    metavar="COMMAND",
+    environment="MK_RSH",
+    panel=PLACE,
+    help="run COMMAND in place of ssh, such as 'ssh -p 2222'",
 )
 
 REPLICATE_RUN = Command(
@@ -131,15 +145,7 @@ REPLICATE_RUN = Command(
             panel=PLACE,
             help="how others reach SRC, or DST if SRC is not here, as HOST:DIRECTORY; kept there, and told by copies",
         ),
-        Parameter(
-            "rsh",
-            "-e",
-            "--rsh",
-            metavar="COMMAND",
-            environment="MK_RSH",
-            panel=PLACE,
-            help="run COMMAND in place of ssh, such as 'ssh -p 2222'",
-        ),
+        RSH_OPTION,
         Parameter(
             "directory",
             "-d",
@@ -177,6 +183,165 @@ REPLICATE_RUN = Command(
     "partitions counts; the others are copied.",
 )
 
+_TOPICS_ARGUMENT = Parameter(
+    "topics", metavar="TOPIC", default=(), multiple=True, complete=TOPIC, help="the topics; all if none is named"
+)
+_REGEX_OPTION = Parameter(
+    "regex",
+    "-r",
+    "--regex",
+    metavar="REGEX",
+    panel="What",
+    help="all topics in whose name the regular expression is found somewhere; ^ and $ tie it to the ends",
+)
+_DRY_RUN_OPTION = Parameter(
+    "dry_run", "--dry-run", kind=FLAG, default=False, panel="Safety", help="only show what would be done"
+)
+_IS_HERE = "The log directory (-d or MK_DIR) is one of this host: on another one, run it there."
+
+REPLICATE_STATUS = Command(
+    "replicate",
+    "status",
+    summary="show who leads, how far copies are behind, and what was cut off",
+    run="mk.cli.replication_status:status",
+    description=(
+        f"Shows what a log directory is to others, as far as it knows; it asks nobody. {_IS_HERE}",
+        (
+            "Of each partition, ROLE is leader, follower, or fenced: it led, another directory was promoted, and it does not "
+            "follow that one yet. Then of each other directory that has the partition: where its log ended when it was SEEN "
+            "last, and LAG, by how many records the follower of the two was behind then. BEHIND_FOR tells for how long a "
+            "follower lacks the first of them."
+        ),
+        (
+            "Then the other directories: how many partitions of this one each FOLLOWS, and how many of it are FOLLOWED here. "
+            "Then gaps: records that were removed from a leader before they were here, where --accept-gap went on behind them. "
+            "Then what was cut off and is kept in quarantine/: DIVERGED is the number of records that are in no log any more, "
+            "since a promotion; `mk replicate salvage` produces them again."
+        ),
+    ),
+    parameters=(_TOPICS_ARGUMENT, _REGEX_OPTION, DIRECTORY_OPTION, JSON_OPTION, NO_COLOR_OPTION),
+    examples=(
+        ("mk replicate status", "all of MK_DIR"),
+        ("mk replicate status orders", "one topic"),
+        (
+            "mk replicate status --json | jq '.partitions[].replicas[] | select(.in_sync | not)'",
+            "copies that are behind",
+        ),
+    ),
+)
+
+REPLICATE_PROMOTE = Command(
+    "replicate",
+    "promote",
+    summary="have this directory lead what it follows",
+    run="mk.cli.promote:promote",
+    description=(
+        f"Has this directory lead the topics that it follows, for when their leader is lost or to be given up. {_IS_HERE}",
+        (
+            "First it shows of each partition who led it, where its log ended when it was seen last, where it ends here, and "
+            "the new leader epoch. If this directory lacks records that the leader was seen to have, it is refused with 75, "
+            "since the leader may come back: --force goes on without them. What the leader stored after it was seen last, "
+            "nobody here knows of."
+        ),
+        (
+            "Then, partition by partition, it leads: producers may write here, and the old leader takes no more records as "
+            "soon as it hears of it, which is with the first replication from here. Then the groups: one that has committed "
+            "less here than it had there gets that offset, which its journal notes as `promote`; none is moved back. A group with "
+            "members that live is left as it is, and named: end them, and run it again."
+        ),
+        (
+            "Killed half-way, it is run again. Where this directory leads already nothing is done, with status 0. When the "
+            "old leader is back, replicate the other way, from here to there: it follows then, and what it alone had is cut "
+            "off, kept in its quarantine/, and can be produced again by `mk replicate salvage` there."
+        ),
+    ),
+    parameters=(
+        _TOPICS_ARGUMENT,
+        _REGEX_OPTION,
+        _DRY_RUN_OPTION,
+        Parameter(
+            "force",
+            "--force",
+            kind=FLAG,
+            default=False,
+            panel="Safety",
+            help="also if this directory lacks records that the leader was seen to have",
+        ),
+        LOCK_WAIT_OPTION,
+        DIRECTORY_OPTION,
+        NETWORK_OPTION,
+        JSON_OPTION,
+        NO_COLOR_OPTION,
+        QUIET_OPTION,
+    ),
+    examples=(
+        ("mk replicate promote --dry-run", "what would be done, and what would be missing"),
+        ("mk replicate promote", "lead all that is followed"),
+        ("mk replicate promote orders --force", "one topic, although it lacks records"),
+    ),
+    exit_status="The status is 75 if it lacks records and --force is not given, or a lock was not got; nothing is changed in that "
+    "partition then.",
+)
+
+REPLICATE_SALVAGE = Command(
+    "replicate",
+    "salvage",
+    summary="produce again what a fail-over cut off",
+    run="mk.cli.salvage:salvage",
+    description=(
+        (
+            "Produces the records again that were stored in this directory when it led, and that the directory which was "
+            "promoted never had. They are in quarantine/ here since this directory follows that one. "
+            f"{_IS_HERE}"
+        ),
+        (
+            "It lists what is in quarantine/, and where the records go: into this directory where it leads the topic again, else "
+            "to the leader, at the address that it told. Then it asks. Records keep key, headers and time, their partition, "
+            "and their order in it; they come behind what was stored since. Each is stored once: whatever is killed, run it "
+            "again. What was stored under a --producer-id keeps that, so what the producer has sent again itself is left out. "
+            "A file that is done gets .salvaged added to its name, and stays."
+        ),
+        (
+            "Without FILE, that is all records that diverged. What a recovery cut off was never acknowledged, and what was put "
+            "aside to fetch a partition anew is in the leader's log: a FILE of these is produced only if it is named, all of it."
+        ),
+    ),
+    parameters=(
+        Parameter(
+            "files",
+            metavar="FILE",
+            default=(),
+            multiple=True,
+            complete=FILE,
+            help="names in quarantine/; all that diverged if none is given",
+        ),
+        Parameter(
+            "into",
+            "--into",
+            metavar="DIR",
+            complete=DIRECTORY,
+            panel=PLACE,
+            help="the log directory to which the records go, also HOST:DIRECTORY; its topic of that name",
+        ),
+        _DRY_RUN_OPTION,
+        YES_OPTION,
+        LOCK_WAIT_OPTION,
+        RSH_OPTION,
+        DIRECTORY_OPTION,
+        NETWORK_OPTION,
+        JSON_OPTION,
+        NO_COLOR_OPTION,
+        QUIET_OPTION,
+    ),
+    examples=(
+        ("mk replicate salvage --dry-run", "what is there, and where it would go"),
+        ("mk replicate salvage --yes", "from a script"),
+        ("mk replicate salvage --into /tmp/look", "somewhere else first, to look at it"),
+    ),
+    exit_status="The status is 2 without --yes where nobody can be asked, 66 if a topic or partition is not there, 69 if the leader's "
+    "host does not answer, 75 if what is said to lead does not; what was not stored stays in its file.",
+)
+
 REPLICATE = Command(
     "replicate",
     summary="keep copies of log directories, and fail over to them",
@@ -189,4 +354,4 @@ REPLICATE = Command(
     examples=REPLICATE_RUN.examples,
 )
 
-COMMANDS = (REPLICATE, REPLICATE_RUN)
+COMMANDS = (REPLICATE, REPLICATE_RUN, REPLICATE_STATUS, REPLICATE_PROMOTE, REPLICATE_SALVAGE)
