@@ -57,6 +57,11 @@ def everything(directory: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
+def described(mk: Mk, topic: str) -> dict:
+    (document,) = json.loads(mk.ok("topics", "describe", topic, "--json"))
+    return document
+
+
 def assert_is_copy(source: Mk, copy: Mk, topic: str, name: str | None = None) -> None:
     assert logs(copy, name or topic) == logs(source, topic)
     for one in (source, copy):
@@ -103,8 +108,7 @@ def test_a_copy_has_the_same_bytes_offsets_settings_and_groups(mk: Mk, copy: Mk)
     for topic in ("orders", "files"):
         assert_is_copy(mk, copy, topic)
         assert copy.offsets(topic) == mk.offsets(topic)
-        ours, theirs = (json.loads(one.ok("topics", "describe", topic, "--json")) for one in (mk, copy))
-        assert ours["config"] == theirs["config"]
+        assert described(copy, topic)["config"] == described(mk, topic)["config"]
     assert copy.ok("consume", "orders", "-J") == mk.ok("consume", "orders", "-J")
     # The copy tells a group that never read there where it stood.
     assert copy.ok("consume", "files", "-g", "billing") == lines(*range(40, 100))
@@ -158,7 +162,7 @@ def test_two_sources_meet_in_one_target_under_their_prefixes(mk: Mk, copy: Mk, t
     assert "mk: topic one.t is now one.u\n" in replicated(mk, third, "--prefix", "one")
     assert_is_copy(mk, third, "u", "one.u")
     done = replicate(mk, third)
-    assert done.status == 65 and "topic u of SRC is one.u in DST" not in done.out
+    assert done.status == 65 and "topic u of SRC is one.u in DST" in done.err
     assert third.ok("topics", "-q") == b"one.u\ntwo.t\n"
 
 
@@ -174,16 +178,17 @@ def test_new_partitions_settings_and_removals_reach_the_copy(mk: Mk, copy: Mk) -
     replicated(mk, copy)
     assert copy.offsets("t") == mk.offsets("t") == [(5, 8), (0, 1)]
     assert_is_copy(mk, copy, "t")
-    assert json.loads(copy.ok("topics", "describe", "t", "--json"))["config"]["retention.ms"] == 1000
+    assert described(copy, "t")["config"]["retention.ms"] == 1000
 
 
 def test_a_copy_begun_late_begins_where_the_source_does(mk: Mk, copy: Mk) -> None:
     mk.ok("topics", "create", "t", "-c", "segment.bytes=20000")
-    for _ in range(8):
-        mk.ok("produce", "t", "--producer-id", "p", "--file", "-", stdin=os.urandom(8000).hex().encode() + b"\n")
+    for number in range(8):
+        mk.ok("produce", "t", "--producer-id", f"p{number}", stdin=os.urandom(8000).hex().encode() + b"\n")
     mk.ok("topics", "trim", "t", "--to", 6, "--yes")
     replicated(mk, copy)
-    assert copy.offsets("t") == [(6, 8)] or copy.offsets("t") == mk.offsets("t")
+    assert copy.offsets("t") == mk.offsets("t")
+    assert copy.ok("consume", "t") == mk.ok("consume", "t")
     assert_is_copy(mk, copy, "t")
 
 
@@ -457,7 +462,7 @@ def test_events_are_json_lines_in_order(mk: Mk, copy: Mk) -> None:
     mk.ok("produce", "t", stdin=lines(*range(10)))
     copy.ok("produce", "u", "ours")
     mk.ok("produce", "u", "theirs")
-    told = events(mk, copy)
+    told = [event for event in events(mk, copy) if event["event"] != "progress"]  # One a second, on a slow machine.
     assert [event["event"] for event in told] == ["topic", "partition", "done", "refused", "summary"]
     assert told[1] == {
         "event": "partition",
@@ -495,10 +500,8 @@ def test_following_copies_what_comes_new_topics_too_until_it_is_stopped(mk: Mk, 
 
 def test_following_ends_after_its_time(mk: Mk, copy: Mk) -> None:
     mk.ok("produce", "t", "one")
-    done = replicate(mk, copy, "-F", "--max-time", "300ms")
+    done = replicate(mk, copy, "-F", "--max-time", "4s", "--timeout", "40s")
     assert done.status == 0 and "mk: 1 record, " in done.err
-    mk.ok("produce", "t", "two")
-    assert replicate(mk, copy, "-F", "--timeout", "60s", "--max-time", "100ms").status == 0
     assert_is_copy(mk, copy, "t")
     mk.ok("produce", "t", "three")
     assert replicate(mk, copy, "--timeout", "0s").status == 124
