@@ -246,6 +246,17 @@ def replicated_group_names(directory: LogDirectory) -> list[str]:
     return sorted({group for directory_id in _source_ids(directory) for group in _groups_of(directory, directory_id)})
 
 
+def damaged_files(directory: LogDirectory) -> list[tuple[str, int]]:
+    """Return of each file with lines that cannot be read its path in the log directory, and how many lines those are."""
+    found = []
+    for directory_id in _source_ids(directory):
+        for group in _groups_of(directory, directory_id):
+            _, damaged = _offsets_of(directory, directory_id, group)
+            if damaged:
+                found.append((f"{REPLICAS}/{directory_id}/{GROUPS}/{group}", len(damaged)))
+    return found
+
+
 def _sources_of(directory: LogDirectory, keys: set[Key], ids: list[str]) -> Iterator[tuple[Key, str]]:
     """Yield each place in a log with the source that counts for it."""
     if len(ids) == 1:

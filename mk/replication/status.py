@@ -5,7 +5,8 @@ A document ready for JSON. What cannot be read is named in it, and keeps nobody 
 
 from __future__ import annotations
 
-from mk.errors import MkError
+from mk.errors import MkError, PermissionDeniedError
+from mk.groups.replicated_offsets import damaged_files
 from mk.replication.diverged import Quarantine
 from mk.storage.partition_reader import PartitionReader
 from mk.storage.replica_directory import known_replicas
@@ -33,7 +34,7 @@ def replication_status(directory: LogDirectory, names: Sequence[str] | None = No
     """Return the status of some topics, or of all; of those that are damaged, why."""
     known = known_replicas(directory)
     partitions: list[Document] = []
-    problems = [problem for replica in known for problem in replica.problems]
+    problems = [f"{path}: {found}" for replica in known for path, found in replica.problems]
     topic_names: dict[str, str] = {}
     for name in directory.topic_names() if names is None else names:
         try:
@@ -54,6 +55,10 @@ def replication_status(directory: LogDirectory, names: Sequence[str] | None = No
                     problems.append(f"{error.what}: {error.why}" if error.why else error.what)
         finally:
             topic.close()
+    try:
+        problems += [f"{path}: {count} of its lines cannot be read" for path, count in damaged_files(directory)]
+    except PermissionDeniedError:
+        pass  # The groups are closed to whoever may only read.
     quarantined, unreadable = _quarantine(directory, names)
     return {
         "directory_id": directory.directory_id,

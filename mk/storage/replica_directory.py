@@ -88,8 +88,8 @@ class Gap:
 class KnownReplica:
     """What is known of another directory.
 
-    address: `host:directory`, "" if nobody told. follower, source: by topic id and partition. problems: a text about each
-    file or line that cannot be read.
+    address: `host:directory`, "" if nobody told. follower, source: by topic id and partition. problems: of each file that
+    cannot be read, or not all of it, its path in the log directory and what is the matter with it.
     """
 
     __slots__ = ("address", "directory_id", "follower", "gaps", "problems", "since_ms", "source")
@@ -101,7 +101,7 @@ class KnownReplica:
         self.follower: dict[tuple[str, int], SeenEnd] = {}
         self.source: dict[tuple[str, int], SeenEnd] = {}
         self.gaps: list[Gap] = []
-        self.problems: list[str] = []
+        self.problems: list[tuple[str, str]] = []
 
     @property
     def seen_ms(self) -> int:
@@ -348,7 +348,7 @@ def known_replica(directory: LogDirectory, directory_id: str) -> KnownReplica | 
     finally:
         files.close(fd)
     known.problems = [
-        f"{path}/{name}: {found}"
+        (f"{REPLICAS}/{directory_id}/{name}", found)
         for name, found in (
             (REPLICA_FILE, problem),
             (FOLLOWER_FILE, follower_problem),
