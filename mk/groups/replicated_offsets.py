@@ -21,11 +21,10 @@ from mk.groups.claim_slot import NO_OFFSET
 from mk.groups.committed_offset import UNREADABLE, CommittedOffset
 from mk.storage import files
 from mk.storage.leader_epochs import is_directory_id, read_epochs
-from mk.storage.log_directory import PRIVATE
+from mk.storage.log_directory import PRIVATE, REPLICAS
 from mk.storage.replica_directory import (
     GROUPS,
     MAX_FILE_BYTES,
-    REPLICAS,
     check_position,
     decode_lines,
     encode_line,

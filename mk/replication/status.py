@@ -90,13 +90,21 @@ def _describe_partition(topic: Topic, partition: int, known: list[KnownReplica])
 
 
 def role_of(topic: Topic, partition: int, epochs: LeaderEpochs, known: list[KnownReplica]) -> str:
-    """Return what this directory is to a partition."""
-    own, leader = topic.directory.directory_id, epochs.latest.leader_id
+    """Return what this directory is to a partition.
+
+    The epochs alone do not tell a leader that was fenced from one that follows already and has got nothing yet: who follows
+    has noted where the source's log ended, and who is promoted forgets it.
+    """
+    own, leader, key = topic.directory.directory_id, epochs.latest.leader_id, (topic.topic_id, partition)
     if leader == own:
         return LEADER
-    follows = any(replica.directory_id == leader and (topic.topic_id, partition) in replica.source for replica in known)
-    led = any(entry.leader_id == own for entry in epochs.entries)
-    return FENCED if led and not follows else FOLLOWER
+    if any(key in replica.source for replica in known):
+        return FOLLOWER
+    # Of a log without a record, the epoch in which this directory led it is gone.
+    led = any(entry.leader_id == own for entry in epochs.entries) or any(
+        replica.directory_id == leader and key in replica.follower for replica in known
+    )
+    return FENCED if led else FOLLOWER
 
 
 def _describe_replica(replica: KnownReplica, topic_names: dict[str, str]) -> Document:

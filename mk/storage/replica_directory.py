@@ -21,16 +21,16 @@ from mk.errors import CannotCreateError, DataError, MkError, NotLeaderError, Usa
 from mk.records.codecs import crc32c
 from mk.storage import files, flat_json
 from mk.storage.leader_epochs import is_directory_id
+from mk.storage.log_directory import REPLICAS
 from mk.topic_partition import MAX_PARTITIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mk.storage.log_directory import LogDirectory
     from mk.storage.topic import Topic
 
-REPLICAS = "replicas"
 REPLICA_FILE = "replica.json"
 FOLLOWER_FILE = "follower"
 SOURCE_FILE = "source"
@@ -170,6 +170,19 @@ def note_source(directory: LogDirectory, directory_id: str, address: str, ends: 
     _note(directory, directory_id, address, SOURCE_FILE, ends)
 
 
+def forget_source(directory: LogDirectory, keys: Iterable[tuple[str, int]]) -> None:
+    """Forget where the logs of any source ended, of partitions by topic id and number: they are led here now."""
+    gone = set(keys)
+    for known in known_replicas(directory):
+        kept = {key: end for key, end in known.source.items() if key not in gone}
+        if len(kept) < len(known.source):
+            fd = make_replica_directory(directory, known.directory_id)
+            try:
+                files.replace_file(SOURCE_FILE, _encode_ends(kept), dir_fd=fd)
+            finally:
+                files.close(fd)
+
+
 def note_gap(
     directory: LogDirectory, directory_id: str, topic_id: str, partition: int, from_offset: int, to_offset: int
 ) -> None:
@@ -211,9 +224,13 @@ def _note(
         }
         merged = {key: end for key, end in {**known, **new}.items() if key[0] not in gone}
         if merged or known or problem:
-            files.replace_file(name, b"".join(merged[key].encode() for key in sorted(merged)), dir_fd=fd)
+            files.replace_file(name, _encode_ends(merged), dir_fd=fd)
     finally:
         files.close(fd)
+
+
+def _encode_ends(ends: dict[tuple[str, int], SeenEnd]) -> bytes:
+    return b"".join(ends[key].encode() for key in sorted(ends))
 
 
 def _says_the_same(known: dict[tuple[str, int], SeenEnd], new: dict[tuple[str, int], SeenEnd], now: int) -> bool:
