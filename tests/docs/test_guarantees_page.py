@@ -443,7 +443,7 @@ def test_an_unfinished_append_is_cut_and_its_evidence_kept(log):
     (kept,) = Path(log.location, "quarantine").iterdir()
     name = plain(FORMAT_PAGE.section("QUARANTINE").split("\n.Pa ", 1)[1].split("\n")[0]).removesuffix(",")
     pattern = name.replace(".", r"\.")
-    for place, form in (("topic", "t"), ("partition", "0"), ("offset", "3"), ("epoch", "0"), ("random", "[0-9a-f]{8}")):
+    for place, form in (("topic", "t"), ("partition", "0"), ("offset", "3"), ("epoch", "0"), ("tag", "[0-9a-f]{8}")):
         pattern = pattern.replace(place, form, 1)
     assert re.fullmatch(pattern, f"quarantine/{kept.name}")
     assert kept.read_bytes() == whole[:128] + b"torn"
