@@ -45,6 +45,8 @@ _DIGEST_BYTES = 32
 class RemoteReplica:
     """See mk.replication.replica.Replica, which this is. Its methods raise also PeerUnreachableError and FarSideError."""
 
+    takes_threads = False  # There is one channel.
+
     __slots__ = ("_connection", "_listing", "address", "directory_id", "location")
 
     def __init__(
