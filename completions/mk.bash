@@ -138,7 +138,7 @@ _mk() {
 _mk_level() {
     commands="" flags="" arguments="" value_flags=""
     case $1 in
-        "") commands="produce consume tail topics groups serve completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --timeout --help --version" arguments="" value_flags=" -d --dir --timeout " ;;
+        "") commands="produce consume tail topics groups replicate serve completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --timeout --help --version" arguments="" value_flags=" -d --dir --timeout " ;;
         "produce") commands="" flags="--file --follow -D --delimiter -0 --null --whole -f --format -J --keep-partition -n --count --skip-bad -k --key -K --key-delimiter -H --header --timestamp -Z -p --partition -z --compression --acks --producer-id --accept-gap --lock-wait --partitions --no-create -d --dir --allow-network-fs -T --tee -q -v --json --help" arguments="topic values..." value_flags=" --file --follow -D --delimiter -f --format -n --count -k --key -K --key-delimiter -H --header --timestamp -p --partition -z --compression --acks --producer-id --lock-wait --partitions -d --dir " ;;
         "consume") commands="" flags="-r --regex -o --offset --from --to --since --until -p --partition -n --count --tail -F --follow --idle --max-time --timeout -G --grep --merge --reverse --cursor-file -g --group --no-commit --or-skip --on-truncation --session-timeout --exec --batch --jobs --retries --backoff --dlq --no-create --allow-network-fs -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -o --offset --from --to --since --until -p --partition -n --count --tail --idle --max-time --timeout -G --grep --cursor-file -g --group --on-truncation --session-timeout --exec --batch --jobs --retries --backoff --dlq -f --format -D --delimiter -d --dir " ;;
         "tail") commands="" flags="-r --regex -p --partition --tail --idle --max-time --timeout -G --grep --merge -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -p --partition --tail --idle --max-time --timeout -G --grep -f --format -D --delimiter -d --dir " ;;
@@ -169,6 +169,11 @@ _mk_level() {
         "groups prune") commands="" flags="-r --regex --idle --dry-run --yes --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="groups..." value_flags=" -r --regex --idle --lock-wait -d --dir " ;;
         "groups kick") commands="" flags="--dry-run -d --dir --allow-network-fs --json -q --help" arguments="group member" value_flags=" -d --dir " ;;
         "groups undo") commands="" flags="--force --wait --dry-run --yes --execute --lock-wait -d --dir --allow-network-fs --json -q --no-color --help" arguments="group" value_flags=" --wait --lock-wait -d --dir " ;;
+        "replicate") commands="run status promote salvage" flags="-F --follow --max-time --accept-gap --dry-run --verify --lock-wait --timeout --topics --exclude --groups --no-groups --prefix --advertise -e --rsh -d --dir --allow-network-fs --json --no-color -q -v --help" arguments="source target" value_flags=" --max-time --lock-wait --timeout --topics --exclude --prefix --advertise -e --rsh -d --dir " ;;
+        "replicate run") commands="" flags="-F --follow --max-time --accept-gap --dry-run --verify --lock-wait --timeout --topics --exclude --groups --no-groups --prefix --advertise -e --rsh -d --dir --allow-network-fs --json --no-color -q -v --help" arguments="source target" value_flags=" --max-time --lock-wait --timeout --topics --exclude --prefix --advertise -e --rsh -d --dir " ;;
+        "replicate status") commands="" flags="-r --regex -d --dir --json --no-color --help" arguments="topics..." value_flags=" -r --regex -d --dir " ;;
+        "replicate promote") commands="" flags="-r --regex --dry-run --force --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topics..." value_flags=" -r --regex --lock-wait -d --dir " ;;
+        "replicate salvage") commands="" flags="--into --dry-run --yes --lock-wait -e --rsh -d --dir --allow-network-fs --json --no-color -q --help" arguments="files..." value_flags=" --into --lock-wait -e --rsh -d --dir " ;;
         "serve") commands="" flags="--stdio --root --only -d --dir --help" arguments="" value_flags=" --root --only -d --dir " ;;
         "completion") commands="" flags="--help" arguments="shell" value_flags="  " ;;
         "help") commands="" flags="--help" arguments="subject..." value_flags="  " ;;
@@ -263,10 +268,23 @@ _mk_values() {
         "groups kick:-d" | "groups kick:--dir") list=directory ;;
         "groups undo:group") list=consumer-group ;;
         "groups undo:-d" | "groups undo:--dir") list=directory ;;
+        "replicate:source") list=directory ;;
+        "replicate:target") list=directory ;;
+        "replicate:-d" | "replicate:--dir") list=directory ;;
+        "replicate run:source") list=directory ;;
+        "replicate run:target") list=directory ;;
+        "replicate run:-d" | "replicate run:--dir") list=directory ;;
+        "replicate status:topics") list=topic ;;
+        "replicate status:-d" | "replicate status:--dir") list=directory ;;
+        "replicate promote:topics") list=topic ;;
+        "replicate promote:-d" | "replicate promote:--dir") list=directory ;;
+        "replicate salvage:files") list=file ;;
+        "replicate salvage:--into") list=directory ;;
+        "replicate salvage:-d" | "replicate salvage:--dir") list=directory ;;
         "serve:--root") list=directory ;;
         "serve:-d" | "serve:--dir") list=directory ;;
         "completion:shell") offer="bash zsh fish" ;;
-        "help:subject") offer="offsets formats exec exit-codes produce consume tail topics groups serve completion help" ;;
+        "help:subject") offer="offsets formats exec exit-codes produce consume tail topics groups replicate serve completion help" ;;
     esac
 }
 

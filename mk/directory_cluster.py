@@ -90,6 +90,9 @@ class DirectoryCluster:
         with files.about(f"{self.location}/topics/{name}"):
             return self._directory.open_topic(name)
 
+    def open_topic(self, name: str) -> Topic:
+        return self._open(name)
+
     def topic_names(self) -> list[str]:
         return self._directory.topic_names()
 
@@ -291,9 +294,10 @@ class DirectoryCluster:
 
     def verify_groups(self) -> list[Finding]:
         from mk.maintenance.group_check import check_groups
+        from mk.maintenance.replica_check import check_replicas
 
         with files.about(self.location):
-            return check_groups(self._directory)
+            return check_groups(self._directory) + check_replicas(self._directory)
 
     def dump_partition(
         self, name: str, partition: int, *, records: bool = False, from_offset: int = 0
@@ -331,10 +335,10 @@ class DirectoryCluster:
             opened.close()
 
     def group_names(self) -> list[str]:
-        from mk.groups.claim_directory import group_names
+        from mk.groups.offset_store import known_groups
 
         with files.about(self.location):
-            return group_names(self._directory)
+            return known_groups(self._directory)
 
     def describe_groups(self, groups: Sequence[str]) -> Iterator[dict[str, Any] | MkError]:
         from mk.groups.group_description import GroupDescriber
@@ -394,11 +398,10 @@ class DirectoryCluster:
             return delete_claims(self._directory, group, topic_ids, **options).claims
 
     def delete_group(self, group: str, *, idle_since_ms: int | None = None, wait_ms: int = 10_000) -> bool:
-        from mk.groups.group_removal import delete_claims
+        from mk.groups.group_removal import delete_group
 
         with files.about(f"{self.location}/groups/{group}"):
-            options: dict[str, Any] = {"idle_since_ms": idle_since_ms, "wait_ms": wait_ms}
-            return delete_claims(self._directory, group, None, **options).group_is_gone
+            return delete_group(self._directory, group, idle_since_ms=idle_since_ms, wait_ms=wait_ms)
 
     def old_generations(self, group: str) -> int:
         from mk.groups.group_removal import old_generations

@@ -306,8 +306,7 @@ class _OfPartition:
         super().__init__(what, why=why, fix=fix, topic=topic, partition=partition)  # type: ignore[call-arg]
 
 
-class DivergedLogError(_OfPartition, DataError):
-    pass
+class DivergedLogError(_OfPartition, DataError): ...
 
 
 class BadCopyError(_OfPartition, DataError):
@@ -538,14 +537,14 @@ class CursorInUseError(TryAgainError):
 
 
 class NotLeaderError(TryAgainError):
-    def __init__(self, *, topic: str, partition: int, leader: str) -> None:
+    def __init__(self, *, topic: str, partition: int, leader: str, address: str = "") -> None:
+        facts = {"topic": topic, "leader": leader, "address": address}
         super().__init__(
             f"this directory does not lead partition {partition} of {topic}",
-            why=f"directory {leader} does",
-            fix="produce there; nothing was written",
-            topic=topic,
+            why=f"it is a copy of {address}, which does" if address else f"directory {leader} does",
+            fix=f"produce to {address or 'that one'}, or `mk replicate promote` makes this one lead; nothing was written",
             partition=partition,
-            leader=leader,
+            **facts,
         )
 
 

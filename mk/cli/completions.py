@@ -277,7 +277,14 @@ def _zsh_level(level: Command, function: str) -> str:
     joined = " \\\n        ".join([*specifications, "'1: :->command'", "'*:: :->arguments'"])
     described = "\n".join(f"                {_quoted(child.path[-1] + ':' + child.summary)}" for child in children)
     names = " | ".join(child.path[-1] for child in children)
-    body = _ZSH_GROUP.format(function=function, specifications=joined, described=described, names=names)
+    default = definition.command_of_words(level.path)
+    first, rest = "", ""
+    if default is not None:
+        first = f"\n            {_zsh_action(_arguments(level)[0])}"
+        rest = f"\n                *) {function}_{default.path[-1]} ;;"
+    body = _ZSH_GROUP.format(
+        function=function, specifications=joined, described=described, names=names, first=first, rest=rest
+    )
     return body + "".join(_zsh_level(child, f"{function}_{child.path[-1]}") for child in children)
 
 
@@ -327,11 +334,11 @@ _ZSH_GROUP = """\
             commands=(
 {described}
             )
-            _describe command commands
+            _describe command commands{first}
             ;;
         arguments)
             case $words[1] in
-                {names}) {function}_$words[1] ;;
+                {names}) {function}_$words[1] ;;{rest}
             esac
             ;;
     esac

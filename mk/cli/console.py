@@ -54,8 +54,13 @@ def print_fields(document: Mapping[str, object]) -> None:
 
 
 @contextmanager
-def progress_bar(label: str, *, quiet: bool, no_color: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """Give a function to tell (bytes done, bytes in all); a bar on stderr shows it, on a terminal and after a second."""
+def progress_bar(
+    label: str, *, quiet: bool, no_color: bool, counts_bytes: bool = True
+) -> Iterator[Callable[[int, int], None] | None]:
+    """Give a function to tell (bytes done, bytes in all); a bar on stderr shows it, on a terminal and after a second.
+
+    counts_bytes: it is bytes that are counted, and not records.
+    """
     if quiet or not sys.stderr.isatty():
         yield None
         return
@@ -68,14 +73,20 @@ def progress_bar(label: str, *, quiet: bool, no_color: bool) -> Iterator[Callabl
             if time.monotonic() - began < _BAR_AFTER_SECONDS:
                 return
             from rich.console import Console
-            from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-            columns = (
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                DownloadColumn(),
-                TransferSpeedColumn(),
+            from rich.progress import (
+                BarColumn,
+                DownloadColumn,
+                MofNCompleteColumn,
+                Progress,
+                ProgressColumn,
+                TextColumn,
+                TimeRemainingColumn,
+                TransferSpeedColumn,
             )
+
+            columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False), BarColumn()]
+            columns += [DownloadColumn(), TransferSpeedColumn()] if counts_bytes else [MofNCompleteColumn()]
+            columns.append(TimeRemainingColumn())
             bar = Progress(*columns, console=Console(stderr=True, no_color=no_color or None), transient=True)
             task = bar.add_task(visible(label), total=total)
             bar.start()

@@ -99,7 +99,8 @@ class Command:
     """A command: `path` is how it is typed, `run` the function that does it, as "module:function".
 
     examples: pairs of a command line and what it does. A command without `run` is a group; `default` names its
-    subcommand that runs when none is given.
+    subcommand that runs when none is given. The parameters of a group are its default's, or some of them. If arguments
+    are among them, the default also runs when the first word is no subcommand, and takes that word.
     """
 
     __slots__ = ("default", "description", "examples", "exit_status", "parameters", "path", "run", "summary")
@@ -220,6 +221,7 @@ _HOMES = {
     "tail": "consume",
     "topics": "topics",
     "groups": "groups",
+    "replicate": "replicate",
     "serve": "serve",
     "completion": "help",
     "help": "help",
@@ -258,3 +260,11 @@ def group_at(path: "tuple[str, ...]") -> "Command | None":
     """Return the group of commands that is typed as `path` (ROOT is the empty path), or None."""
     group = _at(path) if path else ROOT
     return group if group is not None and not group.run else None
+
+
+def command_of_words(path: "tuple[str, ...]") -> "Command | None":
+    """Return the command of the group at `path` that takes a word which is no subcommand, or None."""
+    group = group_at(path)
+    if group is None or all(parameter.flags for parameter in group.parameters):
+        return None
+    return command_at((*path, group.default))

@@ -36,6 +36,9 @@ _COLUMNS = (
 )
 
 
+REPLICA_COLUMNS = ("partition", "replica", "role", "end", "lag", "behind for", "in sync", "seen")
+
+
 def run(options: Options) -> int:
     """Print the sections that are asked for. A topic that cannot be read fails the command, after all the others."""
     cluster = connect(options.directory)
@@ -107,6 +110,14 @@ def _print(
             print()
         rows = [_row(partition, document) for partition in document["partitions"]]
         print_table(_COLUMNS, rows, no_color=options.no_color)
+        copies = [
+            replica_row(partition["partition"], replica)
+            for partition in document["partitions"]
+            for replica in partition["replicas"]
+        ]
+        if copies:
+            print()
+            print_table(REPLICA_COLUMNS, copies, no_color=options.no_color)
 
 
 def _row(partition: Document, document: Document) -> Document:
@@ -115,9 +126,29 @@ def _row(partition: Document, document: Document) -> Document:
     return {**readable(partition), "leader": leader, "state": ",".join(flags) or "ok"}
 
 
+def replica_row(partition: int, replica: Document) -> Document:
+    """Return a replica for people."""
+    return {
+        **replica,
+        "partition": partition,
+        "replica": replica["address"] or replica["directory_id"],
+        "end": replica["next_offset"],
+        "behind for": _span(replica["lag_ms"]),
+        "in sync": replica["in_sync"],
+        "seen": readable({"seen_ms": replica["seen_ms"]})["seen"],
+    }
+
+
+def _span(milliseconds: int | None) -> str | None:
+    return None if milliseconds is None else f"{milliseconds / 1000:.3g}s"
+
+
 def _leader_of_all(document: Document) -> str:
     """Name the directory that leads all partitions, for the summary."""
     leaders = {partition["leader"] for partition in document["partitions"]}
     if leaders == {document["directory_id"]}:
         return f"{document['directory_id']} (this directory)"
-    return leaders.pop() if len(leaders) == 1 else "several, see the partitions"
+    if len(leaders) > 1:
+        return "several, see the partitions"
+    address = next((partition["leader_address"] for partition in document["partitions"]), None)
+    return f"{leaders.pop()} ({address or 'at an address that nobody told'})"

@@ -33,9 +33,13 @@ def parse(arguments: "Sequence[str]", environ: "Mapping[str, str]") -> "Options 
         elif command is not None:
             positional.append(word)
         else:
-            path += (word,)
-            command = definition.command_at(path)
-            level = command or definition.group_at(path)
+            command = definition.command_at((*path, word))
+            level = command or definition.group_at((*path, word))
+            if level is not None:
+                path += (word,)
+            else:
+                level = command = definition.command_of_words(path)
+                positional.append(word)
             if level is None:
                 return None
             flags = _flags(level)

@@ -117,7 +117,8 @@ class _Planner:
                 "topic": topic,
                 "topic_id": topic_id,
                 "partition": partition,
-                "committed_offset": before.get("committed_offset"),
+                # Where it would begin by what its leader tells is nothing that it has committed here.
+                "committed_offset": None if before.get("is_replicated") else before.get("committed_offset"),
                 "new_offset": after,
                 "new_leader_epoch": leader_epoch,
                 "log_start_offset": start,

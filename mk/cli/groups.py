@@ -146,6 +146,8 @@ def _print_offsets(offsets: list[Document], options: Options) -> None:
     columns = list(_OFFSET_COLUMNS)
     if not any(row["member"] for row in offsets):
         columns = columns[: columns.index("member")]
+    if any(row["is_replicated"] for row in offsets):
+        columns.append("replicated")
     if any(row["problem"] for row in offsets):
         columns.append("problem")
     print_table(columns, map(_offset_row, offsets), no_color=options.no_color)
@@ -161,6 +163,7 @@ def _offset_row(offset: Document) -> Document:
         "start": row["log_start_offset"],
         "end": row["high_watermark"],
         "member": _short(row["member"]),
+        "replicated": row["is_replicated"],
     }
 
 
@@ -314,7 +317,12 @@ def prune(options: Options) -> int:
 
 
 def _idle(document: Document, idle_since_ms: int) -> list[Document]:
-    """Return what may go of a group without members: all of it, or what it has committed of topics that are gone."""
+    """Return what may go of a group without members: all of it, or what it has committed of topics that are gone.
+
+    Of one that is known from its leader only, nothing: what goes there, goes here with the next replication.
+    """
+    if document["offsets"] and all(row["is_replicated"] for row in document["offsets"]):
+        return []
     if document["last_commit_ms"] <= idle_since_ms:
         return [_deletion(document, None, document["offsets"])]
     gone = [row for row in document["offsets"] if row["topic_is_gone"]]

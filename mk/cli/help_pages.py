@@ -34,7 +34,7 @@ def page(level: Command) -> str:
 def usage(level: Command) -> str:
     """Return the line that shows how `level` is called."""
     words = ["mk", *level.path, "[OPTION...]"]
-    if subcommands(level):
+    if subcommands(level) and definition.command_of_words(level.path) is None:
         words.append("[COMMAND]" if level.default else "COMMAND")
     for parameter in level.parameters:
         if not parameter.flags:

@@ -12,6 +12,7 @@ from mk.cli.definition import Command, Parameter
 from mk.cli.definitions.consume import CONSUME
 from mk.cli.definitions.groups import GROUPS
 from mk.cli.definitions.produce import PRODUCE
+from mk.cli.definitions.replicate import REPLICATE
 from mk.cli.definitions.serve import SERVE
 from mk.cli.definitions.topics import TOPICS
 from mk.cli.exit_statuses import exit_statuses
@@ -27,12 +28,13 @@ _ENVIRONMENT = {
     "MK_ACKS": "the level of --acks",
     "MK_GROUP": "the group of mk consume, when there is no -g",
     "MK_FORMAT": "the format of -f, when it is not given",
+    "MK_RSH": "the command of -e",
     "MK_LOCK_WAIT": "the time of --lock-wait",
     "XDG_DATA_HOME": "where the log directory mk is, when neither -d nor MK_DIR names one",
     "NO_COLOR": "no colors on a terminal",
     "COLUMNS": "the width of tables and help texts",
 }
-_PAGES = (definition.ROOT, PRODUCE, CONSUME, TOPICS, GROUPS, SERVE)
+_PAGES = (definition.ROOT, PRODUCE, CONSUME, TOPICS, GROUPS, REPLICATE, SERVE)
 
 
 def files() -> "dict[str, str]":

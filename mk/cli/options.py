@@ -52,6 +52,7 @@ def resolve(command: Command, given: "Mapping[str, list[str]]", environ: "Mappin
         UsageError: a word is not what its parameter takes, or a required argument is missing.
     """
     values: dict[str, object] = {}
+    given = _left_to_the_required(command, given)
     for parameter in command.parameters:
         words = given.get(parameter.name)
         source = parameter.flags[-1] if parameter.flags else parameter.metavar
@@ -78,6 +79,17 @@ def resolve(command: Command, given: "Mapping[str, list[str]]", environ: "Mappin
                 )
             values[name] = value
     return Options(command, values)
+
+
+def _left_to_the_required(command: Command, given: "Mapping[str, list[str]]") -> "Mapping[str, list[str]]":
+    """Leave the only word there is to the argument that must have one: with `[SRC] DST`, it is DST."""
+    arguments = [parameter for parameter in command.parameters if not parameter.flags]
+    for first, second in zip(arguments, arguments[1:]):
+        if second.required and not first.required and first.name in given and second.name not in given:
+            moved = {**given, second.name: given[first.name]}
+            del moved[first.name]
+            return moved
+    return given
 
 
 def see_help(path: "tuple[str, ...]") -> str:

@@ -50,9 +50,18 @@ def list_topics(options: Options) -> int:
     if options.json:
         print_json(rows)
     else:
-        print_rows(rows, options)
+        print_rows(_with_leaders(rows), options)
     raise_first(damage)
     return 0
+
+
+def _with_leaders(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows for people: who leads is shown where it is not this directory throughout."""
+    shown = [{key: value for key, value in row.items() if key not in ("leads", "leader")} for row in rows]
+    if not all(row["leads"] for row in rows):
+        for row, document in zip(shown, rows):
+            row["leader"] = "this" if document["leads"] else document["leader"] or "several"
+    return shown
 
 
 def create(options: Options) -> int:

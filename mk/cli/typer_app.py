@@ -45,6 +45,9 @@ class _Group(typer.core.TyperGroup):
 
     def resolve_command(self, ctx: Any, args: "list[str]") -> Any:
         if args[0] not in self.commands:
+            default = definition.command_of_words(tuple(ctx.command_path.split()[1:]))
+            if default is not None:
+                return super().resolve_command(ctx, [default.path[-1], *args])
             raise UsageError(
                 f"there is no command {args[0]}",
                 fix=_nearest(args[0], self.commands) or f"it is {_one_of(self.commands)}",
@@ -114,7 +117,9 @@ class Application:
         def callback(**values: Any) -> None:
             self._take(level, values)
 
-        signature = [_signature_parameter(parameter) for parameter in level.parameters]
+        # A group leaves the arguments to its default: to Typer, what stands there is the name of a command.
+        mine = [parameter for parameter in level.parameters if parameter.flags or level.run]
+        signature = [_signature_parameter(parameter) for parameter in mine]
         signature.append(_help_parameter(level))
         if level is definition.ROOT:
             signature.append(_version_parameter())
@@ -126,7 +131,7 @@ class Application:
         """Note the words that one level of the command line gave; called from the outermost to the innermost."""
         self._path = level.path
         for parameter in level.parameters:
-            value = values[parameter.name]
+            value = values.get(parameter.name)
             if parameter.kind == definition.FLAG:
                 if value:
                     self._given[parameter.name] = []

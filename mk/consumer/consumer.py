@@ -9,7 +9,7 @@ from mk.records.codecs import CodecError
 from mk.records.record_batch import HEADER_SIZE
 from mk.storage import files
 from mk.storage.host import allow_open_files
-from mk.storage.partition_reader import PartitionReader, ReadBuffer
+from mk.storage.partition_reader import ReadBuffer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from mk.consumer.offset_spec import OffsetSpec
     from mk.records.record import ConsumerRecord
     from mk.records.record_batch import RecordBatch
+    from mk.storage.partition_reader import PartitionReader
     from mk.storage.topic import Topic
     from mk.storage.topic_pattern import TopicPattern
 
     Position = tuple[str, int, int, int]
     """Topic, partition, the offset behind the last record, and the leader epoch of that."""
+    CommittedOffset = Callable[[Topic, str, PartitionReader], int | None]
 
 _FILES_A_PARTITION = 3
 _MANY_PARTITIONS = 48
@@ -190,6 +192,7 @@ class Consumer:
         on_skip: Callable[[str, int, int, int], None] | None = None,
         on_note: Callable[[str], None] | None = None,
         delivery: Delivery | None = None,
+        committed_offset: CommittedOffset | None = None,
     ) -> None:
         """Open all partitions, or those numbered `partitions` in each topic, at `offset` (default: the start).
 
@@ -202,11 +205,13 @@ class Consumer:
         pattern: where the topics came from; a partition lacking in one of them is passed over.
         max_time_ms: end after so long in any case, by a clock that nobody sets.
         delivery: what the records are handed to, if it goes on working on them after the next fetch.
+        committed_offset: finds where a group stands in a partition; None looks into the topic's directory.
         """
         self._deadline = None if max_time_ms is None else monotonic() + max_time_ms / 1000
         self._on_skip = on_skip
         self._on_note = on_note
         self._delivery = delivery
+        self._committed_offset = committed_offset
         self._topics = list(topics)
         self._pattern = pattern
         self._positions = offset if isinstance(offset, dict) else None
@@ -261,7 +266,7 @@ class Consumer:
 
     def _open_reader(self, topic: Topic, partition: int) -> Source:
         with files.about(f"{topic.path}/{partition}"):
-            source = Source(topic, PartitionReader(topic, partition, self._buffer))
+            source = Source(topic, topic.open_reader(partition, self._buffer))
         self._sources.append(source)
         return source
 
@@ -301,6 +306,8 @@ class Consumer:
         return stop.resolve(start, end, reader.offset_for_time, lambda group: self._committed(source, group))
 
     def _committed(self, source: Source, group: str) -> int | None:
+        if self._committed_offset is not None:
+            return self._committed_offset(source.topic, group, source.reader)
         from mk.groups.offset_store import committed_offset
 
         return committed_offset(source.topic, group, source.reader)

@@ -8,7 +8,7 @@ from mk.consumer.consumer import Consumer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from mk.consumer.consumer import FetchedBatch, Source
@@ -37,6 +37,7 @@ class FollowingConsumer(Consumer):
         *,
         idle_ms: int | None = None,
         output_fd: int | None = None,
+        open_watch: Callable[..., Watch] | None = None,
         **options: Any,
     ) -> None:
         """Open partitions as Consumer does, with `options` as there.
@@ -44,7 +45,9 @@ class FollowingConsumer(Consumer):
         stop: where reading ends, never by default. What was not written yet is waited for; a time, until it has passed.
         idle_ms: end when nothing came for so long, counted from when the last batch was taken, or from now.
         output_fd: a wait ends with BrokenPipeError when nobody reads this pipe any more.
+        open_watch: makes what a wait waits with, as Watch is made; None is Watch.
         """
+        self._open_watch = open_watch
         self._idle_seconds = None if idle_ms is None else idle_ms / 1000
         self._output_fd = output_fd
         self._watch: Watch | None = None
@@ -107,9 +110,13 @@ class FollowingConsumer(Consumer):
     def _wait(self, now: float) -> None:
         """Sleep until there may be more. The watch is set up before the last look, so that nothing falls between."""
         if self._watch is None:
-            from mk.storage.watch import Watch
+            if self._open_watch is None:
+                from mk.storage.watch import Watch
 
-            self._watch = Watch([source.reader.watch_path for source in self._sources], output_fd=self._output_fd)
+                self._open_watch = Watch
+            self._watch = self._open_watch(
+                [source.reader.watch_path for source in self._sources], output_fd=self._output_fd
+            )
             if self._delivery is not None and self._delivery.wake_fd >= 0:
                 self._watch.add_waker(self._delivery.wake_fd)
             for topic in self._topics:

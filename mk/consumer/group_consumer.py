@@ -15,7 +15,7 @@ from mk.consumer.following import FollowingConsumer
 from mk.errors import ClaimFencedError, CommitBeyondEndError, NoSuchTopicError
 from mk.groups.claim_slot import NO_OFFSET
 from mk.groups.group_coordinator import GroupCoordinator
-from mk.groups.offset_store import earlier_incarnation, epoch_before, stands_at
+from mk.groups.offset_store import earlier_incarnation, epoch_before, replicated_start, stands_at
 from mk.storage import files
 from mk.storage.host import allow_open_files
 from mk.storage.partition_reader import PartitionReader
@@ -410,12 +410,15 @@ class GroupConsumer(FollowingConsumer):
             self._watch.add(reader.watch_path)
 
     def _position(self, source: GroupSource) -> int:
-        """Return where to read on: where the group stands, or else where `offset` says."""
+        """Return where to read on: where the group stands, here or else where the leader is, or else where `offset` says."""
         topic, reader = source.topic, source.reader
         start, end = reader.log_start_offset, reader.high_watermark
         slot = source.claim.committed
         if slot.offset == NO_OFFSET:
             source.committed_offset = NO_OFFSET
+            replicated = replicated_start(topic, self.group, reader)
+            if replicated is not None:
+                return replicated
             earlier = earlier_incarnation(topic, self.group)
             if earlier is not None:
                 return self._truncated(source, earlier, 0)

@@ -17,9 +17,8 @@ from mk.consumer.merging import FollowingMergingConsumer, MergingConsumer
 from mk.consumer.offset_spec import OffsetSpec
 from mk.errors import CursorBeyondEndError, MkError
 from mk.groups.claim_slot import ClaimSlot
-from mk.groups.offset_store import stands_at
+from mk.groups.offset_store import epoch_before, stands_at
 from mk.storage import files
-from mk.storage.leader_epochs import read_epochs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,7 +137,8 @@ class RememberingConsumer(Consumer):
                 continue
             # One that ends before what is asked for has no position until it gets there.
             if source.first_offset <= reader.next_offset:
-                self._set(topic, reader.partition, reader.next_offset, _epoch_before(source, reader.next_offset))
+                epoch = epoch_before(topic, reader.partition, reader.next_offset)
+                self._set(topic, reader.partition, reader.next_offset, epoch)
         for topic in self._topics:
             if self._seen.get(topic.topic_id) != topic.partitions:
                 self._seen[topic.topic_id] = topic.partitions
@@ -229,16 +229,6 @@ class RememberingConsumer(Consumer):
         if not progress:
             self.save_if_due()
         return super()._go_on(progress)
-
-
-def _epoch_before(source: Source, offset: int) -> int:
-    """Return the leader epoch of the record before `offset`, -1 if there is none."""
-    topic, partition = source.topic, source.reader.partition
-    fd = files.open_directory(str(partition), dir_fd=topic.fd)
-    try:
-        return read_epochs(fd, f"{topic.path}/{partition}").epoch_before(offset)
-    finally:
-        files.close(fd)
 
 
 class FollowingRememberingConsumer(RememberingConsumer, FollowingConsumer):

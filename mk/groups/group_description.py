@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 
-from mk.errors import CorruptStateError, DataError, MkError, NotFoundError
+from mk.errors import CorruptStateError, DataError, MkError, NoSuchGroupError, NotFoundError
 from mk.groups.claim_directory import open_claims, open_group, topic_ids
 from mk.groups.claim_slot import NO_OFFSET
 from mk.groups.group_members import document_of, live_members, owner_of
 from mk.groups.offset_store import stands_at
 from mk.storage import files
+from mk.storage.log_directory import REPLICAS
 from mk.storage.partition_reader import PartitionReader
 
 TYPE_CHECKING = False
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from mk.groups.claim_directory import ClaimDirectory
     from mk.groups.claim_slot import ClaimSlot
+    from mk.groups.committed_offset import CommittedOffset
     from mk.groups.member import Member
     from mk.storage.log_directory import LogDirectory
     from mk.storage.topic import Topic
@@ -43,13 +45,23 @@ class GroupDescriber:
         self._directory = directory
         self._names_by_id: dict[str, str] | None = None
         self._unreadable: set[str] = set()
+        self._replicated: dict[str, dict[tuple[str, int], CommittedOffset]] | None = None
 
     def describe(self, group: str) -> Document:
-        """Return what is known of a group, ready for JSON. Raises NoSuchGroupError."""
-        group_fd = open_group(self._directory, group)
-        made_ms = os.fstat(group_fd).st_mtime_ns // 1_000_000
-        files.close(group_fd)
-        members = live_members(self._directory, group)
+        """Return what is known of a group, ready for JSON, also of one that is known from its leader only.
+
+        Raises NoSuchGroupError.
+        """
+        replicated = self._replicated_offsets().get(group, {})
+        try:
+            group_fd = open_group(self._directory, group)
+            made_ms = os.fstat(group_fd).st_mtime_ns // 1_000_000
+            files.close(group_fd)
+            members = live_members(self._directory, group)
+        except NoSuchGroupError:
+            if not replicated:
+                raise
+            made_ms, members = 0, {}
         offsets: list[Document] = []
         for topic_id in topic_ids(self._directory, group):
             claims = open_claims(self._directory, group, topic="", topic_id=topic_id)
@@ -58,6 +70,7 @@ class GroupDescriber:
                     offsets += self._describe_claims(claims, members)
                 finally:
                     claims.close()
+        self._add_replicated(offsets, replicated)
         offsets.sort(key=lambda row: (row["topic"], row["topic_id"], row["partition"]))
         documents = [self._describe_member(document_of(*member), offsets) for member in members.items()]
         documents.sort(key=lambda member: (member["since_ms"] or 0, member["member"]))
@@ -71,6 +84,37 @@ class GroupDescriber:
             "last_commit_ms": max((row["committed_ms"] or 0 for row in offsets), default=made_ms),
             "offsets": offsets,
         }
+
+    def _replicated_offsets(self) -> dict[str, dict[tuple[str, int], CommittedOffset]]:
+        if self._replicated is None:
+            self._replicated = {}
+            if files.exists(REPLICAS, dir_fd=self._directory.fd):
+                from mk.groups.replicated_offsets import replicated_groups
+
+                self._replicated = replicated_groups(self._directory)
+        return self._replicated
+
+    def _add_replicated(self, offsets: list[Document], replicated: dict[tuple[str, int], CommittedOffset]) -> None:
+        """Add where the group begins that has committed nothing here, and has in the directory that leads."""
+        own = {(row["topic_id"], row["partition"]): row for row in offsets}
+        for (topic_id, partition), offset in replicated.items():
+            row = own.get((topic_id, partition))
+            if row is not None and (row["committed_offset"] is not None or row["problem"]):
+                continue
+            topic = self._open_topic(topic_id, "")
+            if topic is None:
+                continue  # It is gone here, and what is known of its groups means nothing.
+            try:
+                described = self._describe_offset(offset.group, topic, partition, offset, is_gone=False)
+                name = topic.name
+            finally:
+                topic.close()
+            described["is_replicated"] = True
+            if row is not None:
+                row.update(described)
+            else:
+                place = {"topic": name, "topic_id": topic_id, "partition": partition}
+                offsets.append({**place, **described, **dict.fromkeys(_OWNER)})
 
     def _describe_claims(self, claims: ClaimDirectory, members: dict[str, Member | None]) -> list[Document]:
         rows = []
@@ -94,7 +138,7 @@ class GroupDescriber:
                     "topic_id": claims.topic_id,
                     "partition": partition,
                     **self._describe_offset(
-                        claims, topic, partition, slot, self._is_gone(claims.topic_id, name, topic)
+                        claims.group, topic, partition, slot, is_gone=self._is_gone(claims.topic_id, name, topic)
                     ),
                 }
                 owner = owner_of(claims, partition, partitions[partition][-1], members)
@@ -106,21 +150,28 @@ class GroupDescriber:
         return rows
 
     def _describe_offset(
-        self, claims: ClaimDirectory, topic: Topic | None, partition: int, slot: ClaimSlot | MkError, is_gone: bool
+        self,
+        group: str,
+        topic: Topic | None,
+        partition: int,
+        slot: ClaimSlot | CommittedOffset | MkError,
+        *,
+        is_gone: bool,
     ) -> Document:
         """Return where the group stands in one partition, and what is the matter with that.
 
         stands_at: the committed offset, or less: as far as the log that is there is the one that the group has read.
+        is_replicated: committed in the directory that leads, and not here.
         """
         row: Document = dict.fromkeys(
             ("committed_offset", "stands_at", "leader_epoch", "sequence", "log_start_offset", "high_watermark", "lag")
         )
-        row.update(committed_ms=None, topic_is_gone=is_gone, problem=None)
+        row.update(committed_ms=None, topic_is_gone=is_gone, is_replicated=False, problem=None)
         if isinstance(slot, MkError):
             row["problem"] = f"{slot.what}: {slot.why}"
         else:
             row["committed_ms"] = slot.time_ms
-            row["sequence"] = slot.sequence
+            row["sequence"] = getattr(slot, "sequence", None)
             if slot.offset != NO_OFFSET:
                 row["committed_offset"] = row["stands_at"] = slot.offset
                 row["leader_epoch"] = slot.leader_epoch
@@ -134,7 +185,7 @@ class GroupDescriber:
                 row["log_start_offset"] = reader.log_start_offset
                 row["high_watermark"] = reader.high_watermark
                 if not isinstance(slot, MkError):
-                    self._compare(claims, topic, slot, reader, row)
+                    self._compare(group, topic, slot, reader, row)
             finally:
                 reader.close()
         except (DataError, NotFoundError) as error:
@@ -142,12 +193,14 @@ class GroupDescriber:
         return row
 
     @staticmethod
-    def _compare(claims: ClaimDirectory, topic: Topic, slot: ClaimSlot, reader: PartitionReader, row: Document) -> None:
+    def _compare(
+        group: str, topic: Topic, slot: ClaimSlot | CommittedOffset, reader: PartitionReader, row: Document
+    ) -> None:
         """Add to a row how far behind the end of its log it is, or that it is not an offset of it."""
         if slot.offset == NO_OFFSET:
             row["lag"] = reader.high_watermark - reader.log_start_offset
             return
-        offset = stands_at(topic, claims.group, slot, reader)
+        offset = stands_at(topic, group, slot, reader)
         row["high_watermark"] = reader.high_watermark
         row["stands_at"] = offset
         if offset < slot.offset:

@@ -11,16 +11,18 @@ import errno
 import os
 import time
 
-from mk.errors import CorruptStateError, GroupNotEmptyError
+from mk.errors import CorruptStateError, GroupNotEmptyError, NoSuchGroupError
 from mk.groups.claim_directory import CLAIMS, GROUPS, claim_name, open_claims, open_group, topic_ids
 from mk.groups.claim_slot import NO_EPOCH, NO_OFFSET
 from mk.groups.group_members import remove_dead_members
 from mk.groups.membership import MEMBERS
 from mk.groups.offset_reset import PAUSE_SECONDS, check_is_empty, held_error, open_journal, tries
+from mk.groups.offset_store import known_groups
 from mk.groups.reset_journal import JOURNAL, OLD_JOURNAL, ChangedOffset
 from mk.storage import files
 from mk.storage.host import allow_open_files
 from mk.storage.locks import try_acquire
+from mk.storage.log_directory import REPLICAS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +45,25 @@ class DeletedClaims:
     def __init__(self, claims: int, group_is_gone: bool) -> None:
         self.claims = claims
         self.group_is_gone = group_is_gone
+
+
+def delete_group(directory: LogDirectory, group: str, *, idle_since_ms: int | None = None, wait_ms: int) -> bool:
+    """Remove a group with all that it has committed, here or as its leader told. False if it is not idle, or begun anew.
+
+    Raises GroupNotEmptyError, LockTimeoutError, NoSuchGroupError: as delete_claims, nothing was removed.
+    """
+    is_replicated = group in known_groups(directory)
+    try:
+        is_gone = delete_claims(directory, group, None, idle_since_ms=idle_since_ms, wait_ms=wait_ms).group_is_gone
+    except NoSuchGroupError:
+        if not is_replicated:
+            raise
+        is_gone = True
+    if is_gone and is_replicated and files.exists(REPLICAS, dir_fd=directory.fd):
+        from mk.groups.replicated_offsets import forget_group
+
+        forget_group(directory, group)  # Otherwise a group of that name would begin where this one stood.
+    return is_gone
 
 
 def delete_claims(

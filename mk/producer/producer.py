@@ -7,21 +7,31 @@ from _thread import RLock
 
 from mk.clock import now_ms
 from mk.errors import MkError, RecordTooLargeError, UsageError
-from mk.producer.record_accumulator import RecordAccumulator, size_of, size_of_columns
+from mk.producer.record_accumulator import (
+    RecordAccumulator,
+    check_bytes,
+    check_extras,
+    check_lengths,
+    check_line_lengths,
+    size_of,
+    size_of_columns,
+)
 from mk.records.codecs import CODEC_NAMES
 from mk.records.record import Record
 from mk.storage import files
 from mk.storage.host import allow_open_files
-from mk.storage.partition_log import DISK, PAGE_CACHE, AppendResult, PartitionLog
+from mk.storage.partition_log import DISK, PAGE_CACHE, AppendResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TypeVar
 
     from mk.producer.input_sequence import InputSequence
     from mk.records.record import Header
+    from mk.records.record_batch import EncodedBatch
     from mk.storage.input_mark import InputMark
+    from mk.storage.partition_log import PartitionLog
     from mk.storage.topic import Topic
 
     T = TypeVar("T")
@@ -33,10 +43,7 @@ _FILES_A_PARTITION = 4
 _MANY_PARTITIONS = 48
 """Up to so many, the lowest usual limit of 256 open files (macOS's) is enough."""
 
-_BYTES_OR_NONE = {bytes, type(None)}
 _NEWLINE = 10
-_MAX_TIMESTAMP_MS = 1 << 62
-"""Far from where differences between two timestamps would not fit 64 bits."""
 
 _DURABILITY = {0: PAGE_CACHE, 1: DISK}
 
@@ -149,7 +156,7 @@ class Producer:
         check_bytes((key,))
         check_extras((), timestamp_ms)
         if len(block) + len(key or b"") > self.max_message_bytes:
-            _check_line_lengths(block, len(key or b""), self.max_message_bytes)
+            check_line_lengths(block, len(key or b""), self.max_message_bytes)
         if count is None:
             count = bytes(block).count(b"\n")
         with self._lock:
@@ -184,7 +191,7 @@ class Producer:
             if keys is None or self._fixed_partition is not None or partitions == 1:
                 size = size_of_columns(keys, values, headers)
                 if size > self.max_message_bytes:
-                    _check_lengths(keys, values, size_of(headers), self.max_message_bytes)
+                    check_lengths(keys, values, size_of(headers), self.max_message_bytes)
                 target = self._partition(None)
                 if self._input is not None and (stored := self._take(self._input, target, len(values))):
                     keys, values = keys and keys[stored:], values[stored:]
@@ -210,7 +217,7 @@ class Producer:
                 values_of[target].append(value)
             sizes = [size_of_columns(*columns, headers) for columns in zip(keys_of, values_of, strict=True)]
             if sum(sizes) > self.max_message_bytes:
-                _check_lengths(keys, values, size_of(headers), self.max_message_bytes)
+                check_lengths(keys, values, size_of(headers), self.max_message_bytes)
             sequences_of = [] if self._input is None else self._sequences_of(self._input, keys, partition_of)
             for target in range(partitions):
                 if (
@@ -295,7 +302,7 @@ class Producer:
         size = size_of_columns(keys, values, ()) + sum(map(size_of, filter(None, headers)))
         if size > self.max_message_bytes:
             for value, key, own in zip(values, keys, headers):
-                _check_lengths((key,), (value,), size_of(own), self.max_message_bytes)
+                check_lengths((key,), (value,), size_of(own), self.max_message_bytes)
         if partitions is not None and self._fixed_partition is None:
             for partition in set(partitions):
                 if partition is not None:
@@ -325,41 +332,64 @@ class Producer:
         Raises whatever PartitionLog.append raises; `records_stored` then counts what is stored all the same, and what
         was not appended is dropped from the buffer, since only the caller knows whether to send it again.
         """
-        results = []
+        results: list[AppendResult] = []
         with self._lock:
-            self._forget_what_a_parent_buffered()
-            if self._input is not None:
-                self._check_input(self._input)
-                self._input.failed = True  # Until all went well.
-            pending = sorted(self._accumulators.items())
-            self._accumulators, self._buffered_bytes = {}, 0
-            for partition, accumulator in pending:
-                batches = accumulator.drain()
-                if not batches:
-                    continue
-                if self._input is not None:
-                    self._input.number(partition, batches)
+            for partition, batches in self._drained():
                 try:
                     with files.about(f"{self._topic.path}/{partition}"):
                         result = self._log(partition).append(batches, self._durability)
                 except MkError as error:
-                    appended = error.facts.pop("records_appended", 0)
-                    self.records_stored += appended if isinstance(appended, int) else 0
+                    self._count_failed(error)
                     raise
-                if self._input is not None:
-                    self._input.records_stored_before += result.duplicates
-                    if result.last_offset < result.first_offset:
-                        continue
-                self.records_stored += result.last_offset - result.first_offset + 1
-                results.append(result)
-                if self._topic.version != self._version:
-                    self._adopt_settings()
-                if self._on_append is not None:
-                    self._on_append(result)
-            if self._input is not None:
-                self._input.failed = False
-                self._input.flushed_sequence = self._input.next_sequence
+                self._acknowledge(result, results)
+            self._note_flushed()
         return results
+
+    def flush_later(self) -> None:
+        """Append all that is buffered, as flush does. Where that takes a way, it need not be acknowledged before the next flush.
+
+        What was buffered may be changed when it returns.
+        """
+        self.flush()
+
+    def _drained(self) -> Iterator[tuple[int, Sequence[EncodedBatch]]]:
+        """Yield the batches of each partition; those that are not taken are dropped."""
+        self._forget_what_a_parent_buffered()
+        if self._input is not None:
+            self._check_input(self._input)
+            self._input.failed = True  # Until all went well.
+        pending = sorted(self._accumulators.items())
+        self._accumulators, self._buffered_bytes = {}, 0
+        for partition, accumulator in pending:
+            batches = accumulator.drain()
+            if batches:
+                if self._input is not None:
+                    self._input.number(partition, batches)
+                yield partition, batches
+
+    def _acknowledge(self, result: AppendResult, results: list[AppendResult]) -> None:
+        """Count what an append has stored, add it to `results`, and tell whoever wants to know."""
+        if self._input is not None:
+            self._input.records_stored_before += result.duplicates
+            if result.last_offset < result.first_offset:
+                return
+        self.records_stored += result.last_offset - result.first_offset + 1
+        results.append(result)
+        if self._topic.version != self._version:
+            self._adopt_settings()
+        if self._on_append is not None:
+            self._on_append(result)
+
+    def _count_failed(self, error: MkError) -> None:
+        """Count what an append has stored that failed."""
+        appended = error.facts.pop("records_appended", 0)
+        self.records_stored += appended if isinstance(appended, int) else 0
+
+    def _note_flushed(self) -> None:
+        """Note that all which was handed over is stored."""
+        if self._input is not None:
+            self._input.failed = False
+            self._input.flushed_sequence = self._input.next_sequence
 
     @property
     def records_stored_before(self) -> int:
@@ -405,10 +435,8 @@ class Producer:
 
     def check_input_is_not_followed(self) -> None:
         """Raise UsageError if the input of this producer id is files that are followed, which no other input can be."""
-        from mk.storage.input_mark import check_not_followed
-
         if self._input is not None:
-            check_not_followed(self._topic, self._input.pin.name)
+            self._topic.check_not_followed(self._input.pin.name)
 
     def skip_sequences(self, count: int) -> None:
         """Count records of the input that are not sent, so that those behind them keep their numbers. Without id: nothing."""
@@ -479,12 +507,11 @@ class Producer:
 
     def _resume(self, name: str) -> InputSequence:
         from mk.producer.input_sequence import InputSequence
-        from mk.storage.producer_pin import pin_producer
         from mk.topic_partition import check_producer_id
 
         check_producer_id(name)
-        pin = pin_producer(self._topic, name, partition=self._fixed_partition, lock_wait_ms=self._lock_wait_ms)
-        return InputSequence(pin)
+        partition, lock_wait_ms = self._fixed_partition, self._lock_wait_ms
+        return InputSequence(self._topic.pin_producer(name, partition=partition, lock_wait_ms=lock_wait_ms))
 
     def _take(self, input: InputSequence, partition: int, count: int) -> int:
         """Count records of the input, and return how many of them, the first ones, are stored already."""
@@ -542,13 +569,13 @@ class Producer:
         if log is None:
             if len(self._logs) == _MANY_PARTITIONS:
                 allow_open_files(_FILES_A_PARTITION * self._topic.partitions)
-            log = self._logs[partition] = PartitionLog(self._topic, partition, lock_wait_ms=self._lock_wait_ms)
+            log = self._logs[partition] = self._topic.open_log(partition, lock_wait_ms=self._lock_wait_ms)
         return log
 
     def _flush_if_full(self, added_bytes: int) -> None:
         self._buffered_bytes += added_bytes
         if self._buffered_bytes >= BUFFER_BYTES:
-            self.flush()
+            self.flush_later()
 
 
 def _chosen(column: Sequence[T], chosen: Sequence[int]) -> list[T]:
@@ -559,42 +586,3 @@ def _lines_behind(block: bytes | memoryview, count: int) -> memoryview:
     """Return what follows the first `count` lines of a block."""
     rest = bytes(block).split(b"\n", count)[count]
     return memoryview(block)[len(block) - len(rest) :]
-
-
-def check_bytes(parts: Iterable[object]) -> None:
-    """Raise TypeError unless all parts are bytes or None."""
-    kinds = set(map(type, parts)) - _BYTES_OR_NONE
-    if kinds:
-        raise TypeError(f"keys, values and headers are bytes or None, not {kinds.pop().__name__}")
-
-
-def check_extras(headers: Iterable[Header], timestamp_ms: int | None) -> None:
-    """Raise TypeError unless these can be stored."""
-    for name, value in headers:
-        check_bytes((name, value))
-        if name is None:
-            raise TypeError("the name of a header is bytes, not None")
-    if timestamp_ms is not None and (type(timestamp_ms) is not int or abs(timestamp_ms) > _MAX_TIMESTAMP_MS):
-        raise TypeError(f"a timestamp is a whole number of milliseconds, not {timestamp_ms!r}")
-
-
-def _check_line_lengths(block: bytes | memoryview, key_bytes: int, max_bytes: int) -> None:
-    """Raise RecordTooLargeError if a line is too long, by looking for one newline in so many bytes, not for each."""
-    data = bytes(block)
-    window = max_bytes - key_bytes + 1
-    start = 0
-    while len(data) - start > window:
-        behind = data.rfind(b"\n", start, start + window) + 1 if window > 0 else 0
-        if not behind:
-            raise RecordTooLargeError(size_bytes=data.index(b"\n", start) - start + key_bytes, max_bytes=max_bytes)
-        start = behind
-
-
-def _check_lengths(
-    keys: Sequence[bytes | None] | None, values: Sequence[bytes | None], header_bytes: int, max_bytes: int
-) -> None:
-    """Raise RecordTooLargeError if a record is too large."""
-    for key, value in zip(keys or [None] * len(values), values, strict=True):
-        size = len(key or b"") + len(value or b"") + header_bytes
-        if size > max_bytes:
-            raise RecordTooLargeError(size_bytes=size, max_bytes=max_bytes)

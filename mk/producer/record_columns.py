@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mk.producer.producer import check_bytes, check_extras
+from mk.producer.record_accumulator import check_bytes, check_extras
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

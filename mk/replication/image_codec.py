@@ -5,6 +5,7 @@ The ids of leaders, of which a topic has few, are written once and then by numbe
 
 from __future__ import annotations
 
+from mk.groups.committed_offset import UNREADABLE
 from mk.replication.replica import CommittedOffset, PartitionImage, TopicImage
 from mk.storage.log_segment import UNKNOWN_CHAIN
 from mk.topic_partition import MAX_NAME_LENGTH, MAX_PARTITIONS, is_valid_name
@@ -127,7 +128,7 @@ def take_committed(fields: Fields, most: int = MAX_ROWS) -> list[CommittedOffset
             take_name(fields),
             fields.id(),
             fields.number(0, MAX_PARTITIONS - 1),
-            fields.number(),
+            fields.number(UNREADABLE),
             fields.number(-1),
         )
         for _ in range(fields.number(0, most))

@@ -45,6 +45,8 @@ _DIGEST_BYTES = 32
 class RemoteReplica:
     """See mk.replication.replica.Replica, which this is. Its methods raise also PeerUnreachableError and FarSideError."""
 
+    takes_threads = False  # There is one channel.
+
     __slots__ = ("_connection", "_listing", "address", "directory_id", "location")
 
     def __init__(
@@ -141,6 +143,12 @@ class RemoteReplica:
         parts.end.end()
         if next_offset != to_offset:
             parts.end.refuse(f"batches end at offset {next_offset}, and not at {to_offset}")
+
+    def size_bytes(self, topic: str, partition: int, from_offset: int, to_offset: int) -> int:
+        fields = self._connection.request("size_bytes", topic, partition, from_offset, to_offset)
+        size = fields.number()
+        fields.end()
+        return size
 
     def committed_offsets(self, topic_ids: Sequence[str]) -> list[CommittedOffset]:
         offsets: list[CommittedOffset] = []

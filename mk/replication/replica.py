@@ -7,6 +7,8 @@ again under its lock, by the process that has it open.
 
 from __future__ import annotations
 
+from mk.groups.committed_offset import CommittedOffset as CommittedOffset
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -88,19 +90,6 @@ class CopiedBatches:
         self.producers = producers
 
 
-class CommittedOffset:
-    """How far a group has read a partition: offset of the next record, and leader epoch of the one before it."""
-
-    __slots__ = ("group", "leader_epoch", "offset", "partition", "topic_id")
-
-    def __init__(self, group: str, topic_id: str, partition: int, offset: int, leader_epoch: int) -> None:
-        self.group = group
-        self.topic_id = topic_id
-        self.partition = partition
-        self.offset = offset
-        self.leader_epoch = leader_epoch
-
-
 class PartitionWriter(Protocol):
     """A partition of a target that takes batches. Errors of an append may come with the next sync."""
 
@@ -127,6 +116,8 @@ class Replica(Protocol):
     directory_id: str
     address: str
     """How others reach it, `host:directory`, from its mk.json."""
+    takes_threads: bool
+    """Whether several partitions can be read, or written to, at once, each by a thread of its own."""
 
     # As a source; nothing here changes a log.
 
@@ -138,6 +129,9 @@ class Replica(Protocol):
 
     def read(self, topic: str, partition: int, from_offset: int, to_offset: int) -> Iterator[CopiedBatches]:
         """Yield the batches from one offset up to another, both between two batches. Not checked: the target does that."""
+
+    def size_bytes(self, topic: str, partition: int, from_offset: int, to_offset: int) -> int:
+        """Return how many bytes the batches from one offset up to another take, both between two batches."""
 
     def committed_offsets(self, topic_ids: Sequence[str]) -> list[CommittedOffset]:
         """Return what groups have committed of these topics, and on a follower what it has of its leader's groups."""

@@ -113,6 +113,15 @@ def read(session: Session, fields: Fields) -> None:
     session.answer()
 
 
+def size_bytes(session: Session, fields: Fields) -> None:
+    """(topic, partition, from, to) -> (bytes)."""
+    topic, partition = take_partition_of(session, fields)
+    from_offset = fields.number()
+    to_offset = fields.number(from_offset)
+    fields.end()
+    session.answer(replica_of(session, fields).size_bytes(topic, partition, from_offset, to_offset))
+
+
 def digests(session: Session, fields: Fields) -> None:
     """(topic, partition, from, to) -> (number, rows...), ()."""
     topic, partition = take_partition_of(session, fields)

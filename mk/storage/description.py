@@ -10,6 +10,7 @@ from mk.errors import CorruptStateError
 from mk.storage import files
 from mk.storage.host import boot_id
 from mk.storage.leader_epochs import read_epochs
+from mk.storage.log_directory import REPLICAS
 from mk.storage.log_segment import INDEX_SUFFIX, LOG_SUFFIX, segment_name
 from mk.storage.partition_files import FAILED_FILE, STATE_FILE
 from mk.storage.partition_reader import PartitionReader
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mk.storage.partition_state import PartitionState
+    from mk.storage.replica_directory import KnownReplica
     from mk.storage.topic import Topic
 
 _FIRST_SEGMENT = (segment_name(0), segment_name(0, INDEX_SUFFIX))
 
+
+_MAX_RECOVERIES = (1 << 32) - 1
+"""The upper half of a leader epoch counts promotions."""
 
 _WINDOWS = {"1m": 60, "1h": 3600}
 """What the rates are taken of: name, and length in seconds."""
@@ -86,9 +91,14 @@ def _rates(topic: Topic, partition: int, now: int) -> dict[str, float]:
 def summarize(topic: Topic) -> dict[str, object]:
     """Return what a list of topics shows of one.
 
-    For directories of many thousands: what `state` tells is not looked up elsewhere, and nothing is opened twice.
+    leads: whether this directory leads all of it. leader: the id of the directory that does, None if several share it.
+
+    For directories of many thousands: what `state` tells is not looked up elsewhere, and nothing is opened twice. So where
+    nothing was ever replicated, nor a leader lost, nobody looks who leads.
     """
     records = size_bytes = last_write_ms = 0
+    leaders = set()
+    is_replicated = files.exists(REPLICAS, dir_fd=topic.directory.fd)
     for partition in range(topic.partitions):
         try:
             fd = files.open_directory(str(partition), dir_fd=topic.fd)
@@ -97,6 +107,10 @@ def summarize(topic: Topic) -> dict[str, object]:
             continue
         try:
             state = _fresh_state(topic, fd)
+            if is_replicated or state is None or state.leader_epoch > _MAX_RECOVERIES:
+                leaders.add(read_epochs(fd, f"{topic.path}/{partition}").latest.leader_id)
+            else:
+                leaders.add(topic.directory.directory_id)
             if state is not None:
                 start, end = state.log_start_offset, state.high_watermark
             else:
@@ -118,6 +132,8 @@ def summarize(topic: Topic) -> dict[str, object]:
         "records": records,
         "size_bytes": size_bytes,
         "last_write_ms": last_write_ms or None,
+        "leads": leaders == {topic.directory.directory_id},
+        "leader": leaders.pop() if len(leaders) == 1 else None,
     }
 
 
@@ -138,17 +154,30 @@ def _fresh_state(topic: Topic, partition_fd: int) -> PartitionState | None:
 def describe(topic: Topic) -> dict[str, object]:
     """Return a topic's identity, settings and partitions; sizes in bytes, times in ms since the epoch."""
     partitions: list[dict[str, Any]] = []
+    replicas: list[KnownReplica] = []
+    if files.exists(REPLICAS, dir_fd=topic.directory.fd):
+        from mk.storage.replica_directory import known_replicas
+
+        replicas = known_replicas(topic.directory)
     for entry in offsets(topic):
         try:
             files_there = _describe_files(topic, entry["partition"])
         except (FileNotFoundError, CorruptStateError):
             topic.check_not_deleted()
             raise
+        leader, end = str(files_there["leader"]), entry["high_watermark"]
+        copies = []
+        if replicas or leader != topic.directory.directory_id:
+            from mk.storage.replica_lag import describe_replicas
+
+            copies = describe_replicas(topic, entry["partition"], leader, end, replicas)
         partitions.append(
             {
                 **entry,
                 "records": entry["high_watermark"] - entry["log_start_offset"],
                 **files_there,
+                "leader_address": next((copy["address"] for copy in copies if copy["role"] == "leader"), None),
+                "replicas": copies,
                 "last_write_ms": files_there["last_write_ms"] if entry["high_watermark"] else None,
             }
         )

@@ -32,7 +32,10 @@ FILE_NAME = "mk.json"
 PRIVATE = 0o700
 """Mode of what only writers may open: a reader with a lock file open could block them all."""
 
-_OWN_NAMES = frozenset(("topics", "locks", "groups", "replicas", "quarantine"))
+REPLICAS = "replicas"
+"""What is known of other directories, see replica_directory, which nobody loads where there is none."""
+
+_OWN_NAMES = frozenset(("topics", "locks", "groups", REPLICAS, "quarantine"))
 
 
 class LogDirectory:
@@ -340,9 +343,6 @@ def create_directory(path: str, *, sharing: Sharing | None = None, allow_network
 
     Raises CannotCreateError for a directory that holds other things: a mistyped path must not fill with segments.
     """
-    import socket
-    import time
-
     from mk.storage.locks import DIRECTORY_LOCK
 
     if sharing is not None:
@@ -394,6 +394,9 @@ def create_directory(path: str, *, sharing: Sharing | None = None, allow_network
                 _link_new_file(DIRECTORY_LOCK, b"", 0o600, dir_fd=locks_fd)
             finally:
                 files.close(locks_fd)
+        import socket
+        import time
+
         content = flat_json.encode(
             {
                 "directory_id": os.urandom(16).hex(),

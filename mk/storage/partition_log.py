@@ -18,7 +18,6 @@ from mk.errors import (
     DiskFullError,
     DiskReserveError,
     MkError,
-    NotLeaderError,
     PartitionFailedError,
     PermissionDeniedError,
     StorageError,
@@ -291,9 +290,9 @@ class PartitionLog:
     def _check_leads(self) -> None:
         """Raise unless this directory may append here: a subclass says otherwise who may."""
         if not self._leads():
-            raise NotLeaderError(
-                topic=self._files.topic.name, partition=self._files.partition, leader=self._epochs.latest.leader_id
-            )
+            from mk.storage.replica_directory import not_leader
+
+            raise not_leader(self._files.topic, self._files.partition, self._epochs.latest.leader_id)
 
     def _prepare(self, state: PartitionState | None) -> PartitionState:
         """Recover if the last writer did not finish, and open the active segment."""

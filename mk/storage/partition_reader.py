@@ -56,7 +56,7 @@ class ReadBuffer:
 class PartitionReader:
     """One partition, open for reading at `next_offset`.
 
-    log_start_offset, high_watermark: as of the last `refresh`. skipped: ranges of offsets, both ends included, that were
+    state, log_start_offset, high_watermark: as of the last `refresh`. skipped: ranges of offsets, both ends included, that were
     removed before they could be read; the caller reports and clears them.
     """
 
@@ -76,6 +76,7 @@ class PartitionReader:
         "next_offset",
         "segment_fd",
         "skipped",
+        "state",
     )
 
     def __init__(self, topic: Topic, partition: int, buffer: ReadBuffer | None = None) -> None:
@@ -112,7 +113,7 @@ class PartitionReader:
             DataError: the log was cut below what this reader has been given: records that were acknowledged without a
                 sync, or that the directory did not have that was promoted to lead. Never silently.
         """
-        state = self._files.wait_for_state()
+        self.state = state = self._files.wait_for_state()
         if state.sequence >= self._sequence:
             high_watermark = self._high_watermark_of(state)
             self.log_start_offset = max(self.log_start_offset, state.log_start_offset)
@@ -182,6 +183,13 @@ class PartitionReader:
             found=fault,
             readable_from=self._readable_from(base, position, self.next_offset),
         )
+
+    def fetch_raw(self) -> tuple[memoryview, str, int]:
+        """Do what fetch does, and return the batches as they stand, the segment's path and their position in it."""
+        batches = self.fetch()
+        size_bytes = sum(batch.size_bytes for batch in batches)
+        raw = self._buffer.view(size_bytes, size_bytes)
+        return (raw, self.segment_path, batches[0].position) if batches else (raw, "", 0)
 
     def offset_for_time(self, timestamp_ms: int) -> int:
         """Return the first offset whose record's time is `timestamp_ms` or later; the high watermark if there is none.

@@ -14,7 +14,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from mk.storage.leader_epochs import LeaderEpochs
     from mk.storage.log_directory import LogDirectory
+    from mk.storage.partition_log import PartitionLog
+    from mk.storage.partition_reader import PartitionReader, ReadBuffer
+    from mk.storage.producer_pin import ProducerPin
 
 FILE_NAME = "topic.json"
 PRODUCERS_DIRECTORY = "producers"
@@ -154,6 +158,42 @@ class Topic:
     def has_producers(self) -> bool:
         """Tell whether a batch of this topic may be of a producer with an id. Under a partition's lock it stays so."""
         return files.exists(PRODUCERS_DIRECTORY, dir_fd=self.fd)
+
+    # What producers and consumers ask of a topic, and nothing else: a topic behind ssh answers the same.
+
+    def open_log(self, partition: int, *, lock_wait_ms: int = 10_000) -> PartitionLog:
+        """Open a partition for appending."""
+        from mk.storage.partition_log import PartitionLog
+
+        return PartitionLog(self, partition, lock_wait_ms=lock_wait_ms)
+
+    def open_reader(self, partition: int, buffer: ReadBuffer | None = None) -> PartitionReader:
+        """Open a partition for reading, at its log start."""
+        from mk.storage.partition_reader import PartitionReader
+
+        return PartitionReader(self, partition, buffer)
+
+    def pin_producer(self, name: str, *, partition: int | None, lock_wait_ms: int) -> ProducerPin:
+        """Return what a producer id stands for here, see producer_pin."""
+        from mk.storage.producer_pin import pin_producer
+
+        return pin_producer(self, name, partition=partition, lock_wait_ms=lock_wait_ms)
+
+    def check_not_followed(self, name: str) -> None:
+        """Raise UsageError if the input of a producer id is files that are followed, see input_mark."""
+        from mk.storage.input_mark import check_not_followed
+
+        check_not_followed(self, name)
+
+    def read_epochs(self, partition: int) -> LeaderEpochs:
+        """Return the leader epochs of a partition, as they are on disk."""
+        from mk.storage.leader_epochs import read_epochs
+
+        fd = files.open_directory(str(partition), dir_fd=self.fd)
+        try:
+            return read_epochs(fd, f"{self.path}/{partition}")
+        finally:
+            files.close(fd)
 
     def open_lock(self, partition: int) -> int:
         """Open the lock file of a partition, anew for each caller: who shares an open file shares its lock."""

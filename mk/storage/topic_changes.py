@@ -16,7 +16,6 @@ from mk.errors import (
     CorruptStateError,
     DataError,
     NoSuchTopicError,
-    NotLeaderError,
     UsageError,
 )
 from mk.storage import files, flat_json
@@ -25,6 +24,7 @@ from mk.storage.leader_epochs import read_epochs
 from mk.storage.locks import directory_lock
 from mk.storage.partition_files import STATE_FILE
 from mk.storage.partition_state import read_state
+from mk.storage.replica_directory import not_leader
 from mk.storage.topic import FILE_NAME, Topic, utc_now
 from mk.topic_partition import check_name, check_partition_count
 
@@ -189,7 +189,7 @@ def _check_leader(topic: Topic) -> None:
     finally:
         files.close(fd)
     if leader != topic.directory.directory_id:
-        raise NotLeaderError(topic=topic.name, partition=0, leader=leader)
+        raise not_leader(topic, 0, leader)
 
 
 def delete_damaged_topic(directory: LogDirectory, name: str, *, wait_ms: int) -> None:

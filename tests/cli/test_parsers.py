@@ -83,6 +83,12 @@ topics describe orders --json
 topics delete orders --yes --dry-run --if-exists
 topics offsets orders -p 0,1
 --yes -d x topics delete orders
+replicate /srv/mk /mnt/mk
+replicate /srv/mk -F host:/mnt/mk -qv
+replicate -e 'ssh -p 2222' user@host:/mnt/mk ./run --prefix web1
+replicate run --dry-run run --topics 'o.*' --no-groups
+-d /srv/mk replicate /mnt/mk --accept-gap
+replicate host:mk --verify --json
 """
 
 WORDS = sorted(

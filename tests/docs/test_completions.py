@@ -61,7 +61,7 @@ def run(command, directory, **extra):
 
 TOPICS = ["Pay_ments-2", "orders", "other"]
 CASES = [
-    ("mk ", ["completion", "consume", "groups", "help", "produce", "serve", "tail", "topics"]),
+    ("mk ", ["completion", "consume", "groups", "help", "produce", "replicate", "serve", "tail", "topics"]),
     ("mk pr", ["produce"]),
     ("mk topics de", ["delete", "describe"]),
     ("mk produce ", TOPICS),
@@ -95,6 +95,7 @@ CASES = [
     ("mk groups reset billing --topic or", ["orders"]),
     ("mk groups copy billing ", ["audit-2", "billing"]),
     ("mk groups delete --topic or", ["orders"]),
+    ("mk replicate r", ["run"]),
 ]
 
 

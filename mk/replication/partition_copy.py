@@ -1,0 +1,95 @@
+"""Bringing one partition of a target to where the source's was, batch by batch."""
+
+from __future__ import annotations
+
+from mk.errors import MkError
+from mk.replication import reconciliation
+from mk.replication.reconciliation import (
+    BEGIN,
+    BEGIN_ANEW,
+    FOLLOW,
+    Decision,
+    Side,
+    proved,
+    reconcile,
+)
+from mk.storage.log_segment import UNKNOWN_CHAIN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mk.replication.replica import PartitionImage, PartitionWriter, Replica
+
+SYNC_BYTES = 64 << 20
+"""So much is on its way to the disk at most: what a kill costs, and what may wait in memory."""
+
+
+def decide(
+    source: Replica,
+    target: Replica,
+    source_topic: str,
+    topic: str,
+    source_image: PartitionImage,
+    target_image: PartitionImage,
+    *,
+    accept_gap: bool,
+) -> tuple[Decision, int]:
+    """Return what to do with a partition, and the source's chain where it goes on."""
+    ours = Side(source_image, source.directory_id)
+    decision = reconcile(topic, ours, Side(target_image, target.directory_id), accept_gap=accept_gap)
+    if decision.kind != FOLLOW:
+        return decision, UNKNOWN_CHAIN
+    offset, partition = decision.prefix_offset, source_image.partition
+    # Both images tell it of their ends, so that a partition with little to send costs no more questions than that.
+    source_chain: int | None = source_image.chain
+    if offset != source_image.next_offset:
+        source_chain = source.chain_at(source_topic, partition, offset)
+    target_chain: int | None = target_image.chain
+    if offset != target_image.next_offset:
+        target_chain = target.chain_at(topic, partition, offset)
+    decision = proved(topic, ours, decision, source_chain, target_chain)
+    return decision, UNKNOWN_CHAIN if source_chain is None else source_chain
+
+
+def open_writer(
+    target: Replica, topic: str, image: PartitionImage, decision: Decision, source_chain: int
+) -> PartitionWriter:
+    """Open a partition of the target as was decided; the target decides again, under its lock."""
+    if decision.kind in (BEGIN, BEGIN_ANEW):
+        return target.begin_anew(topic, image, reason=decision.reason or reconciliation.COMPACTED)
+    return target.follow(topic, image, decision.prefix_offset, source_chain)
+
+
+def copy(
+    source: Replica,
+    source_topic: str,
+    writer: PartitionWriter,
+    image: PartitionImage,
+    is_stopping: Callable[[], bool],
+) -> Iterator[tuple[int, int]]:
+    """Send what the source had when `image` was made and the writer lacks; yields (records, bytes) of each piece.
+
+    The caller syncs at the end. What was yielded is on disk also when this ends before, but for a failure of the disk. Stops
+    between two pieces when it is told to.
+    """
+    unsynced = 0
+    try:
+        if writer.next_offset < image.next_offset:
+            for batches in source.read(source_topic, image.partition, writer.next_offset, image.next_offset):
+                size_bytes = len(batches.data)
+                writer.append(batches)
+                unsynced += size_bytes
+                if unsynced >= SYNC_BYTES:
+                    unsynced = 0
+                    writer.sync()
+                yield batches.next_offset - batches.base_offset, size_bytes
+                if is_stopping():
+                    return
+    except BaseException:
+        # What came before is good: the next run need not send it again.
+        try:
+            writer.sync()
+        except (MkError, OSError):
+            pass  # What went wrong first is what is told.
+        raise

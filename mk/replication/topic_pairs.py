@@ -1,0 +1,141 @@
+"""Which topic of a target is the copy of which topic of a source. Pure.
+
+By their ids: a name says nothing, since a topic that was deleted and made anew has the same one.
+"""
+
+from __future__ import annotations
+
+from mk.errors import DataError, MkError
+from mk.topic_partition import MAX_NAME_LENGTH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mk.replication.replica import TopicImage
+
+
+class TopicPair:
+    """A topic of the source, its copy if there is one, and the name that the copy has, or shall have.
+
+    error: why there can be none.
+    """
+
+    __slots__ = ("error", "name", "source", "target")
+
+    def __init__(self, source: TopicImage, target: TopicImage | None, name: str, error: MkError | None = None) -> None:
+        self.source = source
+        self.target = target
+        self.name = name
+        self.error = error
+
+    @property
+    def is_renamed(self) -> bool:
+        return self.target is not None and self.target.name != self.name
+
+    @property
+    def differs(self) -> bool:
+        """Tell whether the copy is to be changed: its settings, number of partitions, pins or name."""
+        if self.target is None:
+            return False
+        return (
+            self.target.fields != {**self.source.fields, "name": self.name}
+            or not self.source.pins.items() <= self.target.pins.items()
+            or self.is_renamed
+        )
+
+
+def pair_topics(
+    sources: Sequence[TopicImage], targets: Sequence[TopicImage], *, prefix: str, source_id: str
+) -> list[TopicPair]:
+    """Return the pairs, renamed ones first: they make room for those that take their old names.
+
+    prefix: what the names have in front in the target, with its dot; may be empty.
+    """
+    by_id = {image.topic_id: image for image in targets if image.topic_id}
+    by_name = {image.name: image for image in targets}
+    ids = {image.topic_id for image in sources}
+    twice = {id for images in (sources, targets) for id in _more_than_once([image.topic_id for image in images])}
+    pairs = []
+    for source in sources:
+        name = prefix + source.name
+        target = by_id.get(source.topic_id) if source.topic_id else None
+        holder = by_name.get(name)
+        if holder is not None and (holder is target or (holder.topic_id in ids and holder.topic_id != source.topic_id)):
+            holder = None  # It is the one, or will have another name itself.
+        error: MkError | None = None
+        if source.problem:
+            error = DataError(
+                f"topic {source.name} of SRC cannot be read", why=source.problem, fix="the others are copied"
+            )
+        elif target is not None and target.problem:
+            error = DataError(f"topic {name} of DST cannot be read", why=target.problem, fix="the others are copied")
+        elif source.topic_id in twice:
+            error = DataError(
+                f"there are two topics with the id of topic {source.name} of SRC",
+                why=f"in SRC or in DST two have {source.topic_id}, as after a copy made by hand",
+                fix="`mk topics delete` the one that is of no use; nothing of them was changed",
+            )
+        elif len(name) > MAX_NAME_LENGTH:
+            error = DataError(
+                f"topic {source.name} cannot be {name} in DST",
+                why=f"a name has at most {MAX_NAME_LENGTH} characters",
+                fix="choose a shorter --prefix",
+            )
+        elif target is not None and _has_other_prefix(target.name, source.name, prefix):
+            error = DataError(
+                f"topic {source.name} of SRC is {target.name} in DST, and cannot be {name} there too",
+                why=f"both have the id {source.topic_id}",
+                fix="give the --prefix that it was copied with, or leave it out with --exclude; nothing of it was changed",
+            )
+        elif holder is not None:
+            error = _is_another(source, holder, name, source_id)
+        pairs.append(TopicPair(source, target, name, error))
+    pairs.sort(key=lambda pair: not pair.is_renamed)
+    return pairs
+
+
+def gone_topics(
+    sources: Sequence[TopicImage],
+    targets: Sequence[TopicImage],
+    *,
+    prefix: str,
+    source_id: str,
+    is_chosen: Callable[[str], bool],
+) -> list[str]:
+    """Return the names, in the target, of topics that the source led and does not have any more."""
+    ids = {image.topic_id for image in sources}
+    return [
+        image.name
+        for image in targets
+        if image.topic_id not in ids
+        and image.name.startswith(prefix)
+        and is_chosen(image.name[len(prefix) :])
+        and any(partition.epochs[-1][2] == source_id for partition in image.partitions)
+    ]
+
+
+def _has_other_prefix(copy: str, name: str, prefix: str) -> bool:
+    """Tell whether a copy has its name from a run with another prefix: to rename it would undo that run's."""
+    return not copy.startswith(prefix) or (copy != prefix + name and copy.endswith(f".{name}"))
+
+
+def _more_than_once(ids: Sequence[str]) -> set[str]:
+    return {id for id in ids if id and ids.count(id) > 1} if len(set(ids)) < len(ids) else set()
+
+
+def _is_another(source: TopicImage, holder: TopicImage, name: str, source_id: str) -> MkError:
+    if holder.problem:
+        return DataError(f"topic {name} of DST cannot be read", why=holder.problem, fix="the others are copied")
+    was_copied = any(partition.epochs[-1][2] == source_id for partition in holder.partitions)
+    return DataError(
+        f"topic {name} of DST is no copy of {source.name} of SRC",
+        why=f"it was copied from there, with the id {holder.topic_id}, and then deleted from SRC and made anew"
+        if was_copied
+        else f"it is another directory's, with the id {holder.topic_id}, and SRC's has {source.topic_id}",
+        fix=f"`mk topics delete {name}` in DST if its records are of no use any more, or `mk topics rename` it; nothing of it "
+        "was changed"
+        if was_copied
+        else "choose another name for it with --prefix, or leave it out with --exclude; nothing of it was changed",
+        topic=name,
+    )
