@@ -28,6 +28,8 @@ _FRESH_SECONDS = 0.02
 """What was told so short a time ago is not asked for again: a round of partitions asks once."""
 
 _MAX_NEWS = 1 << 20
+_MOST_WAITING = 512
+"""Requests on their way: they, and answers that are as short, go into a pipe while nobody reads it."""
 
 
 class Pending:
@@ -71,6 +73,9 @@ class Conversation:
     def post(self, *values: object, body: Sequence[bytes | memoryview] = ()) -> Pending:
         """Send a request, and return what its answer will come in."""
         pending = Pending()
+        while len(self._waiting) >= _MOST_WAITING:
+            # Else both sides could wait, each for the other to read.
+            self._take_in(None)
         self.say(*values, body=body)
         self._waiting.append(pending)
         return pending

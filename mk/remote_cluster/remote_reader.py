@@ -216,7 +216,7 @@ class RemotePartitionReader:
             first, last = fields.number(), fields.number()
             self.skipped.append((first, last))
             self.next_offset = last + 1
-        self._path = f"{self._topic.directory.path.partition(':')[0]}:{fields.text(_MAX_PATH)}"
+        self._path = self._topic.directory.host + fields.text(_MAX_PATH)
         position = fields.number()
         fields.end()
         if not raw:
@@ -277,7 +277,7 @@ class RemotePartitionReader:
         at = 0
         above = end_offset
         for _ in range(fields.number(0, _MAX_BACKWARD)):
-            path, position = fields.text(_MAX_PATH), fields.number()
+            path, position = self._topic.directory.host + fields.text(_MAX_PATH), fields.number()
             header = parse_header(body, at)
             if header is None or not header.base_offset < above <= header.next_offset:
                 fields.refuse("a batch is none, or not the one before")

@@ -24,13 +24,17 @@ _OPENED_AT_ONCE = 256
 
 
 class RemoteDirectory:
-    """The log directory behind a conversation, with as much of a LogDirectory as consumers ask for. path: with its host."""
+    """The log directory behind a conversation, with as much of a LogDirectory as consumers ask for.
 
-    __slots__ = ("conversation", "directory_id", "path")
+    host: with a colon behind it, what makes a path there one that says where it is. path: such a one.
+    """
 
-    def __init__(self, conversation: Conversation, path: str, directory_id: str) -> None:
+    __slots__ = ("conversation", "directory_id", "host", "path")
+
+    def __init__(self, conversation: Conversation, host: str, path: str, directory_id: str) -> None:
         self.conversation = conversation
-        self.path = path
+        self.host = host
+        self.path = f"{host}{path}"
         self.directory_id = directory_id
 
     def topic_names(self) -> list[str]:
