@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MAX_ROWS = 1 << 18
 """Of a list of offsets."""
 MAX_ADDRESS = 4400
+MAX_WAIT_MS = 3_600_000
 LISTINGS = 8
 """How many iterations over topics a client may have under way at once."""
 

@@ -10,6 +10,7 @@ from mk.errors import PermissionDeniedError
 from mk.replication.image_codec import (
     LISTINGS,
     MAX_ADDRESS,
+    MAX_WAIT_MS,
     committed_values,
     end_values,
     epoch_values,
@@ -153,7 +154,7 @@ class RemoteReplica:
         return offsets
 
     def wait(self, timeout_ms: int) -> bool:
-        fields = self._connection.request("wait", timeout_ms)
+        fields = self._connection.request("wait", min(timeout_ms, MAX_WAIT_MS))
         is_new = fields.flag()
         fields.end()
         return is_new

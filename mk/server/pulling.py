@@ -7,6 +7,7 @@ from mk.replication.image_codec import (
     LISTINGS,
     MAX_ADDRESS,
     MAX_ROWS,
+    MAX_WAIT_MS,
     committed_values,
     take_ends,
     take_name,
@@ -28,7 +29,6 @@ PAGE_BYTES = 1 << 18
 PAGE_IMAGES = 256
 
 _ROWS_AT_ONCE = 1024
-_MAX_WAIT_MS = 3_600_000
 _LOOK_MS = 500
 
 
@@ -142,7 +142,7 @@ def committed_offsets(session: Session, fields: Fields) -> None:
 
 def wait(session: Session, fields: Fields) -> None:
     """(milliseconds) -> (whether there may be something new)."""
-    left_ms = fields.number(0, _MAX_WAIT_MS)
+    left_ms = fields.number(0, MAX_WAIT_MS)
     fields.end()
     replica = replica_of(session, fields)
     # In turns: a client that has gone away, or has changed its mind, is not waited for.

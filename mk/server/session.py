@@ -19,7 +19,7 @@ from mk.errors import (
     StorageError,
 )
 from mk.server.operations import OPERATIONS, Operation
-from mk.transport.channel import ANSWER, ERROR, HIGHEST_VERSION, ITEM, LOWEST_VERSION, STOP, Channel
+from mk.transport.channel import ANSWER, ERROR, HIGHEST_VERSION, ITEM, LOWEST_VERSION, MAX_LOCK_WAIT_MS, STOP, Channel
 from mk.transport.error_codec import error_values
 
 TYPE_CHECKING = False
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from mk.transport.fields import Fields
 
 _MAX_PATH = 4096
-_MAX_LOCK_WAIT_MS = 24 * 3_600_000
 _MAX_VERSION = (1 << 31) - 1
 
 
@@ -88,7 +87,8 @@ class Session:
         """Serve until the client has no more to ask, or goes away. Raises FarSideError if it does not keep to the protocol."""
         try:
             self._greet()
-            while (fields := self.receive()) is not None:
+            # Without a directory there is nothing to be asked for; what is on its way already was asked too early.
+            while self.path and (fields := self.receive()) is not None:
                 self._run(fields)
         except PeerUnreachableError:
             pass  # There is nobody to tell.
@@ -139,14 +139,14 @@ class Session:
 
     def close(self) -> None:
         """Close what the client had open."""
-        replica, self.replica = self.replica, None
-        opened, self.opened = self.opened, None
-        writers = list(self.writers.values())
-        self.writers.clear()
         try:
-            for writer in writers:
-                writer.close()
+            while self.writers:
+                self.writers.popitem()[1].close()
         finally:
+            if self.writers:
+                self.close()
+            replica, self.replica = self.replica, None
+            opened, self.opened = self.opened, None
             try:
                 if replica is not None:
                     replica.close()
@@ -175,7 +175,7 @@ class Session:
             )
         directory = fields.text(_MAX_PATH)
         allow_network_fs = fields.flag()
-        self.lock_wait_ms = fields.number(0, _MAX_LOCK_WAIT_MS)
+        self.lock_wait_ms = fields.number(0, MAX_LOCK_WAIT_MS)
         # What a newer client says behind it is nothing that it needs.
         self._answered(lambda: self._place(directory, allow_network_fs))
 
@@ -205,12 +205,12 @@ class Session:
         operation = OPERATIONS.get(name)
         if operation is None:
             fields.refuse(f"there is no operation {name[:40]!a}")
-        if not self.path:
-            fields.refuse("no directory is open")
         if len(self.channel.body) and not operation.has_body:
             fields.refuse(f"operation {name} takes no body")
         self._operation = operation
         if not operation.is_answered:
+            if not self.permissions.allow_any(operation.kinds):
+                fields.refuse(f"operation {name} is not allowed here")
             operation.load()(self, fields)
             return
 

@@ -39,6 +39,9 @@ ANSWER, ITEM, ERROR = 0, 1, 2
 STOP = "stop"
 """What a client says that wants no more of an answer. It may cross with the end of that, and then means nothing."""
 
+MAX_LOCK_WAIT_MS = 24 * 3_600_000
+"""How long a client may have the far side wait for a lock."""
+
 MAX_HEAD_BYTES = 4 << 20
 MAX_BODY_BYTES = 66 << 20
 """A batch of the largest size, with its header and a snapshot of producers."""
@@ -54,7 +57,8 @@ class Channel:
     """Both directions of one connection. Not for two threads.
 
     peer: the other end, for people. wait: called before what may block, with a descriptor and whether it is to be read;
-    returns when it is ready. Without it, descriptors block by themselves. Closing is for whoever opened them.
+    returns when it is ready. Without it, descriptors block by themselves. Closing them is for whoever opened them, who
+    says `forget` first.
     """
 
     __slots__ = ("_buffer", "_end", "_read_fd", "_start", "_wait", "_write_fd", "body", "frame_bytes", "peer")
@@ -146,6 +150,10 @@ class Channel:
         """The descriptor to wait on for what comes; has_input knows what has been read of it already."""
         return self._read_fd
 
+    def forget(self) -> None:
+        """Use the descriptors no more: once closed, their numbers may be those of a segment."""
+        self._read_fd = self._write_fd = -1
+
     def has_input(self) -> bool:
         """Tell, without waiting, whether the other side has sent something, or closed its end."""
         if self._start < self._end:
@@ -201,7 +209,7 @@ class Channel:
 
     def _fill(self) -> bool:
         """Read what is there, waiting for something; False at the end of the input."""
-        while True:
+        while self._read_fd >= 0:
             if self._wait is not None:
                 self._wait(self._read_fd, True)
             try:
@@ -212,8 +220,11 @@ class Channel:
                 return False
             self._end += count
             return count > 0
+        return False
 
     def _write(self, pieces: Sequence[Buffer]) -> None:
+        if self._write_fd < 0:
+            raise self.gone("it was closed")
         views = [memoryview(piece) for piece in pieces if len(piece)]
         try:
             while views:

@@ -10,7 +10,7 @@ import os
 
 from mk import __version__
 from mk.errors import FarSideError, MkError, PeerUnreachableError, ProtocolVersionError
-from mk.transport.channel import ANSWER, ERROR, HIGHEST_VERSION, ITEM, LOWEST_VERSION, STOP
+from mk.transport.channel import ANSWER, ERROR, HIGHEST_VERSION, ITEM, LOWEST_VERSION, MAX_LOCK_WAIT_MS, STOP
 from mk.transport.error_codec import take_error
 from mk.transport.ssh import RemoteCommand
 
@@ -58,6 +58,7 @@ class Connection:
         if lowest > HIGHEST_VERSION or highest < LOWEST_VERSION:
             known = (LOWEST_VERSION, HIGHEST_VERSION)
             raise ProtocolVersionError(peer=self.peer, lowest=lowest, highest=highest, known=known, version=version)
+        lock_wait_ms = min(lock_wait_ms, MAX_LOCK_WAIT_MS)
         self._send(min(highest, HIGHEST_VERSION), __version__, directory, allow_network_fs, lock_wait_ms)
 
     def request(self, *values: object, body: Sequence[bytes | memoryview] = ()) -> Fields:

@@ -24,6 +24,8 @@ _SSH_OPTIONS = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
 _KEPT_BYTES = 4096
 _KEPT_LINES = 5
 _END_SECONDS = 3.0
+_SIGTERM, _SIGKILL = 15, 9
+_FOR_EVER = float("inf")
 _NOT_EXECUTABLE, _NOT_FOUND, _SSH_FAILED = 126, 127, 255
 
 
@@ -130,8 +132,9 @@ class RemoteCommand:
         import select
         import time
 
-        deadline = time.monotonic() + _END_SECONDS
+        self.channel.forget()
         os.close(self._write_fd)
+        deadline = time.monotonic() + _END_SECONDS
         # The end of its output, and not that of stderr, which a shared connection of ssh keeps open in the background.
         poll = select.poll()
         poll.register(self._read_fd, select.POLLIN)
@@ -145,12 +148,14 @@ class RemoteCommand:
                 else:
                     is_open = bool(_read(fd, 1 << 16))
         pid, status = os.waitpid(self._pid, os.WNOHANG)
-        while not pid and time.monotonic() < deadline:
-            time.sleep(0.002)
-            pid, status = os.waitpid(self._pid, os.WNOHANG)
-        if not pid:
-            os.kill(self._pid, 15)
-            pid, status = os.waitpid(self._pid, 0)
+        for number in (0, _SIGTERM, _SIGKILL):
+            if pid:
+                break
+            os.kill(self._pid, number)
+            deadline = time.monotonic() + (_END_SECONDS if number != _SIGKILL else _FOR_EVER)
+            while not pid and time.monotonic() < deadline:
+                time.sleep(0.002)
+                pid, status = os.waitpid(self._pid, os.WNOHANG)
         while self._keep():
             pass
         self._status = os.waitstatus_to_exitcode(status)

@@ -42,7 +42,9 @@ ALLOWED = {
     ("mk.config", "mk.errors"),  # here too,
     ("mk.timestamp", "mk.errors"),  # and here.
     ("mk.config", "mk.topic_partition"),  # Names of groups are checked as those of topics are.
-    ("mk.cli", "mk"),  # for the version alone
+    ("mk.cli", "mk"),  # for the version alone,
+    ("mk.transport", "mk"),  # here
+    ("mk.server", "mk"),  # and here too.
 }
 
 # Third-party package: the only module that may import it.

@@ -61,7 +61,7 @@ def run(command, directory, **extra):
 
 TOPICS = ["Pay_ments-2", "orders", "other"]
 CASES = [
-    ("mk ", ["completion", "consume", "groups", "help", "produce", "tail", "topics"]),
+    ("mk ", ["completion", "consume", "groups", "help", "produce", "serve", "tail", "topics"]),
     ("mk pr", ["produce"]),
     ("mk topics de", ["delete", "describe"]),
     ("mk produce ", TOPICS),

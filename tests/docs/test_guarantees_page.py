@@ -53,7 +53,8 @@ def test_every_exit_status_of_an_error_is_told():
 def test_only_an_append_that_may_be_stored_is_indeterminate():
     last = {status: row["last append"] for row in STATUS_ROWS for status in row["status"].split(", ")}
     indeterminate = {int(status) for status, stored in last.items() if stored == "indeterminate"}
-    assert indeterminate == {errors.MkError.exit_status, errors.SyncFailedError.exit_status, 137}
+    bugs, disks, hosts = errors.MkError, errors.SyncFailedError, errors.PeerUnreachableError
+    assert indeterminate == {bugs.exit_status, disks.exit_status, hosts.exit_status, 137}
     assert {last["0"], last["129"], last["130"], last["143"]} == {"stored"}
 
 
