@@ -135,7 +135,7 @@ class RemoteCluster:
                 except MkError as error:
                     yield error
                 else:
-                    yield _document(bytes(pending.body))
+                    yield _document(pending.body)
 
     def describe_topic(self, name: str) -> dict[str, object]:
         return self._described("topic", name)  # type: ignore[no-any-return]
@@ -283,7 +283,7 @@ class RemoteCluster:
 
     def _described(self, what: str, name: str) -> Any:
         self._conversation.request("describe", what, name).end()
-        return _document(bytes(self._conversation.body))
+        return _document(self._conversation.body)
 
 
 def _wanted(

@@ -43,7 +43,7 @@ class RemoteDirectory:
 
         conversation = self.conversation
         conversation.request("topic_names").end()
-        names = bytes(conversation.body).decode(errors="replace").splitlines()
+        names = conversation.body.decode(errors="replace").splitlines()
         return sorted(name for name in names if is_valid_name(name))
 
     def open_topic(self, name: str) -> RemoteTopic:
@@ -145,7 +145,7 @@ class RemoteTopic(Topic):
         if partition not in self._expected:
             self.expect_readers([partition])
         number, opening = self._expected.pop(partition)
-        return RemotePartitionReader(self, partition, number, opening, keeps=buffer is None)
+        return RemotePartitionReader(self, partition, number, opening)
 
     def pin_producer(self, name: str, *, partition: int | None, lock_wait_ms: int) -> ProducerPin:
         from mk.remote_cluster.conversation import take_news

@@ -99,9 +99,7 @@ def test_a_directory_is_made_only_if_asked_for(any_far_side):
     assert caught.value.facts == {"path": "/srv/missing", "peer": any_far_side.host}
     any_far_side.open("/srv/mk", create=True, lock_wait_ms=1 << 62, allow_network_fs=True)
     opened = (any_far_side.tmp_path / "told").read_text().splitlines()[-1]
-    assert opened == (
-        '["open", "/srv/mk", [["allow_network_fs", true], ["create", true], ["lock_wait_ms", 86400000]]]'
-    )
+    assert opened == ('["open", "/srv/mk", [["allow_network_fs", true], ["create", true], ["lock_wait_ms", 86400000]]]')
 
 
 def test_errors_are_of_the_same_class_and_the_connection_goes_on(any_far_side):

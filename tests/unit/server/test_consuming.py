@@ -105,7 +105,7 @@ def test_a_watch_tells_of_records_partitions_topics_and_deletion(cluster, conver
 
 def directory_names(conversation):
     conversation.request("topic_names")
-    return bytes(conversation.body).decode().split()
+    return conversation.body.decode().split()
 
 
 def test_what_comes_is_proved_again(cluster, topic):
@@ -146,3 +146,12 @@ def test_whatever_a_cluster_has_is_there_or_refused_with_where_to_do_it():
     with pytest.raises(UsageError, match="not offered on another host"):
         cluster.sweep()
     assert not hasattr(cluster, "nothing")
+
+
+def test_what_was_fetched_stays_while_other_things_are_asked_for(cluster, topic):
+    produce(cluster, b"a" * 1000)
+    produce(cluster, b"b" * 1000, partition=1)
+    first = topic.open_reader(0).fetch()
+    second = topic.open_reader(1).fetch()
+    directory_names(topic.conversation)
+    assert values_of(first) + values_of(second) == [b"a" * 1000, b"b" * 1000]
