@@ -184,7 +184,7 @@ def _environment(levels: "list[Command]") -> "list[str]":
     parameters = [parameter for level in levels for parameter in level.parameters]
     names = [parameter.environment for parameter in parameters if parameter.environment]
     names += ["XDG_DATA_HOME", "COLUMNS"]
-    if level in (definition.ROOT, PRODUCE, CONSUME):
+    if PRODUCE in levels or CONSUME in levels:
         names += ["MK_RSH", "MK_REMOTE_PATH"]
     if any(parameter is definition.NO_COLOR_OPTION for parameter in parameters):
         names.append("NO_COLOR")
