@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mk.consumer.offset_spec import OffsetSpec
     from mk.errors import MkError
     from mk.producer.producer import Producer
+    from mk.records.record_batch import EncodedBatch
     from mk.storage.partition_log import AppendResult
     from mk.storage.partition_reader import PartitionReader
     from mk.storage.topic import Topic
@@ -144,7 +145,9 @@ class RemoteCluster:
         return self._described("topic", name)  # type: ignore[no-any-return]
 
     def partitions(self, name: str) -> int:
-        return int(self._described("settings", name)["partitions"])
+        topic = self._directory.open_topic(name)
+        topic.close()
+        return topic.partitions
 
     def offsets(self, name: str) -> list[dict[str, int]]:
         return self._described("offsets", name)  # type: ignore[no-any-return]
@@ -168,16 +171,20 @@ class RemoteCluster:
 
     def offset_for_time(self, name: str, partition: int, timestamp_ms: int) -> int:
         topic = self._directory.open_topic(name)
+        reader = topic.open_reader(partition)
         try:
-            return topic.open_reader(partition).offset_for_time(timestamp_ms)
+            return reader.offset_for_time(timestamp_ms)
         finally:
+            reader.close()
             topic.close()
 
     def committed_offset(self, group: str, topic: str, partition: int) -> int | None:
         opened = self._directory.open_topic(topic)
+        reader = opened.open_reader(partition)
         try:
-            return opened.open_reader(partition).committed_offset(group)
+            return reader.committed_offset(group)
         finally:
+            reader.close()
             opened.close()
 
     def producer(
@@ -207,6 +214,15 @@ class RemoteCluster:
         except BaseException:
             opened.close()
             raise
+
+    def append_batches(
+        self, name: str, partition: int, batches: Sequence[EncodedBatch], *, wait_ms: int = 10_000
+    ) -> AppendResult:
+        topic = self._directory.open_topic(name)
+        try:
+            return topic.append_batches(partition, batches, lock_wait_ms=wait_ms)
+        finally:
+            topic.close()
 
     def consumer(
         self,
