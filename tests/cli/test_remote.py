@@ -77,10 +77,8 @@ def test_records_of_every_kind_pass_both_ways_unchanged(mk, far):
 SELECTIONS = [
     ("--tail", "7"),
     ("--reverse", "-J"),
-    ("--reverse", "--merge", "-n", "30", "-f", "%p %o\\n"),
     ("--merge", "-J"),
     ("--from", "2", "--to", "5", "-f", "%p %o\\n"),
-    ("-o", "0:3,2:-2", "-f", "%p %o\\n"),
     ("-o", "@1700000000100", "-f", "%T %v\\n"),
     ("-p", "1", "-G", "k=^3", "-J"),
     ("-o", "group:g", "-f", "%p %o\\n"),
@@ -177,10 +175,10 @@ def test_the_far_side_ends_with_a_follower_whatever_that_ends_of(mk, pids, numbe
 def test_an_import_with_a_producer_id_that_was_killed_is_stored_once_when_it_is_run_again(mk, pids, killed):
     path, environment = pids
     far = Remote(mk, environment)
-    lines = [b"%d %s\n" % (n, b"x" * 90) for n in range(120_000)]
+    lines = [b"%d %s\n" % (n, b"x" * 90) for n in range(60_000)]
     words = ("produce", "t", "--partitions", "3", "-K", " ", "--producer-id", "import", "-q")
     with far.start(*words, stdin=subprocess.PIPE) as producer:
-        producer.stdin.write(b"".join(lines[:100_000]))
+        producer.stdin.write(b"".join(lines[:50_000]))
         producer.stdin.flush()
         segment = mk.directory / "topics/t/0/00000000000000000000.log"
         wait_until(lambda: segment.exists() and segment.stat().st_size)
@@ -218,7 +216,7 @@ def test_without_a_producer_id_a_lost_connection_says_what_is_sure(mk, pids):
 def test_behind_an_append_that_failed_nothing_is_stored(mk, tmp_path):
     """Several appends are on their way when the first of them finds no room."""
     far = Remote(mk, fake_ssh(tmp_path, body='ulimit -f 24000; exec sh -c "$*"'))
-    lines = b"".join(b"%d %s\n" % (n, b"x" * 90) for n in range(450_000))
+    lines = b"".join(b"%d %s\n" % (n, b"x" * 90) for n in range(300_000))
     done = far("produce", "t", stdin=lines)
     assert done.status == 74
     assert f"mk: error: on far: no room to append to {mk.directory}/topics/t/0/" in done.err
@@ -233,11 +231,9 @@ def test_errors_of_the_far_side_are_what_they_are_here_and_name_it(mk, far):
     mk.ok("topics", "seal", "sealed")
     for status, words, said in (
         (66, ("consume", "none"), f"on far: no topic none in {mk.directory}"),
-        (66, ("produce", "none", "--no-create", "v"), "on far: no topic none"),
         (66, ("consume", "sealed", "-o", "group:none"), "on far: no group none"),
         (66, ("consume", "sealed", "-p", "3"), "topic sealed has no partition 3"),
         (77, ("produce", "sealed", "v"), "topic sealed is sealed"),
-        (2, ("consume", "sealed", "-r", "s"), "exclude each other"),
     ):
         done = far(*words)
         assert (done.status, said in done.err) == (status, True), done
