@@ -295,24 +295,25 @@ class BadInputError(DataError):
         )
 
 
-class _OfPartition:
-    """What is said of one partition, which was not changed, in the words of whoever raises it."""
+def _of_partition(self: MkError, what: str, topic: str, partition: int, why: str, fix: str) -> None:
+    """Begin an error of one partition, which was not changed, in the words of whoever raises it."""
+    what, fix = f"partition {partition} of {topic} {what}", f"{fix}; nothing was changed there"
+    MkError.__init__(self, what, why=why, fix=fix, topic=topic, partition=partition)
 
+
+class DivergedLogError(DataError):
     def __init__(self, what: str, *, topic: str, partition: int, why: str, fix: str) -> None:
-        what, fix = f"partition {partition} of {topic} {what}", f"{fix}; nothing was changed there"
-        super().__init__(what, why=why, fix=fix, topic=topic, partition=partition)  # type: ignore[call-arg]
+        _of_partition(self, what, topic, partition, why, fix)
 
 
-class DivergedLogError(_OfPartition, DataError):
-    pass
+class BadCopyError(DataError):
+    def __init__(self, what: str, *, topic: str, partition: int, why: str, fix: str) -> None:
+        _of_partition(self, what, topic, partition, why, fix)
 
 
-class BadCopyError(_OfPartition, DataError):
-    pass
-
-
-class ReplicationGapError(_OfPartition, DataError):
-    pass
+class ReplicationGapError(DataError):
+    def __init__(self, what: str, *, topic: str, partition: int, why: str, fix: str) -> None:
+        _of_partition(self, what, topic, partition, why, fix)
 
 
 class NotFoundError(MkError):
@@ -539,8 +540,9 @@ class NotLeaderError(TryAgainError):
         )
 
 
-class StaleSourceError(_OfPartition, TryAgainError):
-    pass
+class StaleSourceError(TryAgainError):
+    def __init__(self, what: str, *, topic: str, partition: int, why: str, fix: str) -> None:
+        _of_partition(self, what, topic, partition, why, fix)
 
 
 class ClaimFencedError(TryAgainError):
