@@ -23,6 +23,7 @@ from mdoc_page import Page
 import mk
 from mk import config, topic_partition
 from mk.consumer import cursor_file
+from mk.errors import CorruptStateError
 from mk.groups import claim_slot, replicated_offsets, reset_journal
 from mk.groups.claim import fence, take
 from mk.groups.claim_directory import make_claims
@@ -32,8 +33,9 @@ from mk.groups.offset_reset import OffsetChange
 from mk.records import codecs, record_batch
 from mk.records.record_batch import EncodedBatch, encode_columns, encode_lines, parse_header
 from mk.storage import flat_json, offset_index, partition_state, producer_state, replica_directory
-from mk.storage.leader_epochs import read_epochs
+from mk.storage.leader_epochs import EpochEntry, LeaderEpochs, read_epochs
 from mk.storage.log_directory import LogDirectory
+from mk.storage.log_truncation import Truncation, decode_truncation
 from mk.storage.partition_state import LogEnd, PartitionState, decode_slot
 
 PAGE = Page("mk-format.5")
@@ -386,6 +388,29 @@ def test_the_example_of_state_is_a_valid_slot():
     slot = PAGE.examples("STATE")[0].strip().replace("\n", " ").encode().ljust(511) + b"\n"
     assert read_slot(slot)["sequence"] == 4
     assert decode_slot(slot).written.position == 302
+
+
+def test_a_log_that_was_cut_says_so_behind_the_fields_of_the_page():
+    state = PartitionState("0" * 32, "boot")
+    state.cuts, state.cut_offset = 2, 17
+    line = state.encode()
+    assert line[: line.index(b" crc=")].endswith(b" began=0 cuts=2:17")
+    read = decode_slot(line)
+    assert (read.cuts, read.cut_offset, read.encode()) == (2, 17, line)
+
+
+def test_a_truncation_is_as_the_page_says():
+    state, epochs = PartitionState("f" * 32, "boot"), LeaderEpochs([EpochEntry(3, 0, "e" * 32)])
+    data = Truncation(state, epochs, 7, True).encode()
+    head = PAGE.examples("TRUNCATION")[0].strip().replace("=0", "=%d") % (7, 1)
+    text, _, found = data.rpartition(b"crc=")
+    assert text == head.encode() + b"\n" + state.encode() + epochs.encode()
+    assert found == b"%08x\n" % crc(text)
+    read = decode_truncation(data, "truncation")
+    assert (read.encode(), read.first_segment, read.is_anew) == (data, 7, True)
+    for at in range(len(data)):
+        with pytest.raises(CorruptStateError):
+            decode_truncation(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :], "truncation")
 
 
 # Claims.
