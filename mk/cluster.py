@@ -6,6 +6,8 @@ command that reached around this interface into files could not be pointed at an
 
 from __future__ import annotations
 
+from mk.errors import UsageError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -300,16 +302,31 @@ def connect(
     shared_group: str | None = None,
     shared_readers: str = "all",
 ) -> Cluster:
-    """Open the cluster at `location`, a directory's path; None is MK_DIR or the user's own.
+    """Open the cluster at `location`, a directory's path, or HOST:PATH by ssh; None is MK_DIR or the user's own.
 
     create: make the directory a log directory if there is none yet; otherwise that raises NoSuchDirectoryError.
     shared_group: name or number of the group whose members write to it, if it is made. One that is there and not shared
     so raises CannotCreateError. shared_readers: who reads then: "all", or "group" for nobody else.
     """
+    location = location or default_location()
+    if ":" in location:
+        from mk.transport.address import Address, parse_address
+
+        address = parse_address(location)
+        if isinstance(address, Address):
+            from mk.remote_cluster.cluster import RemoteCluster
+
+            if shared_group is not None:
+                raise UsageError(
+                    "shared_group is not offered on another host",
+                    why="who shares a directory is said where it is made",
+                    fix=f"make it there: ssh {address.destination} mk topics create ...; nothing was done",
+                )
+            return RemoteCluster(address, create=create, allow_network_fs=allow_network_fs)
     from mk.directory_cluster import DirectoryCluster
 
     return DirectoryCluster(
-        location or default_location(),
+        location,
         create=create,
         allow_network_fs=allow_network_fs,
         shared_group=shared_group,

@@ -1,6 +1,8 @@
-"""What holds for all tests: signals mean to the commands under test what they mean in a terminal."""
+"""What holds for all tests: signals mean to the commands under test what they mean in a terminal; and an sshd."""
 
 import signal
+
+from tests.sshd import sshd  # noqa: F401  a fixture
 
 # A shell starts what it puts into the background with some of them ignored, and nohup does; a command keeps that, and a test
 # that stops one by a signal would wait for ever.

@@ -4,7 +4,7 @@ First a plan, from what is known without a lock. Then, partition by partition, a
 is fenced as soon as it hears of it; then the groups that have committed less here than they had there get those offsets.
 Killed in between, the next run goes on: what leads is left as it is, and what was kept of a group's offsets is forgotten
 only once they are committed here.
-Source: man/mk-guarantees.7, FAIL-OVER. Idea: KIP-101.
+Source: man/mk-guarantees.7, FAILING OVER. Idea: KIP-101.
 """
 
 from __future__ import annotations

@@ -82,11 +82,11 @@ def pair_topics(
                 why=f"a name has at most {MAX_NAME_LENGTH} characters",
                 fix="choose a shorter --prefix",
             )
-        elif target is not None and not target.name.startswith(prefix):
+        elif target is not None and _has_other_prefix(target.name, source.name, prefix):
             error = DataError(
                 f"topic {source.name} of SRC is {target.name} in DST, and cannot be {name} there too",
                 why=f"both have the id {source.topic_id}",
-                fix="leave it out (--exclude), or give the --prefix that it was copied with",
+                fix="give the --prefix that it was copied with, or leave it out with --exclude; nothing of it was changed",
             )
         elif holder is not None:
             error = _is_another(source, holder, name, source_id)
@@ -113,6 +113,11 @@ def gone_topics(
         and is_chosen(image.name[len(prefix) :])
         and any(partition.epochs[-1][2] == source_id for partition in image.partitions)
     ]
+
+
+def _has_other_prefix(copy: str, name: str, prefix: str) -> bool:
+    """Tell whether a copy has its name from a run with another prefix: to rename it would undo that run's."""
+    return not copy.startswith(prefix) or (copy != prefix + name and copy.endswith(f".{name}"))
 
 
 def _more_than_once(ids: Sequence[str]) -> set[str]:

@@ -45,6 +45,8 @@ class Operation:
 
 _PULLING = "mk.server.pulling"
 _PUSHING = "mk.server.pushing"
+_CONSUMING = "mk.server.consuming"
+_PRODUCING = "mk.server.producing"
 
 OPERATIONS = {
     operation.name: operation
@@ -71,6 +73,24 @@ OPERATIONS = {
         Operation("close_writer", f"{_PUSHING}:close_writer", PUSH),
         Operation("store_committed_offsets", f"{_PUSHING}:store_committed_offsets", PUSH),
         Operation("note_source", f"{_PUSHING}:note_source", PUSH),
+        Operation("open_directory", f"{_CONSUMING}:open_directory", PULL, PRODUCE),
+        Operation("topic_names", f"{_CONSUMING}:topic_names", PULL, PRODUCE),
+        Operation("open_topic", f"{_CONSUMING}:open_topic", PULL, PRODUCE),
+        Operation("close_topic", f"{_CONSUMING}:close_topic", PULL, PRODUCE, is_answered=False),
+        Operation("open_reader", f"{_CONSUMING}:open_reader", PULL),
+        Operation("close_reader", f"{_CONSUMING}:close_reader", PULL, is_answered=False),
+        Operation("fetch", f"{_CONSUMING}:fetch", PULL),
+        Operation("offset_for_time", f"{_CONSUMING}:offset_for_time", PULL),
+        Operation("batches_backward", f"{_CONSUMING}:batches_backward", PULL),
+        Operation("epochs", f"{_CONSUMING}:epochs", PULL),
+        Operation("committed_offset", f"{_CONSUMING}:committed_offset", PULL),
+        Operation("watch", f"{_CONSUMING}:watch", PULL, PRODUCE),
+        Operation("describe", f"{_CONSUMING}:describe", PULL, PRODUCE),
+        Operation("make_topic", f"{_PRODUCING}:make_topic", PRODUCE),
+        Operation("pin_producer", f"{_PRODUCING}:pin_producer", PRODUCE),
+        Operation("check_not_followed", f"{_PRODUCING}:check_not_followed", PRODUCE),
+        Operation("last_sequence", f"{_PRODUCING}:last_sequence", PRODUCE),
+        Operation("produce", f"{_PRODUCING}:produce", PRODUCE, has_body=True),
     )
 }
 

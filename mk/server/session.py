@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from mk.replication.replica import Replica, TopicImage
+    from mk.server.open_topics import OpenTopics
     from mk.server.permissions import Permissions
     from mk.server.pushing import PushedWriter
     from mk.transport.fields import Fields
@@ -44,7 +45,7 @@ class Session:
 
     path: the directory that it works with. replica: that directory, once it was opened. writers: by their numbers, the
     partitions that it pushes to. listings: iterations over topics. listed: the ids of topics that it has been told of, or
-    has made.
+    has made. opened: the topics and partitions that it produces to and consumes, once it has asked for that.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class Session:
         "listed",
         "listings",
         "lock_wait_ms",
+        "opened",
         "path",
         "permissions",
         "replica",
@@ -73,6 +75,7 @@ class Session:
         self.allow_network_fs = False
         self.lock_wait_ms = 0
         self.replica: Replica | None = None
+        self.opened: OpenTopics | None = None
         self.listings: dict[int, Iterator[TopicImage]] = {}
         self.writers: dict[int, PushedWriter] = {}
         self.listed: set[str] = set()
@@ -116,9 +119,9 @@ class Session:
         finally:
             self._in_channel = False
 
-    def answer(self, *values: object) -> None:
+    def answer(self, *values: object, body: Sequence[bytes | memoryview] = ()) -> None:
         """Send the answer to the operation, or the end of one in parts."""
-        self._send(ANSWER, *values)
+        self._send(ANSWER, *values, body=body)
 
     def item(self, *values: object, body: Sequence[bytes | memoryview] = ()) -> int:
         """Send a part of the answer, and return how long the message is."""
@@ -143,8 +146,13 @@ class Session:
             if self.writers:
                 self.close()
             replica, self.replica = self.replica, None
-            if replica is not None:
-                replica.close()
+            opened, self.opened = self.opened, None
+            try:
+                if replica is not None:
+                    replica.close()
+            finally:
+                if opened is not None:
+                    opened.close()
 
     def _greet(self) -> None:
         self._enter_channel()

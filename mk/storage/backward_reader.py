@@ -56,6 +56,10 @@ class StoredBatch:
             raise self.damaged("the batch there has another checksum than its bytes")
         return header
 
+    def raw(self, *, is_whole: bool) -> bytes:
+        """Return the header as it stands, or all of the batch; its payload is not checked."""
+        return files.pread(self._fd, self.header.size_bytes if is_whole else HEADER_SIZE, self.header.position)
+
     def damaged(self, found: str) -> CorruptBatchError:
         header = self.header
         return CorruptBatchError(

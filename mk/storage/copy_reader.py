@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mk.records.record_batch import RecordBatch
     from mk.storage.leader_epochs import LeaderEpochs
 
-PIECE_BYTES = 1 << 20
+PIECE_BYTES = 2 << 20
 _MAX_SNAPSHOT_BYTES = 1 << 28
 _TRIES = 3
 
@@ -88,7 +88,7 @@ class CopyReader(PartitionReader):
             files.close(fd)
 
     def pieces(self, from_offset: int, to_offset: int) -> Iterator[Piece]:
-        """Yield the batches from one offset up to another, both between two batches, in pieces of about 1 MiB.
+        """Yield the batches from one offset up to another, both between two batches, in pieces of about 2 MiB.
 
         Raises OffsetOutOfRangeError if they are there no longer.
         """

@@ -180,6 +180,13 @@ class PartitionReader:
             readable_from=self._readable_from(base, position, self.next_offset),
         )
 
+    def fetch_raw(self) -> tuple[memoryview, str, int]:
+        """Do what fetch does, and return the batches as they stand, the segment's path and their position in it."""
+        batches = self.fetch()
+        size_bytes = sum(batch.size_bytes for batch in batches)
+        raw = self._buffer.view(size_bytes, size_bytes)
+        return (raw, self.segment_path, batches[0].position) if batches else (raw, "", 0)
+
     def offset_for_time(self, timestamp_ms: int) -> int:
         """Return the first offset whose record's time is `timestamp_ms` or later; the high watermark if there is none.
 

@@ -30,12 +30,12 @@ class Watch:
     (-1, "") when there were more than the kernel names.
     """
 
-    __slots__ = ("_add", "_fd", "_output_fd", "_poll", "_wakers", "ended")
+    __slots__ = ("_add", "_beside_fd", "_fd", "_output_fd", "_poll", "_wakers", "ended")
 
     def __init__(self, paths: Sequence[str], *, output_fd: int | None = None) -> None:
         import select
 
-        self._fd = -1
+        self._fd = self._beside_fd = -1
         self._wakers: set[int] = set()
         self.ended: list[tuple[int, str]] = []
         self._poll = select.poll()
@@ -81,6 +81,18 @@ class Watch:
         self._wakers.add(fd)
         self._poll.register(fd, select.POLLIN)
 
+    def wait_beside(self, fd: int, timeout_ms: int) -> bool:
+        """Wait as `wait` does, and no longer than until there is something to read from `fd`, which is left there."""
+        import select
+
+        self._beside_fd = fd
+        self._poll.register(fd, select.POLLIN)
+        try:
+            return self.wait(timeout_ms)
+        finally:
+            self._poll.unregister(fd)
+            self._beside_fd = -1
+
     def wait(self, timeout_ms: int = POLL_MS) -> bool:
         """Sleep until a watched file may have changed, at most `timeout_ms`. Returns whether names in a directory did.
 
@@ -91,6 +103,8 @@ class Watch:
         for fd, _ in self._poll.poll(min(timeout_ms, POLL_MS)):
             if fd == self._output_fd:
                 raise BrokenPipeError
+            if fd == self._beside_fd:
+                continue
             try:
                 events = os.read(fd, _EVENT_BYTES)
             except BlockingIOError:

@@ -148,6 +148,11 @@ class Channel:
         """Use the descriptors no more: once closed, their numbers may be those of a segment."""
         self._read_fd = self._write_fd = -1
 
+    @property
+    def read_fd(self) -> int:
+        """The descriptor to wait on for what comes; has_input knows what has been read of it already."""
+        return self._read_fd
+
     def has_input(self) -> bool:
         """Tell, without waiting, whether the other side has sent something, or closed its end."""
         if self._start < self._end:

@@ -64,6 +64,10 @@ class Connection:
     def request(self, *values: object, body: Sequence[bytes | memoryview] = ()) -> Fields:
         """Ask for something, and return the answer, which is one message. Raises what the far side raises."""
         self.post(*values, body=body)
+        return self.answer()
+
+    def answer(self) -> Fields:
+        """Return the answer, of one message, to the oldest request that was posted and has one. Raises what the far side raises."""
         fields = self._receive_answer()
         if fields.number(ANSWER, ERROR) != ANSWER:
             fields.refuse("an answer has more parts than it may")
@@ -82,7 +86,7 @@ class Connection:
         return self._parts
 
     def post(self, *values: object, body: Sequence[bytes | memoryview] = ()) -> None:
-        """Send a request that has no answer."""
+        """Send a request that has no answer, or one that `answer` is called for, later and in turn."""
         if self._parts is not None:
             self._parts.stop()
         self._send(*values, body=body)

@@ -5,10 +5,12 @@ One story by real processes, from the first record to the salvaged ones: the ste
 
 import json
 import os
+import shlex
 import socket
 from collections import Counter
 
-from processes import LineSource, create_topic, end, kill_all, must, run, start
+import pytest
+from processes import MK, LineSource, create_topic, end, kill_all, must, run, start
 
 PARTITIONS = 3
 EPOCH_OF_THE_PROMOTED = 1 << 32
@@ -54,8 +56,33 @@ def status(directory):
     return json.loads(must(directory, "replicate", "status", "--json").stdout)
 
 
-def test_a_lost_leader_costs_what_was_not_replicated_until_it_is_back_and_then_nothing(tmp_path):
+class Place:
+    """Where a directory is for the other one: on this host, or on one behind ssh. prefix: in front of a command that goes there."""
+
+    def __init__(self, tmp_path, is_far):
+        self.host = "far.example" if is_far else socket.gethostname()
+        self.is_far = is_far
+        self.prefix = ()
+        if is_far:
+            script = tmp_path / "fake-ssh"
+            # As ssh does: the host goes, and a shell runs the words.
+            script.write_text('#!/bin/sh\nshift\nexec sh -c "$*"\n')
+            script.chmod(0o755)
+            self.prefix = ("env", f"MK_RSH={script}", f"MK_REMOTE_PATH={shlex.quote(MK)}")
+
+    def __call__(self, directory):
+        return f"{self.host}:{directory}" if self.is_far else str(directory)
+
+    def advertised(self, directory):
+        """Options by which a directory is known as what it is called from the other one."""
+        return ("--advertise", self(directory)) if self.is_far else ()
+
+
+@pytest.mark.parametrize("is_far", [False, True], ids=["on this host", "behind ssh"])
+def test_a_lost_leader_costs_what_was_not_replicated_until_it_is_back_and_then_nothing(tmp_path, is_far):
     old, new, away = tmp_path / "old", tmp_path / "new", tmp_path / "away"
+    place = Place(tmp_path, is_far)
+    far = {"prefix": place.prefix}
     processes = []
     try:
         create_topic(old, "orders", PARTITIONS, segment_bytes=4096)
@@ -63,7 +90,8 @@ def test_a_lost_leader_costs_what_was_not_replicated_until_it_is_back_and_then_n
         produce(old, keyed(0, 200, "numbered"), *numbered)
         produce(old, keyed(0, 100, "plain"))
         read_before = consumed(old, "-g", "billing", "-n", "90")
-        must(new, "replicate", str(old), str(new))
+        # Pulled by the new one, as by cron on the host that is left when the other is lost.
+        must(new, "replicate", place(old), str(new), **far)
         replicated = payloads(consumed(new))
         assert len(replicated) == 300
 
@@ -102,12 +130,12 @@ def test_a_lost_leader_costs_what_was_not_replicated_until_it_is_back_and_then_n
         running.stdin.write(b"running-2\n")
         running.stdin.flush()
         assert acknowledged.next().startswith(b"orders ")
-        must(new, "replicate", str(new), str(old))
+        must(new, "replicate", str(new), place(old), *place.advertised(new), **far)
         running.stdin.write(b"running-3\n")
         running.stdin.close()
         assert running.wait(60) == 75
         told = running.stderr.read().decode()
-        assert f"{socket.gethostname()}:{new}" in told, told
+        assert f"{place.host}:{new}" in told, told
         assert logs(old) == logs(new)
 
         # What it alone had is cut off, and kept.
@@ -122,15 +150,15 @@ def test_a_lost_leader_costs_what_was_not_replicated_until_it_is_back_and_then_n
         assert logs(old) == logs(new)
 
         # And produced again where the leader is, each once: of the numbered ones, those that came again already are left out.
-        first = must(old, "replicate", "salvage", "--yes", "--json")
+        first = must(old, "replicate", "salvage", "--yes", "--json", **far)
         rows = json.loads(first.stdout)
-        assert {row["target"] for row in rows} == {str(new)}
+        assert {row["target"] for row in rows} == {place(new)}
         assert sum(row["stored"] for row in rows) == 20 + 30 + 2
         assert sum(row["stored_before"] for row in rows) == 40
-        again = must(old, "replicate", "salvage", "--yes")
+        again = must(old, "replicate", "salvage", "--yes", **far)
         assert "nothing to salvage" in again.stderr
         produce(new, keyed(0, 260, "numbered"), *numbered)
-        must(new, "replicate", str(new), str(old))
+        must(new, "replicate", str(new), place(old), **far)
         assert logs(old) == logs(new)
         records = consumed(new)
         assert consumed(old) == records

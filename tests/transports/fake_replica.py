@@ -66,12 +66,12 @@ def plain(value):
 class FakeReplica:
     directory_id = DIRECTORY_ID
 
-    def __init__(self, path, **keywords):
+    def __init__(self, path, *, told=None, **keywords):
         if path.endswith("missing"):
             raise errors.NoSuchDirectoryError(path=path)
         self.location = path
         self.address = f"here:{path}"
-        self._told = os.environ.get("FAKE_TOLD")
+        self._told = told or os.environ.get("FAKE_TOLD")
         self.tell("open", path, sorted(keywords.items()))
 
     def tell(self, *what):
