@@ -31,6 +31,7 @@ FAILED = "failed"  # the FAILED file is there
 UNSAFE_MODE = "unsafe-mode"  # others than writers could change or block something
 UNACKNOWLEDGED_TAIL = "unacknowledged-tail"  # what a broken-off append left above the end
 UNFINISHED_RECOVERY = "unfinished-recovery"
+UNFINISHED_TRUNCATION = "unfinished-truncation"  # of a log that becomes another one's copy
 STALE_INDEX = "stale-index"
 MISSING_INDEX = "missing-index"
 NEWER_BATCH = "newer-batch"  # whole, but only a newer mk can read it

@@ -31,7 +31,8 @@ from mk.storage.log_segment import (
     open_segment,
     segment_name,
 )
-from mk.storage.partition_files import FAILED_FILE, STATE_FILE
+from mk.storage.log_truncation import read_truncation
+from mk.storage.partition_files import FAILED_FILE, STATE_FILE, TRUNCATION_FILE
 from mk.storage.partition_reader import ReadBuffer
 from mk.storage.partition_state import LogEnd
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from mk.records.record_batch import RecordBatch
     from mk.storage.leader_epochs import LeaderEpochs
+    from mk.storage.log_truncation import Truncation
     from mk.storage.partition_state import PartitionState
     from mk.storage.topic import Topic
 
@@ -66,6 +68,7 @@ class PartitionCheck:
         "_state",
         "_state_file",
         "_topic",
+        "_truncation",
         "findings",
         "partition",
         "path",
@@ -93,6 +96,7 @@ class PartitionCheck:
         self._producers = ProducerCheck()
         self._epochs: LeaderEpochs | None = None
         self._state: PartitionState | None = None
+        self._truncation: Truncation | None = None
 
     @property
     def producer_ids(self) -> set[int]:
@@ -140,8 +144,10 @@ class PartitionCheck:
     def _look(self) -> None:
         for kind, severity, found, position in self._state_file.faults:
             self._add(kind, severity, STATE_FILE, found, position=position)
-        state = self._state = self._state_file.state
+        self._state = self._state_file.state
         self._read_epochs()
+        self._read_truncation()
+        state = self._state
         names = set(os.listdir(self._fd))
         bases = list_segments(self._fd)
         self._check_names(names, bases)
@@ -172,7 +178,13 @@ class PartitionCheck:
         self._check_leftovers(state, bases, first)
         if live and live[0] > 0 and self._topic.has_producers() and not self._producers.known:
             found = "no snapshot can be used, and the log no longer begins at 0: what is stored of producer ids cannot be told"
-            self._add(kinds.MISSING_SNAPSHOT, DAMAGE, segment_name(live[-1], PRODUCERS_SUFFIX), found, offset=live[-1])
+            severity = DAMAGE
+            if self._follows():
+                # It may have begun at an offset whose snapshot comes with what is copied next.
+                found, severity = f"{found}; nobody has to while another directory leads the partition", WARNING
+            self._add(
+                kinds.MISSING_SNAPSHOT, severity, segment_name(live[-1], PRODUCERS_SUFFIX), found, offset=live[-1]
+            )
 
     def _floor(self, state: PartitionState) -> LogEnd:
         """Return up to where the log has to be whole, as far as `state` knows."""
@@ -189,6 +201,33 @@ class PartitionCheck:
         except CorruptStateError as error:
             self._add(kinds.DAMAGED_FILE, DAMAGE, EPOCHS_FILE, error.why)
 
+    def _read_truncation(self) -> None:
+        """Where a truncation was broken off, hold what is there against what it leaves: that is what will be.
+
+        Until somebody finishes it `state`, `epochs` and the segments may be as they were or as they shall be.
+        """
+        try:
+            self._truncation = read_truncation(self._fd, self.path)
+        except CorruptStateError as error:
+            self._add(kinds.DAMAGED_FILE, DAMAGE, TRUNCATION_FILE, error.why)
+            return
+        if self._truncation is not None:
+            end = self._truncation.state.written.offset
+            found = (
+                f"the log is being cut at offset {end}, to follow another one; whoever changes it next finishes that"
+            )
+            self._add(kinds.UNFINISHED_TRUNCATION, NOTE, TRUNCATION_FILE, found, offset=end)
+            self._state, self._epochs = self._truncation.state, self._truncation.epochs
+
+    def _follows(self) -> bool:
+        """Tell whether another directory leads the partition, and `state` knows it: then only copies come behind it."""
+        epochs, state = self._epochs, self._state
+        return (
+            epochs is not None
+            and epochs.latest.leader_id != self._topic.directory.directory_id
+            and (state is None or state.leader_epoch == epochs.latest.epoch)
+        )
+
     def _check_epochs(self, state: PartitionState | None) -> None:
         if self._epochs is None:
             return
@@ -201,7 +240,7 @@ class PartitionCheck:
             self._add(kinds.EPOCHS_MISMATCH, DAMAGE, EPOCHS_FILE, found, offset=state.durable.offset)
 
     def _check_names(self, names: set[str], bases: list[int]) -> None:
-        own = {STATE_FILE, EPOCHS_FILE, FAILED_FILE}
+        own = {STATE_FILE, EPOCHS_FILE, FAILED_FILE, TRUNCATION_FILE}
         for name in sorted(names):
             stem, dot, suffix = name.partition(".")
             if name == FAILED_FILE:
@@ -440,7 +479,9 @@ class PartitionCheck:
         directory_id = self._topic.directory.directory_id
         bound = offset
         for at, batch in find_headers(fd, position, size):
-            led_here = self._epochs is None or self._epochs.led_by(batch.leader_epoch, directory_id)
+            led_here = self._epochs is None or (
+                not self._follows() and self._epochs.led_by(batch.leader_epoch, directory_id)
+            )
             if led_here and batch.durable_offset > bound:
                 bound = batch.durable_offset
             if self._state is None and at > position and batch.base_offset > bound:
@@ -465,6 +506,9 @@ class PartitionCheck:
                 self._add(
                     kinds.LEFTOVER, NOTE, segment_name(base), "the log begins behind it; the next clean removes it"
                 )
+            elif self._truncation is not None:
+                if base > self._truncation.state.segment:
+                    self._add(kinds.LEFTOVER, NOTE, segment_name(base), "the truncation removes it")
             elif state is not None and base > state.segment:
                 try:
                     size = os.stat(segment_name(base), dir_fd=self._fd, follow_symlinks=False).st_size

@@ -94,10 +94,9 @@ class CopyProof:
 
     def _check_sense(self, batch: RecordBatch, payload: memoryview) -> None:
         """Compare what a header says of its records, as far as that costs nothing to speak of."""
-        if batch.is_plain_lines:
-            block = bytes(payload[max(batch.key_length, 0) :])
-            if block.count(b"\n") != batch.record_count or (block and block[-1] != 10):
-                raise BadBatchError(f"it does not hold {batch.record_count} lines", batch.base_offset)
+        # The lines themselves are not counted: at 0.9 GB/s that takes as long as all the rest. A reader does it again anyway.
+        if batch.is_plain_lines and batch.record_count and (not payload or payload[-1] != 10):
+            raise BadBatchError(f"it does not hold {batch.record_count} lines", batch.base_offset)
         if not batch.producer_id:
             if batch.first_sequence != NO_SEQUENCE or batch.last_sequence != NO_SEQUENCE:
                 raise BadBatchError("it has input sequences, and no producer id", batch.base_offset)

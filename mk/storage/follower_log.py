@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from mk.storage.topic import Topic
 
 _WAIT = "wait, raise --lock-wait, or stop that process, then run it again; nothing was changed"
+_WRITEBACK_BYTES = 8 << 20
+"""So much is appended before the disk is told to begin with it: what a sync then has to wait for stays small."""
+
 _PAUSE_SECONDS = 0.002
 """Between two goes at a long list of files, so that those who wait for the lock get it."""
 
@@ -78,14 +81,16 @@ class FollowerLog(PartitionLog):
             self._check_source(epochs)
             own, end = self._epochs, state.written.offset
             common = own.common_prefix(end, epochs, end_offset)
-            if common < prefix_offset or (common > prefix_offset and common < end):
+            if common != prefix_offset and common < end:
                 raise self._moved(f"it is the source's up to offset {common}, and was up to {prefix_offset}")
             adopted = self._adopted(common, epochs)
             cut = self._place_of(common, state) if common < end else (state.segment, state.written)
             if cut is None:
                 raise self._diverged(f"no batch ends here at offset {common}, from which on the records are different")
-            place = cut[1] if common == prefix_offset else self._end_at(prefix_offset, state)
-            if place is None or (UNKNOWN_CHAIN not in (chain, place.chain) and chain != place.chain):
+            # Beyond our end, since the caller looked we lost what was not on disk, or finished what a killed one had begun:
+            # the first batch has to prove it.
+            own_chain = self._chain_at(prefix_offset, state) if prefix_offset <= end else UNKNOWN_CHAIN
+            if UNKNOWN_CHAIN not in (chain, own_chain) and chain != own_chain:
                 raise self._diverged(f"the records below offset {prefix_offset} are not the same here and there")
             if common < end:
                 self._check_cut(common, end, epochs)
@@ -158,6 +163,9 @@ class FollowerLog(PartitionLog):
                 self._producers.copied(proof.last_sequences, proof.batches, new.segment, proof.end)
             if proof.entries:
                 self._write_index(new.segment, proof.entries)
+            begun = state.written.position // _WRITEBACK_BYTES * _WRITEBACK_BYTES
+            if proof.end.position - begun >= _WRITEBACK_BYTES:
+                files.begin_writeback(self._segment_fd, begun, proof.end.position - begun)
             return proof.end.offset
 
     def sync(self) -> int:
@@ -342,12 +350,13 @@ class FollowerLog(PartitionLog):
         end = log_truncation.find_end(self._files, segment, offset)
         return None if end is None else (segment, end)
 
-    def _end_at(self, offset: int, state: PartitionState) -> LogEnd | None:
+    def _chain_at(self, offset: int, state: PartitionState) -> int | None:
+        """Return the chain of the batch that ends at `offset`, UNKNOWN_CHAIN if it is gone, None if none ends there."""
         for end in (state.written, state.durable):
             if end.offset == offset:
-                return end
+                return end.chain
         found = self._place_of(offset, state)
-        return found[1] if found is not None else None
+        return found[1].chain if found is not None else None
 
     def _load_producers(self, state: PartitionState) -> None:
         """Have the last sequences as of the end; None where nobody uses any here, or nobody can tell."""

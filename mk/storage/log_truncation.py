@@ -29,6 +29,7 @@ from mk.storage.log_segment import (
     open_segment,
     segment_name,
 )
+from mk.storage.partition_files import TRUNCATION_FILE
 from mk.storage.partition_state import LogEnd, PartitionState, decode_slot, write_state
 from mk.storage.quarantine import copy_bytes, evidence_name, keep_copy, keep_segment
 
@@ -36,7 +37,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mk.storage.partition_files import PartitionFiles
 
-RECORD_FILE = "truncation"
 _MAX_BYTES = 4 << 20
 _PIECE = 1 << 20
 _SUFFIXES = (LOG_SUFFIX, INDEX_SUFFIX, PRODUCERS_SUFFIX)
@@ -80,10 +80,10 @@ def decode_truncation(data: bytes, path: str) -> Truncation:
 def read_truncation(partition_fd: int, path: str) -> Truncation | None:
     """Return the record that somebody left who was killed, None if there is none."""
     try:
-        data = files.read_file(RECORD_FILE, dir_fd=partition_fd, max_bytes=_MAX_BYTES)
+        data = files.read_file(TRUNCATION_FILE, dir_fd=partition_fd, max_bytes=_MAX_BYTES)
     except FileNotFoundError:
         return None
-    return decode_truncation(data, f"{path}/{RECORD_FILE}")
+    return decode_truncation(data, f"{path}/{TRUNCATION_FILE}")
 
 
 def truncate_to(
@@ -142,7 +142,7 @@ def _cut(partition: PartitionFiles, state: PartitionState, record: Truncation) -
     new.leader_epoch = record.epochs.latest.epoch
     new.syncing = 0
     new.cuts = state.cuts + 1
-    files.replace_file(RECORD_FILE, record.encode(), dir_fd=partition.fd)
+    files.replace_file(TRUNCATION_FILE, record.encode(), dir_fd=partition.fd)
     return finish(partition, record, state)
 
 
@@ -164,7 +164,7 @@ def finish(partition: PartitionFiles, record: Truncation, state: PartitionState 
     if record.is_anew:
         unlink_if_there(partition, segment_name(new.segment, PRODUCERS_SUFFIX))
     files.fsync(partition.fd)
-    files.unlink(RECORD_FILE, dir_fd=partition.fd)
+    files.unlink(TRUNCATION_FILE, dir_fd=partition.fd)
     files.fsync(partition.fd)
     return new
 
@@ -338,7 +338,7 @@ def _cut_segment(partition: PartitionFiles, segment: int, end: LogEnd) -> None:
         if status.st_size < end.position:
             raise CorruptStateError(
                 path=partition.segment_path(segment),
-                found=f"it has {status.st_size} bytes, and is to be cut at {end.position}, as {RECORD_FILE} says",
+                found=f"it has {status.st_size} bytes, and is to be cut at {end.position}, as {TRUNCATION_FILE} says",
             )
         if status.st_size > end.position and status.st_nlink > 1:
             # Somebody has a copy of it made of a hard link, in which nothing may change.

@@ -11,10 +11,10 @@ import time
 from mk.errors import MkError, OffsetOutOfRangeError, StorageError
 from mk.storage import files
 from mk.storage.held_log import held_log
+from mk.storage.leader_epochs import read_epochs
 from mk.storage.log_segment import list_segments
-from mk.storage.partition_files import PartitionFiles
+from mk.storage.partition_files import TRUNCATION_FILE, PartitionFiles
 from mk.storage.partition_log import PartitionLog
-from mk.storage.replica_directory import not_leader
 from mk.storage.segment_removal import NO_ROOM, keep_producers, move_log_start, remove_dead_segments, verdicts
 
 TYPE_CHECKING = False
@@ -127,8 +127,7 @@ class PartitionCleaner(PartitionLog):
             state = self._state()
             if before_offset > state.segment:
                 state = self._refresh()
-            elif self._epochs.latest.leader_id != self._files.topic.directory.directory_id:
-                raise not_leader(self._files.topic, self._files.partition, self._epochs.latest.leader_id)
+            self._check_leads()
             if before_offset > state.high_watermark:
                 raise OffsetOutOfRangeError(
                     topic=self._files.topic.name,
@@ -157,12 +156,27 @@ class PartitionCleaner(PartitionLog):
     # Under the lock.
 
     def _state(self) -> PartitionState:
-        """Return `state` as it stands, of whatever boot; only where it cannot be read does it need a recovery."""
-        return self._files.read_state() or self._refresh()
+        """Return `state` as it stands, of whatever boot; only where it cannot be read does it need a recovery.
+
+        A truncation that was broken off is finished first: what we took for the log might be what it cuts off.
+        """
+        files_ = self._files
+        state = files_.read_state()
+        self._epochs = read_epochs(files_.fd, files_.path)
+        if files.exists(TRUNCATION_FILE, dir_fd=files_.fd):
+            from mk.storage.log_truncation import finish, read_truncation
+
+            record = read_truncation(files_.fd, files_.path)
+            if record is not None:
+                state, self._epochs = finish(files_, record, state), record.epochs
+        return self._prepare(self._look()) if state is None else state
 
     def _is_due(self, state: PartitionState, report: CleanReport) -> bool:
-        """Tell whether the active segment is to be sealed; judged just now, so that an empty one is among those kept."""
-        return self._is_aged(state) or not report.kept
+        """Tell whether the active segment is to be sealed; judged just now, so that an empty one is among those kept.
+
+        Never that of a follower, whose segments begin where its leader's do.
+        """
+        return self._leads() and (self._is_aged(state) or not report.kept)
 
     def _remove_by_limits(self, state: PartitionState, report: CleanReport, last_seen_ms: int = 0) -> PartitionState:
         """Move the log start behind the sealed segments that may go. `report.kept` is empty if the active one may go too."""

@@ -62,6 +62,7 @@ class PartitionReader:
 
     __slots__ = (
         "_buffer",
+        "_cuts",
         "_files",
         "_leader_epoch",
         "_position",
@@ -86,7 +87,7 @@ class PartitionReader:
         self._position = 0
         self._sequence = -1
         self._validated = -1
-        self._leader_epoch = 0
+        self._leader_epoch = self._cuts = 0
         self.active_segment = 0
         self.log_start_offset = self.high_watermark = self.next_offset = 0
         self.skipped: list[tuple[int, int]] = []
@@ -109,8 +110,8 @@ class PartitionReader:
         """Read `state` again. Returns whether there is now something to read at `next_offset`.
 
         Raises:
-            DataError: the log was cut below what this reader has been given. Only records that were acknowledged
-                without a sync can be lost so, and never silently.
+            DataError: the log was cut below what this reader has been given: records that were acknowledged without a
+                sync, or that the directory did not have that was promoted to lead. Never silently.
         """
         self.state = state = self._files.wait_for_state()
         if state.sequence >= self._sequence:
@@ -121,12 +122,15 @@ class PartitionReader:
                 self._find_segment_end()
             self._sequence = state.sequence
             epoch, self._leader_epoch = self._leader_epoch, state.leader_epoch
-            if state.leader_epoch > epoch:
+            cuts, self._cuts = state.cuts - self._cuts, state.cuts
+            if state.leader_epoch > epoch or cuts:
                 # The open file may be one that was given up: what stands there at our next offset is no longer the log.
                 self._close_segment()
                 self.high_watermark = high_watermark
+                if cuts:
+                    self.log_start_offset = state.log_start_offset  # It may begin anew, and earlier.
                 if self.next_offset:
-                    self._refuse_truncation(epoch)
+                    self._refuse_truncation(epoch, cuts, state.cut_offset)
             self.high_watermark = max(self.high_watermark, high_watermark)
         return self.next_offset < self.high_watermark
 
@@ -262,20 +266,30 @@ class PartitionReader:
             state = again
         return state.high_watermark
 
-    def _refuse_truncation(self, epoch: int) -> None:
-        """Raise DataError if the log was cut below what was read, since `epoch`.
+    def _refuse_truncation(self, epoch: int, cuts: int, cut_offset: int) -> None:
+        """Raise DataError if the log was cut below what was read, since `epoch` and in so many `cuts`.
 
-        The end alone does not tell: it may have grown beyond the cut again before we looked.
+        The end alone does not tell: it may have grown beyond the cut again before we looked. Nor has it to be above what was
+        read where a copy begins anew with the same records.
         """
         had = self.next_offset
         begun = [entry.first_offset for entry in self._read_epochs().entries if entry.epoch > epoch]
-        cut_to = min([self.high_watermark, *begun])
+        # Of several cuts we know where the last one was.
+        cut_to = min([*begun, cut_offset if cuts else self.high_watermark])
+        if cuts > 1:
+            cut_to = min(cut_to, self.high_watermark)
         if had > cut_to:
             self.next_offset = cut_to  # For a caller that goes on all the same: nothing is skipped.
             raise DataError(
                 f"partition {self.partition} of {self._files.topic.name} was cut back to offset {cut_to}",
-                why=f"the disk lost records that were acknowledged without a sync; up to {had - 1} had been read",
-                fix=f"read on with -o {cut_to}; produce with --acks 1 what must not be lost",
+                why=(
+                    "another directory leads it since, and did not have what came behind"
+                    if cuts
+                    else "the disk lost records that were acknowledged without a sync"
+                )
+                + f"; up to {had - 1} had been read",
+                fix=f"read on with -o {cut_to}; "
+                + ("what was cut is in quarantine/" if cuts else "produce with --acks 1 what must not be lost"),
                 offset=cut_to,
                 next_offset=had,
             )

@@ -1,0 +1,225 @@
+"""Following another directory, broken off anywhere: what was there is in the log or in quarantine/, and the next run ends it."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mk.errors import MkError, NotLeaderError
+from tests.crash.pair import Place, copy, replicate
+from tests.crash.recorder import Killed, RecordingDisk, fast_disk
+from tests.crash.world import Sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.crash.world import Records
+
+SHARED = 12
+"""Records that both have in any case."""
+
+
+class Case:
+    """How a history begins, what is done then, and what has to come of it when somebody does it again."""
+
+    def __init__(
+        self,
+        name: str,
+        prepare: Callable[[Path], None],
+        act: Callable[[Place, Place], object],
+        *,
+        cuts: bool = False,
+        leads: bool = False,
+    ) -> None:
+        self.name = name
+        self.prepare = prepare
+        self.act = act
+        self.cuts = cuts
+        self.leads = leads
+
+
+def _numbers(start: int) -> Iterator[int]:
+    return itertools.count(start)
+
+
+def _behind(path: Path) -> None:
+    """A follower with some of its source's records, and a source with some more, in more than one segment."""
+    source, target = Place(path / "source"), Place(path / "target")
+    source.create().append(_numbers(0), 3, 3, 3, 3)
+    target.create_as_copy_of(source)
+    replicate(source, target)
+    source.append(_numbers(100), 2, 4, 4, 2)
+
+
+def _failed_over(path: Path) -> None:
+    """An old leader with records that the new one does not have, above and below the beginning of a segment."""
+    source, target = Place(path / "source"), Place(path / "target")
+    target.create().append(_numbers(0), 3, 3, 3, 3)
+    source.create_as_copy_of(target)
+    replicate(target, source)
+    target.append(_numbers(200), 1, 4, 4, 1)
+    source.promote()
+    source.append(_numbers(300), 2, 3)
+
+
+def _follow(source: Place, target: Place) -> None:
+    replicate(source, target)
+
+
+def _fence(source: Place, target: Place) -> None:
+    with target.follower() as log:
+        log.fence(source.epochs())
+
+
+def _begin_anew(source: Place, target: Place) -> None:
+    """As a run does whose target has a hole: only once."""
+    with target.follower() as log:
+        if not target.state().cuts:
+            log.restart(source.epochs(), 0)
+        copy(source, log, log.sync())
+
+
+def _promote(source: Place, target: Place) -> None:
+    target.promote()
+
+
+CASES = [
+    Case("append", _behind, _follow),
+    Case("cut", _failed_over, _follow, cuts=True),
+    Case("fence", _failed_over, _fence),
+    Case("anew", _failed_over, _begin_anew, cuts=True),
+    Case("promote", _behind, _promote, leads=True),
+]
+
+
+class History:
+    """The directories as they are before a case's action, and what their records are by then."""
+
+    def __init__(self, path: Path, case: Case) -> None:
+        self.case = case
+        self.base = path / "base"
+        with fast_disk():
+            case.prepare(self.base)
+        self.before = Place(self.base / "target").records()
+        self.source = Place(self.base / "source").records()
+
+    def begin(self, path: Path) -> tuple[Place, Place]:
+        shutil.copytree(self.base, path)
+        return Place(path / "source"), Place(path / "target")
+
+    def check(self, root: Path) -> None:
+        """Look at the directories after a crash, as a reader, as a producer, and as the next run."""
+        source, target = Place(root / "source"), Place(root / "target")
+        assert not target.damage(), target.damage()
+        seen = target.records()
+        assert list(seen) == list(range(len(seen)))
+        assert self._is_front_of(seen, self.before) or self._is_front_of(seen, self.source), seen
+        if self.case.name != "anew":
+            assert len(seen) >= SHARED
+        more = self._produce(target)
+        assert not target.damage(), target.damage()
+        self.case.act(source, target)
+        assert not target.damage(), target.damage()
+        left = target.records()
+        if self.case.name in ("append", "cut", "anew"):
+            assert left == self.source
+            assert target.epochs() == source.epochs()
+            assert target.segments() == source.segments()
+        kept = target.evidence()
+        for offset, value in {**self.before, **more}.items():
+            assert left.get(offset) == value or kept.get(offset) == value, f"offset {offset} is lost"
+        if not self.case.cuts:
+            assert not kept
+        if self.case.leads:
+            target.append(_numbers(900), 1)
+            assert len(target.records()) == len(left) + 1
+            assert not target.damage(), target.damage()
+
+    @staticmethod
+    def _is_front_of(found: Records, whole: Records) -> bool:
+        return found == {offset: value for offset, value in whole.items() if offset < len(found)}
+
+    def _produce(self, target: Place) -> Records:
+        """Append as a producer would who knows of nothing. Returns what was acknowledged."""
+        before = target.records()
+        try:
+            target.append(_numbers(700), 2)
+        except NotLeaderError:
+            assert target.records() == before
+            return {}
+        after = target.records()
+        return {offset: value for offset, value in after.items() if before.get(offset) != value}
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case.name)
+def history(request: pytest.FixtureRequest, tmp_path: Path) -> History:
+    return History(tmp_path, request.param)
+
+
+def broken_off(history: History, tmp_path: Path, number: int, *, error: int = 0) -> tuple[RecordingDisk, bool]:
+    """Do the case's action with a kill, or a refusal, at the operation with that number. Returns whether it was all done."""
+    root = tmp_path / f"broken-{number}-{error}"
+    source, target = history.begin(root)
+    with RecordingDisk(root) as disk:
+        if error:
+            disk.fault = lambda at, kind, name: error if at == number else 0
+        else:
+            disk.kill_after = number
+        try:
+            history.case.act(source, target)
+        except Killed:
+            return disk, False
+        except (MkError, OSError):
+            assert error
+        return disk, disk.asked <= number
+
+
+def sweep_kills(history: History, tmp_path: Path, *, per_cut: int, cut_every: int) -> None:
+    sweep = Sweep(tmp_path, seed=7, per_cut=per_cut)
+    for number in itertools.count():
+        disk, done = broken_off(history, tmp_path, number)
+
+        def check_image(target: Path, count: int) -> None:
+            with fast_disk():
+                history.check(target)
+
+        if cut_every and (number % cut_every == 0 or done):
+            sweep.power_cuts(disk, check_image, start=max(0, len(disk.operations) - 1) if number else 0)
+        with fast_disk():
+            history.check(disk.root)
+        shutil.rmtree(disk.root)
+        if done:
+            break
+    assert number >= 5
+    print(f"{history.case.name}: {number} kills, {sweep.images} images")
+
+
+def sweep_refusals(history: History, tmp_path: Path, errors: list[int]) -> None:
+    for error in errors:
+        for number in itertools.count():
+            disk, done = broken_off(history, tmp_path, number, error=error)
+            with fast_disk():
+                (disk.root / "target" / "topics" / "t" / "0" / "FAILED").unlink(missing_ok=True)
+                history.check(disk.root)
+            shutil.rmtree(disk.root)
+            if done:
+                break
+
+
+def test_broken_off_anywhere_the_next_run_ends_it(history: History, tmp_path: Path) -> None:
+    sweep_kills(history, tmp_path, per_cut=1, cut_every=6)
+
+
+@pytest.mark.slow
+def test_with_the_power_cut_behind_each_operation(history: History, tmp_path: Path) -> None:
+    sweep_kills(history, tmp_path, per_cut=30, cut_every=1)
+
+
+@pytest.mark.slow
+def test_refused_anywhere_the_next_run_ends_it(history: History, tmp_path: Path) -> None:
+    sweep_refusals(history, tmp_path, [errno.EIO, errno.ENOSPC])
