@@ -178,7 +178,7 @@ class Replicator:
                 self._target.create_topic(_named(pair.source, pair.name))
                 yield Event(TOPIC, pair.name, action=CREATED)
                 pair = self._look_again(pair)
-            elif pair.differs and not self._leads_elsewhere(pair):
+            elif pair.differs and self._may_change(pair):
                 action = RENAMED if pair.is_renamed else UPDATED
                 before = pair.target.name
                 self._target.update_topic(_named(pair.source, pair.name))
@@ -195,16 +195,17 @@ class Replicator:
             if copy is not None:
                 yield from self._run_partition(pair, image, copy)
 
-    def _leads_elsewhere(self, pair: TopicPair) -> bool:
-        """Tell whether the source must not change a topic of the target, since it does not lead it any more."""
+    def _may_change(self, pair: TopicPair) -> bool:
+        """Tell whether the source may change a topic of the target. Where it leads some partitions only, it adds the pins that
+        their records need, and nothing else."""
         assert pair.target is not None
         there = {image.partition: image for image in pair.target.partitions}
-        for image in pair.source.partitions:
-            if image.partition in there:
-                decision = self._decide(pair, image, there[image.partition])[0]
-                if isinstance(decision.error, StaleSourceError):
-                    return True
-        return False
+        are_stale = [
+            isinstance(self._decide(pair, image, there[image.partition])[0].error, StaleSourceError)
+            for image in pair.source.partitions
+            if image.partition in there
+        ]
+        return not any(are_stale) or (pair.lacks_pins and not all(are_stale))
 
     def _run_partition(self, pair: TopicPair, image: PartitionImage, there: PartitionImage) -> Iterator[Event]:
         for is_last_try in (False, True):
