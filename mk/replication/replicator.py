@@ -126,6 +126,9 @@ class Replicator:
         prefix, source_id = self._choice.prefix, self._source.directory_id
         pairs = pair_topics(chosen, targets, prefix=prefix, source_id=source_id)
         self._look(pairs)
+        if self.records_expected > self.records:
+            # Before the first record: if the source is lost on the way, a promotion has to know what it had.
+            yield from self._note_source()
         for pair in pairs:
             if self.is_stopping():
                 break
@@ -310,6 +313,20 @@ class Replicator:
                     found += [image for image in topic.partitions if image.partition == partition]
         return (found[0], found[1]) if len(found) == 2 else None
 
+    def _note_source(self) -> Iterator[Event]:
+        """Have the target note where the source's logs ended as of the last look at it."""
+        ends = [(t.topic_id, p.partition, p.next_offset) for t in self._sources for p in t.partitions]
+        try:
+            self._target.note_source(self._source.directory_id, self._source.address, ends)
+        except (MkError, OSError) as failure:
+            yield from self._untold(failure)
+
+    def _untold(self, failure: MkError | OSError) -> Iterator[Event]:
+        error = as_error(failure)
+        if error.exit_status in _LOST_CONNECTION:
+            raise failure
+        yield from self._refuse("", -1, error)
+
     def _look(self, pairs: list[TopicPair]) -> None:
         """Take note of where both sides are, for the notes that each keeps of the other."""
         self._sources = [pair.source for pair in pairs if pair.error is None]
@@ -332,17 +349,13 @@ class Replicator:
             return
         self._told_at = now
         source, target = self._source, self._target
-        ends = [(t.topic_id, p.partition, p.next_offset) for t in self._sources for p in t.partitions]
+        yield from self._note_source()
         try:
-            target.note_source(source.directory_id, source.address, ends)
             if self._choice.groups:
                 offsets = source.committed_offsets([image.topic_id for image in self._sources])
                 target.store_committed_offsets(source.directory_id, offsets)
         except (MkError, OSError) as failure:
-            error = as_error(failure)
-            if error.exit_status in _LOST_CONNECTION:
-                raise
-            yield from self._refuse("", -1, error)
+            yield from self._untold(failure)
         reached = [(topic_id, partition, end) for (topic_id, partition), end in self._reached.items()]
         source.note_follower(target.directory_id, target.address, reached)
 
