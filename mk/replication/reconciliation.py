@@ -167,8 +167,11 @@ def _refuse_leadership(topic: str, partition: int, source: Side, target: Side) -
             fix="replicate from the one that leads",
         )
         return Decision(REFUSE, error=stale, fences=own_latest.epoch > latest.epoch)
+    # An older one than DST knows of was its own, and lost with the power and all its batches: a recovery's took its place.
     claimed = [
-        entry for entry in source.epochs.entries if entry.leader_id == target.directory_id and entry.epoch not in ours
+        entry
+        for entry in source.epochs.entries
+        if entry.leader_id == target.directory_id and entry.epoch not in ours and entry.epoch > own_latest.epoch
     ]
     if claimed:
         return _diverged(

@@ -305,7 +305,8 @@ class FollowerLog(PartitionLog):
         for entry in epochs.entries:
             if leaders.get(entry.epoch, entry.leader_id) != entry.leader_id:
                 raise self._diverged(f"leader epoch {entry.epoch} was led by two directories")
-            if entry.leader_id == directory_id and entry.epoch not in leaders:
+            # Not an older one than it knows of: with its batches the power took it, and a recovery put another in its place.
+            if entry.leader_id == directory_id and entry.epoch not in leaders and entry.epoch > own.latest.epoch:
                 raise self._diverged(
                     f"this directory does not know of the leader epoch {entry.epoch} that it led there"
                 )
