@@ -64,10 +64,10 @@ class CopyReader(PartitionReader):
         """Return the chain of the batch that ends at `offset`; UNKNOWN_CHAIN if it is gone, None if no batch ends there."""
         if offset == 0:
             return 0
-        if self.state.boot_id == boot_id():
-            for end in (self.state.written, self.state.durable):
-                if end.offset == offset:
-                    return end.chain
+        if self.state.boot_id == boot_id() and self.state.written.offset == offset:
+            return self.state.written.chain
+        if self.state.durable.offset == offset:
+            return self.state.durable.chain
         if offset > self.high_watermark:
             return None
         bases = self._bases()
