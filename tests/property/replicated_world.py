@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mk.errors import (
     DivergedLogError,
-    MkError,
     NoSuchTopicError,
     NotLeaderError,
     ReplicationGapError,
     StaleSourceError,
-    TopicExistsError,
     TryAgainError,
 )
 from mk.groups.replicated_offsets import replicated_groups
@@ -308,7 +306,7 @@ class ReplicatedWorld:
     def _promote_killed(self, rng: random.Random) -> None:
         name, is_forced = rng.choice(self.names), rng.random() < 0.3
         self._killed_at(rng.choice((5, 20, 60)), rng, lambda: self._promote_one(name, is_forced=is_forced))
-        self.observe()
+        self.observe(cut={name})
 
     def _promote_one(self, name: str, *, is_forced: bool) -> None:
         self.note(name)
@@ -334,7 +332,7 @@ class ReplicatedWorld:
             assert not promotion.failures, promotion.failures
         finally:
             directory.close()
-        self.observe()
+        self.observe(cut={name})  # It finishes what a killed replication has begun to cut.
 
     def _led_by(self, name: str) -> set[int] | None:
         """Return the partitions that a directory thinks it leads; None where it has none."""
@@ -706,6 +704,3 @@ def _differences(before: dict[str, bytes], after: dict[str, bytes]) -> list[str]
 
 def remove(root: Path) -> None:
     shutil.rmtree(root, ignore_errors=True)
-
-
-__all__ = ["MkError", "ReplicatedWorld", "Step", "TopicExistsError", "remove"]
