@@ -169,8 +169,11 @@ _mk_level() {
         "groups prune") commands="" flags="-r --regex --idle --dry-run --yes --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="groups..." value_flags=" -r --regex --idle --lock-wait -d --dir " ;;
         "groups kick") commands="" flags="--dry-run -d --dir --allow-network-fs --json -q --help" arguments="group member" value_flags=" -d --dir " ;;
         "groups undo") commands="" flags="--force --wait --dry-run --yes --execute --lock-wait -d --dir --allow-network-fs --json -q --no-color --help" arguments="group" value_flags=" --wait --lock-wait -d --dir " ;;
-        "replicate") commands="run" flags="-F --follow --max-time --accept-gap --dry-run --verify --lock-wait --timeout --topics --exclude --groups --no-groups --prefix --advertise -e --rsh -d --dir --allow-network-fs --json --no-color -q -v --help" arguments="source target" value_flags=" --max-time --lock-wait --timeout --topics --exclude --prefix --advertise -e --rsh -d --dir " ;;
+        "replicate") commands="run status promote salvage" flags="-F --follow --max-time --accept-gap --dry-run --verify --lock-wait --timeout --topics --exclude --groups --no-groups --prefix --advertise -e --rsh -d --dir --allow-network-fs --json --no-color -q -v --help" arguments="source target" value_flags=" --max-time --lock-wait --timeout --topics --exclude --prefix --advertise -e --rsh -d --dir " ;;
         "replicate run") commands="" flags="-F --follow --max-time --accept-gap --dry-run --verify --lock-wait --timeout --topics --exclude --groups --no-groups --prefix --advertise -e --rsh -d --dir --allow-network-fs --json --no-color -q -v --help" arguments="source target" value_flags=" --max-time --lock-wait --timeout --topics --exclude --prefix --advertise -e --rsh -d --dir " ;;
+        "replicate status") commands="" flags="-r --regex -d --dir --json --no-color --help" arguments="topics..." value_flags=" -r --regex -d --dir " ;;
+        "replicate promote") commands="" flags="-r --regex --dry-run --force --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topics..." value_flags=" -r --regex --lock-wait -d --dir " ;;
+        "replicate salvage") commands="" flags="--into --dry-run --yes --lock-wait -e --rsh -d --dir --allow-network-fs --json --no-color -q --help" arguments="files..." value_flags=" --into --lock-wait -e --rsh -d --dir " ;;
         "serve") commands="" flags="--stdio --root --only -d --dir --help" arguments="" value_flags=" --root --only -d --dir " ;;
         "completion") commands="" flags="--help" arguments="shell" value_flags="  " ;;
         "help") commands="" flags="--help" arguments="subject..." value_flags="  " ;;
@@ -271,6 +274,13 @@ _mk_values() {
         "replicate run:source") list=directory ;;
         "replicate run:target") list=directory ;;
         "replicate run:-d" | "replicate run:--dir") list=directory ;;
+        "replicate status:topics") list=topic ;;
+        "replicate status:-d" | "replicate status:--dir") list=directory ;;
+        "replicate promote:topics") list=topic ;;
+        "replicate promote:-d" | "replicate promote:--dir") list=directory ;;
+        "replicate salvage:files") list=file ;;
+        "replicate salvage:--into") list=directory ;;
+        "replicate salvage:-d" | "replicate salvage:--dir") list=directory ;;
         "serve:--root") list=directory ;;
         "serve:-d" | "serve:--dir") list=directory ;;
         "completion:shell") offer="bash zsh fish" ;;

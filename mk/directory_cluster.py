@@ -294,9 +294,10 @@ class DirectoryCluster:
 
     def verify_groups(self) -> list[Finding]:
         from mk.maintenance.group_check import check_groups
+        from mk.maintenance.replica_check import check_replicas
 
         with files.about(self.location):
-            return check_groups(self._directory)
+            return check_groups(self._directory) + check_replicas(self._directory)
 
     def dump_partition(
         self, name: str, partition: int, *, records: bool = False, from_offset: int = 0

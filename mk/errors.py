@@ -298,22 +298,22 @@ class BadInputError(DataError):
         )
 
 
-class _PartitionError(MkError):
-    """An error of one partition, which was not changed, in the words of whoever raises it."""
+class _OfPartition:
+    """What is said of one partition, which was not changed, in the words of whoever raises it."""
 
     def __init__(self, what: str, *, topic: str, partition: int, why: str, fix: str) -> None:
         what, fix = f"partition {partition} of {topic} {what}", f"{fix}; nothing was changed there"
-        super().__init__(what, why=why, fix=fix, topic=topic, partition=partition)
+        super().__init__(what, why=why, fix=fix, topic=topic, partition=partition)  # type: ignore[call-arg]
 
 
-class DivergedLogError(_PartitionError, DataError): ...
+class DivergedLogError(_OfPartition, DataError): ...
 
 
-class BadCopyError(_PartitionError, DataError):
+class BadCopyError(_OfPartition, DataError):
     pass
 
 
-class ReplicationGapError(_PartitionError, DataError):
+class ReplicationGapError(_OfPartition, DataError):
     pass
 
 
@@ -548,7 +548,7 @@ class NotLeaderError(TryAgainError):
         )
 
 
-class StaleSourceError(_PartitionError, TryAgainError):
+class StaleSourceError(_OfPartition, TryAgainError):
     pass
 
 

@@ -12,8 +12,9 @@ from mk.errors import CorruptStateError, DataError, MkError, NoSuchGroupError, N
 from mk.groups.claim_directory import open_claims, open_group, topic_ids
 from mk.groups.claim_slot import NO_OFFSET
 from mk.groups.group_members import document_of, live_members, owner_of
-from mk.groups.offset_store import REPLICAS, stands_at
+from mk.groups.offset_store import stands_at
 from mk.storage import files
+from mk.storage.log_directory import REPLICAS
 from mk.storage.partition_reader import PartitionReader
 
 TYPE_CHECKING = False

@@ -17,11 +17,12 @@ from mk.groups.claim_slot import NO_EPOCH, NO_OFFSET
 from mk.groups.group_members import remove_dead_members
 from mk.groups.membership import MEMBERS
 from mk.groups.offset_reset import PAUSE_SECONDS, check_is_empty, held_error, open_journal, tries
-from mk.groups.offset_store import REPLICAS, known_groups
+from mk.groups.offset_store import known_groups
 from mk.groups.reset_journal import JOURNAL, OLD_JOURNAL, ChangedOffset
 from mk.storage import files
 from mk.storage.host import allow_open_files
 from mk.storage.locks import try_acquire
+from mk.storage.log_directory import REPLICAS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,10 +7,8 @@ from mk.errors import CommitBeyondEndError, CorruptStateError, MkError, NoSuchGr
 from mk.groups.claim_directory import group_names, open_claims, topic_ids
 from mk.groups.claim_slot import NO_EPOCH, NO_OFFSET
 from mk.storage import files
+from mk.storage.log_directory import REPLICAS
 from mk.storage.retention import GroupOffset
-
-REPLICAS = "replicas"
-"""Of replica_directory, which is loaded only where there is one."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -21,11 +21,10 @@ from mk.groups.claim_slot import NO_OFFSET
 from mk.groups.committed_offset import UNREADABLE, CommittedOffset
 from mk.storage import files
 from mk.storage.leader_epochs import is_directory_id, read_epochs
-from mk.storage.log_directory import PRIVATE
+from mk.storage.log_directory import PRIVATE, REPLICAS
 from mk.storage.replica_directory import (
     GROUPS,
     MAX_FILE_BYTES,
-    REPLICAS,
     check_position,
     decode_lines,
     encode_line,
@@ -244,6 +243,17 @@ def replicated_groups(directory: LogDirectory, topic_ids: Iterable[str] | None =
 def replicated_group_names(directory: LogDirectory) -> list[str]:
     """Return the names of the groups of which offsets are known from any source, sorted."""
     return sorted({group for directory_id in _source_ids(directory) for group in _groups_of(directory, directory_id)})
+
+
+def damaged_files(directory: LogDirectory) -> list[tuple[str, int]]:
+    """Return of each file with lines that cannot be read its path in the log directory, and how many lines those are."""
+    found = []
+    for directory_id in _source_ids(directory):
+        for group in _groups_of(directory, directory_id):
+            _, damaged = _offsets_of(directory, directory_id, group)
+            if damaged:
+                found.append((f"{REPLICAS}/{directory_id}/{GROUPS}/{group}", len(damaged)))
+    return found
 
 
 def _sources_of(directory: LogDirectory, keys: set[Key], ids: list[str]) -> Iterator[tuple[Key, str]]:

@@ -47,6 +47,7 @@ MISSING_GENERATION = "missing-generation"  # of a claim, between two others
 COMMIT_BEYOND_END = "commit-beyond-end"  # a group has committed what is not in this log: as after a restored copy
 ORPHANED_CLAIMS = "orphaned-claims"  # of a topic that is not there any more
 DAMAGED_JOURNAL = "damaged-journal"  # a line of a group's journal: that change cannot be taken back
+DAMAGED_REPLICA = "damaged-replica"  # what is kept of another directory: the next replication writes it anew
 DAMAGED_MEMBER = "damaged-member"  # a file that a member holds, and that does not say whose it is
 LEFTOVER = "leftover"
 UNKNOWN_FILE = "unknown-file"

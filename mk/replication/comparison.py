@@ -8,6 +8,7 @@ from __future__ import annotations
 from mk.errors import DataError, MkError
 from mk.records.record_batch import HEADER_SIZE, parse_header
 from mk.replication.events import as_error
+from mk.replication.lanes import results
 from mk.replication.topic_pairs import pair_topics
 
 TYPE_CHECKING = False
@@ -91,7 +92,14 @@ def _compare_partition(
 def _compare_bytes(
     sides: tuple[tuple[Replica, str], tuple[Replica, str]], partition: int, start: int, stop: int, found: Comparison
 ) -> None:
-    ours, theirs = (replica.digests(topic, partition, start, stop) for replica, topic in sides)
+    # Both at once: it is mostly SHA-256, and perhaps on two hosts.
+    (one, our_topic), (other, their_topic) = sides
+    ours, theirs = results(
+        [
+            lambda: one.digests(our_topic, partition, start, stop),
+            lambda: other.digests(their_topic, partition, start, stop),
+        ]
+    )
     for first_offset, next_offset, is_same in _ranges(ours, theirs):
         if not is_same:
             at = _first_difference(sides, partition, first_offset, next_offset)

@@ -32,7 +32,9 @@ _PIN_NAME_LENGTH = 16
 
 
 class DirectoryReplica:
-    """An open log directory. location: as the user named it."""
+    """An open log directory. location: as the user named it. takes_threads: see Replica."""
+
+    takes_threads = True
 
     __slots__ = (
         "_buffer",
@@ -123,7 +125,8 @@ class DirectoryReplica:
 
     def read(self, topic: str, partition: int, from_offset: int, to_offset: int) -> Iterator[CopiedBatches]:
         """Yield the batches from one offset up to another, both between two batches."""
-        with _Opened(self._directory, topic, partition, self._buffer) as reader:
+        # A buffer of its own: another thread may read another partition.
+        with _Opened(self._directory, topic, partition, ReadBuffer()) as reader:
             for piece in reader.pieces(from_offset, to_offset):
                 begins_segment = piece.position == 0
                 yield CopiedBatches(

@@ -20,6 +20,8 @@ MAX_ROWS = 1 << 18
 """Of a list of offsets."""
 MAX_ADDRESS = 4400
 MAX_WAIT_MS = 3_600_000
+PAGE_BYTES = 1 << 18
+"""How much of an answer about topics comes at once, and an image more: a client may do other things in between."""
 LISTINGS = 8
 """How many iterations over topics a client may have under way at once."""
 

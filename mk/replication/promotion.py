@@ -17,7 +17,7 @@ from mk.groups.offset_store import stands_at
 from mk.groups.replicated_offsets import forget_offsets, replicated_groups
 from mk.storage.follower_log import FollowerLog
 from mk.storage.partition_reader import PartitionReader
-from mk.storage.replica_directory import known_replicas
+from mk.storage.replica_directory import forget_source, known_replicas
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ class Promotion:
                 on_promoted(row)
         self.plan_groups()
         self._adopt_groups()
+        forget_source(self._directory, [(row["topic_id"], row["partition"]) for row in self.plan if row["leads"]])
 
     def _promote_partition(self, row: Document) -> int:
         topic = self._directory.open_topic(row["topic"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mk.errors import DivergedLogError, ReplicationGapError, StaleSourceError
 from mk.storage.leader_epochs import EpochEntry, LeaderEpochs
-from mk.storage.log_segment import UNKNOWN_CHAIN
+from mk.storage.log_segment import UNKNOWN_CHAIN as UNKNOWN_CHAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

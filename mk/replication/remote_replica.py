@@ -11,6 +11,7 @@ from mk.replication.image_codec import (
     LISTINGS,
     MAX_ADDRESS,
     MAX_WAIT_MS,
+    PAGE_BYTES,
     committed_values,
     end_values,
     epoch_values,
@@ -21,6 +22,7 @@ from mk.replication.image_codec import (
     topic_values,
 )
 from mk.replication.replica import CopiedBatches
+from mk.transport.channel import MAX_HEAD_BYTES
 from mk.transport.connection import connect
 
 TYPE_CHECKING = False
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from mk.transport.connection import Connection
     from mk.transport.fields import Fields
 
-_MAX_PAGE_BYTES = 8 << 20
+_MAX_PAGE_BYTES = PAGE_BYTES + MAX_HEAD_BYTES
 _MAX_TOPICS = 1 << 17
 _MAX_ROWS = 1 << 20
 _MAX_PRODUCERS_BYTES = 1 << 20
@@ -42,6 +44,8 @@ _DIGEST_BYTES = 32
 
 class RemoteReplica:
     """See mk.replication.replica.Replica, which this is. Its methods raise also PeerUnreachableError and FarSideError."""
+
+    takes_threads = False  # There is one channel.
 
     __slots__ = ("_connection", "_listing", "address", "directory_id", "location")
 

@@ -116,6 +116,8 @@ class Replica(Protocol):
     directory_id: str
     address: str
     """How others reach it, `host:directory`, from its mk.json."""
+    takes_threads: bool
+    """Whether several partitions can be read, or written to, at once, each by a thread of its own."""
 
     # As a source; nothing here changes a log.
 

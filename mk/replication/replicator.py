@@ -25,6 +25,7 @@ from mk.replication.events import (
     action_of,
     as_error,
 )
+from mk.replication.lanes import side_by_side
 from mk.replication.replica import TopicImage
 from mk.replication.topic_pairs import TopicPair, gone_topics, pair_topics
 
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 
 _TELL_SECONDS = 1.0
 """How often a run that follows tells each side about the other, and copies where groups stand."""
+
+_LARGE_BYTES = 16 << 20
+_LANES = 2
+"""One that computes and one that waits for the disk."""
 
 _LOST_CONNECTION = (69, 76)
 _MAY_PASS = (OffsetOutOfRangeError, TryAgainError, StaleSourceError, BadCopyError)
@@ -74,6 +79,7 @@ class Replicator:
 
     __slots__ = (
         "_choice",
+        "_is_abandoned",
         "_is_idle",
         "_reached",
         "_refused",
@@ -96,7 +102,7 @@ class Replicator:
         self._source = source
         self._target = target
         self._choice = choice
-        self._is_idle = self._stopped = False
+        self._is_idle = self._stopped = self._is_abandoned = False
         self.until: float | None = None
         self._sources: list[TopicImage] = []
         self._reached: dict[tuple[str, int], int] = {}
@@ -114,11 +120,11 @@ class Replicator:
             raise KeyboardInterrupt
 
     def is_stopping(self) -> bool:
-        return self._stopped or (self.until is not None and time.monotonic() >= self.until)
+        return self._stopped or self._is_abandoned or (self.until is not None and time.monotonic() >= self.until)
 
     def run(self) -> Generator[Event, None, None]:
         """Copy what the source has now and the target lacks."""
-        self.is_complete = False
+        self.is_complete = self._is_abandoned = False
         self.errors.clear()
         sources = list(self._source.topics())
         chosen = [image for image in sources if self._choice.is_chosen(image.name)]
@@ -129,14 +135,20 @@ class Replicator:
         if self.records_expected > self.records:
             # Before the first record: if the source is lost on the way, a promotion has to know what it had.
             yield from self._note_source()
+        large: list[Callable[[], Iterator[Event]]] = []
         for pair in pairs:
             if self.is_stopping():
                 break
-            yield from self._run_topic(pair)
+            for event in self._run_topic(pair, large):
+                yield self._counted(event)
+        lanes = side_by_side(large, _LANES, self._end_lanes) if large else ()
+        for event in lanes:
+            yield self._counted(event)
         for name in gone_topics(sources, targets, prefix=prefix, source_id=source_id, is_chosen=self._choice.is_chosen):
             if (name, -1, GONE) not in self._refused:
                 self._refused.add((name, -1, GONE))
                 yield Event(TOPIC, name, action=GONE)
+        self._is_abandoned = False
         yield from self._tell_both()
         self.is_complete = not self.is_stopping()
 
@@ -172,7 +184,20 @@ class Replicator:
             complete=self.is_complete and not self.errors,
         )
 
-    def _run_topic(self, pair: TopicPair) -> Iterator[Event]:
+    def _counted(self, event: Event) -> Event:
+        """Add up what was sent, and have the event tell of all of it."""
+        if event.kind == PROGRESS:
+            self.records += int(str(event.facts["records"]))
+            self.bytes += int(str(event.facts["bytes"]))
+            event.facts.update(records=self.records, bytes=self.bytes)
+        return event
+
+    def _end_lanes(self) -> None:
+        """Have partitions that are on their way in threads end; does nothing when all have come to their ends."""
+        self._is_abandoned = True
+
+    def _run_topic(self, pair: TopicPair, large: list[Callable[[], Iterator[Event]]]) -> Iterator[Event]:
+        """Bring a topic up to date, but for partitions with much to send: what does those is added to `large`."""
         if pair.error is not None:
             yield from self._refuse(pair.name, -1, pair.error)
             return
@@ -195,8 +220,26 @@ class Replicator:
             if self.is_stopping():
                 return
             copy = there.get(image.partition)
-            if copy is not None:
+            if copy is None:
+                continue
+            if self._is_large(pair, image, copy):
+                large.append(self._later(pair, image, copy))
+            else:
                 yield from self._run_partition(pair, image, copy)
+
+    def _later(self, pair: TopicPair, image: PartitionImage, copy: PartitionImage) -> Callable[[], Iterator[Event]]:
+        return lambda: self._run_partition(pair, image, copy)
+
+    def _is_large(self, pair: TopicPair, image: PartitionImage, copy: PartitionImage) -> bool:
+        """Tell whether there is so much to send that it is worth a thread: here, not through a channel of which there is one."""
+        if image.next_offset <= copy.next_offset or not (self._source.takes_threads and self._target.takes_threads):
+            return False
+        start = max(copy.next_offset, image.first_offset)
+        try:
+            size_bytes = self._source.size_bytes(pair.source.name, image.partition, start, image.next_offset)
+        except (MkError, OSError):
+            return False  # Who copies it finds out, and says it.
+        return size_bytes >= _LARGE_BYTES
 
     def _may_change(self, pair: TopicPair) -> bool:
         """Tell whether the source may change a topic of the target. Where it leads some partitions only, it adds the pins that
@@ -267,9 +310,7 @@ class Replicator:
                 self._source, pair.source.name, writer, image, self.is_stopping
             ):
                 next_offset += records
-                self.records += records
-                self.bytes += size_bytes
-                yield Event(PROGRESS, pair.name, partition, offset=next_offset, records=self.records, bytes=self.bytes)
+                yield Event(PROGRESS, pair.name, partition, offset=next_offset, records=records, bytes=size_bytes)
             self._reached[pair.source.topic_id, partition] = self._settle(writer, image)
         finally:
             writer.close()

@@ -156,20 +156,26 @@ class Salvage:
     def run(self, open_target: Callable[[str], Target], *, wait_ms: int = 10_000) -> list[MkError]:
         """Produce what is planned again, on disk when it returns. Returns the errors of the files that were left."""
         failures: list[MkError] = []
-        for row in self.to_do:
-            try:
-                if row["target"] is None:
-                    raise NotFoundError(
-                        f"cannot salvage {row['name']}", why=row["problem"], fix="nothing of it was produced"
-                    )
-                target = open_target(row["target"])
+        opened: dict[str, Target] = {}
+        try:
+            for row in self.to_do:
+                location = row["target"]
                 try:
-                    self._salvage(row, target, wait_ms)
-                finally:
-                    target.close()
-            except MkError as error:
-                row["problem"] = f"{error.what}: {error.why}" if error.why else error.what
-                failures.append(error)
+                    if location is None:
+                        raise NotFoundError(
+                            f"cannot salvage {row['name']}", why=row["problem"], fix="nothing of it was produced"
+                        )
+                    if location not in opened:
+                        opened[location] = open_target(location)
+                    self._salvage(row, opened[location], wait_ms)
+                except MkError as error:
+                    row["problem"] = f"{error.what}: {error.why}" if error.why else error.what
+                    failures.append(error)
+                    if location in opened:
+                        opened.pop(location).close()  # It may be a connection that ended.
+        finally:
+            for target in opened.values():
+                target.close()
         return failures
 
     def _salvage(self, row: Document, target: Target, wait_ms: int) -> None:

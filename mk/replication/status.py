@@ -5,7 +5,8 @@ A document ready for JSON. What cannot be read is named in it, and keeps nobody 
 
 from __future__ import annotations
 
-from mk.errors import MkError
+from mk.errors import MkError, PermissionDeniedError
+from mk.groups.replicated_offsets import damaged_files
 from mk.replication.diverged import Quarantine
 from mk.storage.partition_reader import PartitionReader
 from mk.storage.replica_directory import known_replicas
@@ -33,7 +34,7 @@ def replication_status(directory: LogDirectory, names: Sequence[str] | None = No
     """Return the status of some topics, or of all; of those that are damaged, why."""
     known = known_replicas(directory)
     partitions: list[Document] = []
-    problems = [problem for replica in known for problem in replica.problems]
+    problems = [f"{path}: {found}" for replica in known for path, found in replica.problems]
     topic_names: dict[str, str] = {}
     for name in directory.topic_names() if names is None else names:
         try:
@@ -54,6 +55,10 @@ def replication_status(directory: LogDirectory, names: Sequence[str] | None = No
                     problems.append(f"{error.what}: {error.why}" if error.why else error.what)
         finally:
             topic.close()
+    try:
+        problems += [f"{path}: {count} of its lines cannot be read" for path, count in damaged_files(directory)]
+    except PermissionDeniedError:
+        pass  # The groups are closed to whoever may only read.
     quarantined, unreadable = _quarantine(directory, names)
     return {
         "directory_id": directory.directory_id,
@@ -85,13 +90,21 @@ def _describe_partition(topic: Topic, partition: int, known: list[KnownReplica])
 
 
 def role_of(topic: Topic, partition: int, epochs: LeaderEpochs, known: list[KnownReplica]) -> str:
-    """Return what this directory is to a partition."""
-    own, leader = topic.directory.directory_id, epochs.latest.leader_id
+    """Return what this directory is to a partition.
+
+    The epochs alone do not tell a leader that was fenced from one that follows already and has got nothing yet: who follows
+    has noted where the source's log ended, and who is promoted forgets it.
+    """
+    own, leader, key = topic.directory.directory_id, epochs.latest.leader_id, (topic.topic_id, partition)
     if leader == own:
         return LEADER
-    follows = any(replica.directory_id == leader and (topic.topic_id, partition) in replica.source for replica in known)
-    led = any(entry.leader_id == own for entry in epochs.entries)
-    return FENCED if led and not follows else FOLLOWER
+    if any(key in replica.source for replica in known):
+        return FOLLOWER
+    # Of a log without a record, the epoch in which this directory led it is gone.
+    led = any(entry.leader_id == own for entry in epochs.entries) or any(
+        replica.directory_id == leader and key in replica.follower for replica in known
+    )
+    return FENCED if led else FOLLOWER
 
 
 def _describe_replica(replica: KnownReplica, topic_names: dict[str, str]) -> Document:

@@ -8,6 +8,7 @@ from mk.replication.image_codec import (
     MAX_ADDRESS,
     MAX_ROWS,
     MAX_WAIT_MS,
+    PAGE_BYTES,
     committed_values,
     take_ends,
     take_name,
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
     from mk.server.session import Session
     from mk.transport.fields import Fields
 
-PAGE_BYTES = 1 << 18
-"""How much of an answer about topics comes at once: a client may do other things in between."""
 PAGE_IMAGES = 256
-
 _ROWS_AT_ONCE = 1024
 _LOOK_MS = 500
 

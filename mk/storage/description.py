@@ -10,6 +10,7 @@ from mk.errors import CorruptStateError
 from mk.storage import files
 from mk.storage.host import boot_id
 from mk.storage.leader_epochs import read_epochs
+from mk.storage.log_directory import REPLICAS
 from mk.storage.log_segment import INDEX_SUFFIX, LOG_SUFFIX, segment_name
 from mk.storage.partition_files import FAILED_FILE, STATE_FILE
 from mk.storage.partition_reader import PartitionReader
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
 _FIRST_SEGMENT = (segment_name(0), segment_name(0, INDEX_SUFFIX))
 
-
-REPLICAS = "replicas"
-"""Of replica_directory, which is loaded only where there is one."""
 
 _MAX_RECOVERIES = (1 << 32) - 1
 """The upper half of a leader epoch counts promotions."""

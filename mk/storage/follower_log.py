@@ -12,7 +12,15 @@ import os
 import time
 
 from mk import clock
-from mk.errors import BadCopyError, DataError, DivergedLogError, StaleSourceError, TryAgainError, UnsupportedBatchError
+from mk.errors import (
+    BadCopyError,
+    DataError,
+    DivergedLogError,
+    StaleSourceError,
+    StorageError,
+    TryAgainError,
+    UnsupportedBatchError,
+)
 from mk.storage import files, log_truncation
 from mk.storage.copy_proof import BadBatchError, CopyProof
 from mk.storage.held_log import held_log
@@ -78,7 +86,7 @@ class FollowerLog(PartitionLog):
         """
         with _held(self):
             state = self._changeable()
-            self._check_source(epochs)
+            self._check_source(epochs, end_offset)
             own, end = self._epochs, state.written.offset
             common = own.common_prefix(end, epochs, end_offset)
             if common != prefix_offset and common < end:
@@ -118,7 +126,7 @@ class FollowerLog(PartitionLog):
         """
         with _held(self):
             state = self._changeable()
-            self._check_source(epochs)
+            self._check_source(epochs, first_offset)
             state = self._make_all_durable(state)
             own, end = self._epochs, state.written.offset
             if self._leads():
@@ -221,7 +229,7 @@ class FollowerLog(PartitionLog):
             own, latest = self._epochs, epochs.latest
             if latest.epoch <= own.latest.epoch:
                 return False
-            self._check_source(epochs)
+            self._check_source(epochs, latest.first_offset)
             self._adopt(self._make_all_durable(state), own.fenced(state.written.offset, latest))
             return True
 
@@ -303,24 +311,28 @@ class FollowerLog(PartitionLog):
         self._epochs = epochs
         self._names_are_synced = True
 
-    def _check_source(self, epochs: LeaderEpochs) -> None:
-        """Raise unless a log with these epochs may be followed by this one."""
+    def _check_source(self, epochs: LeaderEpochs, end_offset: int) -> None:
+        """Raise unless a log with these epochs, which ends at `end_offset`, may be followed by this one."""
         own, latest = self._epochs, epochs.latest
         directory_id = self._files.topic.directory.directory_id
         leaders = {entry.epoch: entry.leader_id for entry in own.entries}
         for entry in epochs.entries:
             if leaders.get(entry.epoch, entry.leader_id) != entry.leader_id:
                 raise self._diverged(f"leader epoch {entry.epoch} was led by two directories")
-            # Not an older one than it knows of: with its batches the power took it, and a recovery put another in its place.
-            if entry.leader_id == directory_id and entry.epoch not in leaders and entry.epoch > own.latest.epoch:
-                raise self._diverged(
-                    f"this directory does not know of the leader epoch {entry.epoch} that it led there"
-                )
         if latest.epoch < own.latest.epoch:
             raise self._stale(
                 "has a newer leader than its source knows of",
                 f"leader epoch {own.latest.epoch} is known here, and {latest.epoch} there",
             )
+        ends = [*(entry.first_offset for entry in epochs.entries[1:]), end_offset]
+        for entry, end in zip(epochs.entries, ends):
+            # One without a record may have been replaced here since; so may one whose records the power took, by the newer
+            # epoch of a recovery.
+            is_unknown = entry.leader_id == directory_id and entry.epoch not in leaders and entry.first_offset < end
+            if is_unknown and entry.epoch > own.latest.epoch:
+                raise self._diverged(
+                    f"this directory does not know of the leader epoch {entry.epoch} that it led there"
+                )
         if latest.leader_id == directory_id:
             raise self._stale("is led by this directory, as its source knows too", "it is the other one that follows")
 
@@ -411,6 +423,15 @@ class FollowerLog(PartitionLog):
             snapshot.write_snapshot(self._files)
 
     # What to say.
+
+    def _refused(self, error: OSError) -> StorageError:
+        path = error.filename or self._files.path
+        return StorageError(
+            f"cannot change {self._files.path}",
+            why=f"{path}: {os.strerror(error.errno or 0)}",
+            fix="make room, or look at the disk (dmesg), then run it again: it goes on from there",
+            path=self._files.path,
+        )
 
     def _where(self) -> dict[str, object]:
         return {"topic": self._files.topic.name, "partition": self._files.partition}

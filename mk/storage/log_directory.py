@@ -32,7 +32,10 @@ FILE_NAME = "mk.json"
 PRIVATE = 0o700
 """Mode of what only writers may open: a reader with a lock file open could block them all."""
 
-_OWN_NAMES = frozenset(("topics", "locks", "groups", "replicas", "quarantine"))
+REPLICAS = "replicas"
+"""What is known of other directories, see replica_directory, which nobody loads where there is none."""
+
+_OWN_NAMES = frozenset(("topics", "locks", "groups", REPLICAS, "quarantine"))
 
 
 class LogDirectory:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 
-from mk.errors import CorruptStateError
+from mk.errors import CorruptStateError, DataError
 from mk.records.codecs import crc32c
 from mk.records.record_batch import HEADER_SIZE, parse_any_header
 from mk.storage import files
@@ -31,6 +31,7 @@ from mk.storage.log_segment import (
 )
 from mk.storage.partition_files import TRUNCATION_FILE
 from mk.storage.partition_state import LogEnd, PartitionState, decode_slot, write_state
+from mk.storage.producer_state import load_for_cut, read_snapshot
 from mk.storage.quarantine import copy_bytes, evidence_name, keep_copy, keep_segment
 
 TYPE_CHECKING = False
@@ -109,7 +110,7 @@ def truncate_to(
     for base in bases:
         if segment < base <= state.segment or (base == segment and not end.position):
             _keep_whole(partition, state, base, epoch)
-    _rebuild_producers(partition, segment, end)
+    _rebuild_producers(partition, segment, end, [base for base in bases if first <= base <= state.segment])
     new.cut_offset = end.offset
     return _cut(partition, state, Truncation(new, epochs, first, False))
 
@@ -161,7 +162,9 @@ def finish(partition: PartitionFiles, record: Truncation, state: PartitionState 
         if is_segment and not record.first_segment <= int(digits) <= new.segment:
             files.unlink(name, dir_fd=partition.fd)
     _cut_segment(partition, new.segment, new.written)
-    if record.is_anew:
+    snapshot = read_snapshot(partition, new.segment)
+    if record.is_anew or snapshot is None or snapshot.offset > new.written.offset:
+        # Of another log, or of a place above the cut: in the way of a better one.
         unlink_if_there(partition, segment_name(new.segment, PRODUCERS_SUFFIX))
     files.fsync(partition.fd)
     files.unlink(TRUNCATION_FILE, dir_fd=partition.fd)
@@ -305,18 +308,15 @@ def _same_bytes(fd: int, position: int, kept: int, size: int) -> bool:
     return True
 
 
-def _rebuild_producers(partition: PartitionFiles, segment: int, end: LogEnd) -> None:
+def _rebuild_producers(partition: PartitionFiles, segment: int, end: LogEnd, bases: list[int]) -> None:
     """Have a snapshot of what was stored under producer ids up to the cut, while it can still be read from what goes.
 
     The one beside the segment may be of a place above the cut, and then nobody could tell any more. This one is as good
     for the log as it stands, if nothing comes of the cut.
     """
     if partition.topic.has_producers():
-        from mk.errors import DataError
-        from mk.storage import producer_state
-
         try:
-            producer_state.load(partition, segment, end).write_snapshot(partition)
+            load_for_cut(partition, segment, end, bases).write_snapshot(partition)
         except DataError:
             pass  # It could not be told before either.
 
@@ -340,8 +340,8 @@ def _cut_segment(partition: PartitionFiles, segment: int, end: LogEnd) -> None:
                 path=partition.segment_path(segment),
                 found=f"it has {status.st_size} bytes, and is to be cut at {end.position}, as {TRUNCATION_FILE} says",
             )
-        if status.st_size > end.position and status.st_nlink > 1:
-            # Somebody has a copy of it made of a hard link, in which nothing may change.
+        if status.st_nlink > 1:
+            # Somebody has a copy of it made of a hard link, in which nothing may change; and it is appended to from now on.
             _replace_by_prefix(partition, fd, name, end.position)
         elif status.st_size > end.position:
             files.truncate(fd, end.position)

@@ -135,7 +135,8 @@ def decode_slot(slot: bytes) -> PartitionState | None:
         state.tombstones_dropped_to = int(fields[10])
         state.syncing = int(fields[11])
         state.began_ms = int(fields[12]) if len(fields) > 12 else 0  # An early mk did not write it.
-        state.cuts, state.cut_offset = map(int, fields[13].split(":")) if len(fields) > 13 else (0, 0)
+        cuts = slot.find(b" cuts=", 0, at)
+        state.cuts, state.cut_offset = map(int, slot[cuts + 6 : at].split(b" ")[0].split(b":")) if cuts >= 0 else (0, 0)
     except (ValueError, IndexError, TypeError):  # the last for too few or too many numbers of an end
         return None
     return state

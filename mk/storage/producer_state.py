@@ -262,6 +262,46 @@ def load(partition: PartitionFiles, segment: int, end: LogEnd, *, newest: int = 
     return found
 
 
+def load_for_cut(partition: PartitionFiles, segment: int, end: LogEnd, bases: Sequence[int]) -> ProducerState:
+    """Find out the last sequences as of `end`, in `segment`, where the log is about to be cut.
+
+    As `load` does; but the only snapshot may be of a place above the cut. Then, of an id with batches below in what is left
+    of the log, the last of them tells; of one whose first batch stands between cut and snapshot, all that its input had for
+    this partition up to there was stored before it, since sequences ascend; of any other, the snapshot.
+
+    Raises CorruptStateError: it cannot be told.
+    """
+    try:
+        return load(partition, segment, end)
+    except CorruptStateError:
+        found = next((found for found in (read_snapshot(partition, base) for base in bases) if found is not None), None)
+        if found is None or found.offset < end.offset or end.chain == UNKNOWN_CHAIN:
+            raise
+    before: dict[int, int] = {}
+    first: dict[int, int] = {}
+    offset = bases[0]
+    for base, following in zip(bases, [*bases[1:], 1 << 63]):
+        fd = open_segment(base, partition_fd=partition.fd)
+        try:
+            position = 0
+            while offset < min(following, found.offset):
+                batch = parse_header(files.pread(fd, HEADER_SIZE, position))
+                if batch is None or batch.base_offset != offset:
+                    raise CorruptStateError(
+                        path=partition.segment_path(base), found=f"there is no batch header at byte {position}"
+                    )
+                if batch.producer_id and offset < end.offset:
+                    before[batch.producer_id] = batch.last_sequence
+                elif batch.producer_id:
+                    first.setdefault(batch.producer_id, batch.first_sequence)
+                position, offset = position + batch.size_bytes, batch.next_offset
+        finally:
+            files.close(fd)
+    last = {producer_id: first[producer_id] - 1 for producer_id in first if first[producer_id]}
+    last = {**{other: number for other, number in found.last_sequences.items() if other not in first}, **last, **before}
+    return ProducerState(segment, end.position, end.offset, end.chain, last)
+
+
 def refreshed(known: ProducerState | None, partition: PartitionFiles, state: PartitionState) -> ProducerState:
     """Return the last sequences up to the written end. The caller holds the lock; `known` is from an earlier call."""
     if known is not None and known.leader_epoch == state.leader_epoch:

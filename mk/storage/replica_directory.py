@@ -21,16 +21,16 @@ from mk.errors import CannotCreateError, DataError, MkError, NotLeaderError, Usa
 from mk.records.codecs import crc32c
 from mk.storage import files, flat_json
 from mk.storage.leader_epochs import is_directory_id
+from mk.storage.log_directory import REPLICAS
 from mk.topic_partition import MAX_PARTITIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mk.storage.log_directory import LogDirectory
     from mk.storage.topic import Topic
 
-REPLICAS = "replicas"
 REPLICA_FILE = "replica.json"
 FOLLOWER_FILE = "follower"
 SOURCE_FILE = "source"
@@ -88,8 +88,8 @@ class Gap:
 class KnownReplica:
     """What is known of another directory.
 
-    address: `host:directory`, "" if nobody told. follower, source: by topic id and partition. problems: a text about each
-    file or line that cannot be read.
+    address: `host:directory`, "" if nobody told. follower, source: by topic id and partition. problems: of each file that
+    cannot be read, or not all of it, its path in the log directory and what is the matter with it.
     """
 
     __slots__ = ("address", "directory_id", "follower", "gaps", "problems", "since_ms", "source")
@@ -101,7 +101,7 @@ class KnownReplica:
         self.follower: dict[tuple[str, int], SeenEnd] = {}
         self.source: dict[tuple[str, int], SeenEnd] = {}
         self.gaps: list[Gap] = []
-        self.problems: list[str] = []
+        self.problems: list[tuple[str, str]] = []
 
     @property
     def seen_ms(self) -> int:
@@ -170,6 +170,19 @@ def note_source(directory: LogDirectory, directory_id: str, address: str, ends: 
     _note(directory, directory_id, address, SOURCE_FILE, ends)
 
 
+def forget_source(directory: LogDirectory, keys: Iterable[tuple[str, int]]) -> None:
+    """Forget where the logs of any source ended, of partitions by topic id and number: they are led here now."""
+    gone = set(keys)
+    for known in known_replicas(directory):
+        kept = {key: end for key, end in known.source.items() if key not in gone}
+        if len(kept) < len(known.source):
+            fd = make_replica_directory(directory, known.directory_id)
+            try:
+                files.replace_file(SOURCE_FILE, _encode_ends(kept), dir_fd=fd)
+            finally:
+                files.close(fd)
+
+
 def note_gap(
     directory: LogDirectory, directory_id: str, topic_id: str, partition: int, from_offset: int, to_offset: int
 ) -> None:
@@ -211,9 +224,13 @@ def _note(
         }
         merged = {key: end for key, end in {**known, **new}.items() if key[0] not in gone}
         if merged or known or problem:
-            files.replace_file(name, b"".join(merged[key].encode() for key in sorted(merged)), dir_fd=fd)
+            files.replace_file(name, _encode_ends(merged), dir_fd=fd)
     finally:
         files.close(fd)
+
+
+def _encode_ends(ends: dict[tuple[str, int], SeenEnd]) -> bytes:
+    return b"".join(ends[key].encode() for key in sorted(ends))
 
 
 def _says_the_same(known: dict[tuple[str, int], SeenEnd], new: dict[tuple[str, int], SeenEnd], now: int) -> bool:
@@ -348,7 +365,7 @@ def known_replica(directory: LogDirectory, directory_id: str) -> KnownReplica | 
     finally:
         files.close(fd)
     known.problems = [
-        f"{path}/{name}: {found}"
+        (f"{REPLICAS}/{directory_id}/{name}", found)
         for name, found in (
             (REPLICA_FILE, problem),
             (FOLLOWER_FILE, follower_problem),

@@ -119,12 +119,16 @@ class Topic:
         try:
             topic_fd = files.open_directory(self.name, dir_fd=self.directory.topics_fd)
             try:
+                is_ours = os.path.sameopenfile(topic_fd, self.fd)
                 json_fd = files.open_file(FILE_NAME, os.O_RDONLY, dir_fd=topic_fd)
             finally:
                 files.close(topic_fd)
         except (FileNotFoundError, NotADirectoryError):
             raise self._moved() from None
         self._take(json_fd)
+        if not is_ours:
+            # A copy of another directory's topic has the same id again when it was deleted and copied anew.
+            raise self._gone("it was deleted and made anew")
 
     def refresh(self) -> bool:
         """Read topic.json again if it was replaced, and tell whether it was. For readers: it takes no lock.

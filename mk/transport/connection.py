@@ -118,8 +118,10 @@ class Connection:
         if not self._is_greeted:
             self._is_greeted = True
             fields = self._receive()
-            if fields.number(ANSWER, ERROR) == ERROR:
+            if (kind := fields.number(ANSWER, ERROR)) == ERROR:
                 raise take_error(fields, self.peer)
+            if kind != ANSWER:
+                fields.refuse("the greeting has more parts than it may")
             fields.text()
 
     def _receive_answer(self) -> Fields:

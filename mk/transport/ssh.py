@@ -80,10 +80,10 @@ class RemoteCommand:
         self.channel = Channel(self._read_fd, self._write_fd, peer=address.destination, wait=self._wait)
         try:
             self.channel.receive_banner()
-        except BaseException as error:
+        except PeerUnreachableError as error:
+            raise self.explain(error) from None
+        except BaseException:
             self.close()
-            if isinstance(error, PeerUnreachableError):
-                raise self.explain(error) from None
             raise
         self._has_begun = True
         self._pass_on()
@@ -166,17 +166,18 @@ class RemoteCommand:
         """Wait until `fd` is ready, reading stderr meanwhile: nobody may have to wait because that is full."""
         import select
 
+        if self._has_begun:
+            # Not before: what was said in the wait that is the last one is the reason of the error that follows.
+            self._pass_on()
+
         poll = select.poll()
         poll.register(fd, select.POLLIN if is_read else select.POLLOUT)
         if self._stderr_fd >= 0:
             poll.register(self._stderr_fd, select.POLLIN)
         while True:
             ready = [number for number, _ in poll.poll()]
-            if self._stderr_fd in ready:
-                if not self._keep():
-                    poll.unregister(self._stderr_fd)
-                if self._has_begun:
-                    self._pass_on()
+            if self._stderr_fd in ready and not self._keep():
+                poll.unregister(self._stderr_fd)
             if fd in ready:
                 return
 

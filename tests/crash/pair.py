@@ -148,14 +148,14 @@ class Place:
         chains = {end: chain for _, end, chain, _, _ in self.batches()}
         return chains.get(offset, 0 if offset == 0 else UNKNOWN_CHAIN)
 
-    def evidence(self) -> Records:
-        """Return the records in quarantine/ by offset; of two at one offset, all must be the same."""
-        found: Records = {}
+    def evidence(self) -> dict[int, set[bytes]]:
+        """Return the values of the records in quarantine/ by offset; there may be those of several logs at one."""
+        found: dict[int, set[bytes]] = {}
         with self.directory() as directory:
             for log in list_quarantine(directory):
                 for batch in read_quarantined(directory, log.name):
                     for record in batch.records(TOPIC, 0):
-                        assert found.setdefault(record.offset, record.value) == record.value  # type: ignore[arg-type]
+                        found.setdefault(record.offset, set()).add(record.value)  # type: ignore[arg-type]
         return found
 
     def damage(self) -> list[object]:

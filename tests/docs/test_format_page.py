@@ -23,14 +23,15 @@ from mdoc_page import Page
 import mk
 from mk import config, topic_partition
 from mk.consumer import cursor_file
-from mk.groups import claim_slot, reset_journal
+from mk.groups import claim_slot, replicated_offsets, reset_journal
 from mk.groups.claim import fence, take
 from mk.groups.claim_directory import make_claims
+from mk.groups.committed_offset import CommittedOffset
 from mk.groups.member import decode_member
 from mk.groups.offset_reset import OffsetChange
 from mk.records import codecs, record_batch
 from mk.records.record_batch import EncodedBatch, encode_columns, encode_lines, parse_header
-from mk.storage import flat_json, offset_index, partition_state, producer_state
+from mk.storage import flat_json, offset_index, partition_state, producer_state, replica_directory
 from mk.storage.leader_epochs import read_epochs
 from mk.storage.log_directory import LogDirectory
 from mk.storage.partition_state import LogEnd, PartitionState, decode_slot
@@ -576,6 +577,39 @@ def test_epochs_has_the_line_of_the_page(directory, tmp_path):
     finally:
         os.close(fd)
     assert [(entry.epoch, entry.first_offset, entry.leader_id)] == read_epoch_lines(PAGE.examples("EPOCHS")[0].encode())
+
+
+def test_what_is_kept_of_a_replica_has_the_files_and_fields_of_the_page(directory):
+    (example,) = PAGE.examples("REPLICAS")
+    lines = list(replica_directory.decode_lines(example.encode(), 4))
+    assert len(lines) == 2 and None not in lines
+    assert [replica_directory.encode_line(" ".join(line)) for line in lines] == [
+        line + b"\n" for line in example.encode().splitlines()
+    ]
+    rows = {row["file"].split(" ")[0]: row["fields"].split(", ") for row in PAGE.table("REPLICAS", "file", "fields")}
+    directory.create_topic("t")
+    log = LogDirectory(directory.location)
+    topic = log.open_topic("t")
+    other = "ab" * 16
+    assert replica_directory.note_follower(log, other, "h:/d", [(topic.topic_id, 0, 5)]) == ""
+    replica_directory.note_source(log, other, "h:/d", [(topic.topic_id, 0, 6)])
+    replica_directory.note_gap(log, other, topic.topic_id, 0, 1, 2)
+    offset = CommittedOffset("g", topic.topic_id, 0, 4, 0)
+    replicated_offsets.store(log, other, [offset], {offset.key: 5})
+    place = Path(directory.location, "replicas", other)
+    for name, fields in rows.items():
+        (line,) = (place / name.replace("/group", "/g")).read_bytes().splitlines()
+        text, _, crc = line.rpartition(b" ")
+        assert len(text.split(b" ")) == len(fields), name
+        assert int(crc, 16) == codecs.crc32c(text)
+    assert sorted(path.name for path in place.iterdir()) == sorted(
+        ["replica.json", "groups", *(name for name in rows if "/" not in name)]
+    )
+    fields = json.loads((place / "replica.json").read_text())
+    text = re.sub(r"\s+", " ", PAGE.section("REPLICAS"))
+    assert all(f".Va {name}" in text for name in fields)
+    topic.close()
+    log.close()
 
 
 def test_a_line_of_the_journal_has_the_keys_of_the_page_and_its_example_is_one(directory):

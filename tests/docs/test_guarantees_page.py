@@ -13,12 +13,15 @@ from mdoc_page import Page, plain
 
 import mk
 from mk import errors
+from mk.groups import replicated_offsets
 from mk.groups.claim import fence, take
 from mk.groups.claim_directory import claim_name, make_claims
+from mk.groups.committed_offset import CommittedOffset
 from mk.groups.offset_reset import OffsetChange
 from mk.storage import host, log_recovery, producer_state
 from mk.storage.log_directory import LogDirectory
 from mk.storage.partition_log import DEFERRED_SIGNALS
+from mk.storage.replica_directory import note_source
 
 PAGE = Page("mk-guarantees.7")
 FORMAT_PAGE = Page("mk-format.5")
@@ -376,6 +379,33 @@ def test_cost_of_a_damaged_line_of_a_journal(log):
     assert (finding.kind, finding.severity, finding.position) == ("damaged-journal", "warning", 0)
 
 
+def test_cost_of_damage_in_replicas(log):
+    other = "ab" * 16
+    directory = LogDirectory(log.location)
+    topic = directory.open_topic("t")
+    note_source(directory, other, "h:/d", [(topic.topic_id, 0, 9)])
+    offset = CommittedOffset("g", topic.topic_id, 0, 2, 0)
+    replicated_offsets.store(directory, other, [offset], {offset.key: 2})
+    place = Path(log.location, "replicas", other)
+    log.flip(place / "source", 36)
+    assert cost_of("a line in replicas/").startswith("nothing: the next replication writes it anew")
+    with mk.connect(log.location) as cluster:
+        assert [one.severity for one in cluster.verify_groups()] == ["note"]
+        assert cluster.committed_offset("g", "t", 0) == 2
+    log.flip(place / "groups/g", 36)
+    assert "(65)" in cost_of("a line of a group in replicas/")
+    with mk.connect(log.location) as cluster:
+        assert status_of(cluster.committed_offset, "g", "t", 0) == 65
+        assert [one.severity for one in cluster.verify_groups()] == ["note", "warning"]
+    note_source(directory, other, "h:/d", [(topic.topic_id, 0, 9)])
+    replicated_offsets.store(directory, other, [offset], {offset.key: 2})
+    with mk.connect(log.location) as cluster:
+        assert cluster.verify_groups() == []
+        assert cluster.committed_offset("g", "t", 0) == 2
+    topic.close()
+    directory.close()
+
+
 def test_cost_of_a_damaged_cursor_file(log):
     path = Path(log.location).with_name("cursor")
     with mk.connect(log.location) as cluster:
@@ -413,7 +443,7 @@ def test_an_unfinished_append_is_cut_and_its_evidence_kept(log):
     (kept,) = Path(log.location, "quarantine").iterdir()
     name = plain(FORMAT_PAGE.section("QUARANTINE").split("\n.Pa ", 1)[1].split("\n")[0]).removesuffix(",")
     pattern = name.replace(".", r"\.")
-    for place, form in (("topic", "t"), ("partition", "0"), ("offset", "3"), ("epoch", "0"), ("random", "[0-9a-f]{8}")):
+    for place, form in (("topic", "t"), ("partition", "0"), ("offset", "3"), ("epoch", "0"), ("tag", "[0-9a-f]{8}")):
         pattern = pattern.replace(place, form, 1)
     assert re.fullmatch(pattern, f"quarantine/{kept.name}")
     assert kept.read_bytes() == whole[:128] + b"torn"

@@ -34,7 +34,7 @@ def mk_commands() -> "list[str]":
     return [
         match.strip()
         for line in lines
-        for match in re.findall(r"\bmk (?:produce|consume|tail|topics|groups)\b[^|&>]*", line)
+        for match in re.findall(r"\bmk (?:produce|consume|tail|topics|groups|replicate)\b[^|&>]*", line)
     ]
 
 
@@ -86,6 +86,24 @@ def test_what_it_says_of_groups_works_as_it_is_pasted(tmp_path: Path) -> None:
     done = shell(f"set -e\n{block}", tmp_path / "mk")
     assert done.returncode == 0, done.stderr
     assert "workers" in done.stdout and "mk: takes back change 1, reset" in done.stderr
+
+
+def test_what_it_says_of_copies_works_as_it_is_pasted(tmp_path: Path) -> None:
+    (block,) = [text for text in SHELL if "mk replicate" in text]
+    done = shell(f"set -e\nHOME={tmp_path}\n{block}", tmp_path / "mk")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("1008\n1009\n1010\n") and "10 records, " in done.stderr
+    assert "the same, as far as DST goes: 1010 records" in done.stderr
+
+
+def test_the_lines_for_cron_are_commands_that_mk_accepts() -> None:
+    import shlex
+
+    (table,) = [text for language, text in BLOCKS if not language and "* * * * *" in text]
+    commands = re.findall(r"^(?:\S+ ){5}mk (replicate .*)$", table, re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        assert fast_parser.parse(shlex.split(command), {})
 
 
 def test_the_python_example_runs(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import sys
 
 from mk import errors
+from mk.replication import image_codec
 from mk.replication.replica import CommittedOffset, CopiedBatches, PartitionImage, TopicImage
 
 DIRECTORY_ID = "d" * 32
@@ -48,6 +49,15 @@ def topic_image(name, partitions=2):
     image.pins = {"00ff": b'{"name": "p"}', "01": b"\xff\x00"}
     image.partitions = [partition_image(number) for number in range(partitions)]
     return image
+
+
+def largest_image_values():
+    """An image with everything as many times as it may be, in as few bytes."""
+    image = topic_image("orders", 0)
+    image.pins = {f"{number:x}": b"" for number in range(1 << 16)}
+    epochs = [(number, number, DIRECTORY_ID) for number in range(1, 1500)]
+    image.partitions = [partition_image(number, epochs=epochs) for number in range(200)]
+    return image_codec.topic_values(image)
 
 
 def plain(value):

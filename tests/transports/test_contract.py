@@ -102,8 +102,8 @@ def test_a_directory_is_made_only_if_asked_for(any_far_side):
     assert opened == ('["open", "/srv/mk", [["allow_network_fs", true], ["create", true], ["lock_wait_ms", 86400000]]]')
 
 
-def test_errors_are_of_the_same_class_and_the_connection_goes_on(any_far_side):
-    far = any_far_side.open()
+def test_errors_are_of_the_same_class_and_the_connection_goes_on(far_side):
+    far = far_side.open()
     with pytest.raises(errors.CorruptBatchError, match="audit/0.log is damaged") as caught:
         list(far.read("audit", 0, 0, END))
     assert (caught.value.exit_status, caught.value.why) == (65, "no batch")
@@ -120,8 +120,8 @@ def test_errors_are_of_the_same_class_and_the_connection_goes_on(any_far_side):
     assert far.wait(7) is True
 
 
-def test_errors_of_appends_come_with_the_next_sync_and_stay(any_far_side):
-    far = any_far_side.open()
+def test_errors_of_appends_come_with_the_next_sync_and_stay(far_side):
+    far = far_side.open()
     writer = far.follow("orders", partition_image(0), 0, 0)
     for number in (0, 2, 3):
         writer.append(CopiedBatches(number * 10, number * 10 + 10, batch("orders", number), begins_segment=False))
@@ -133,7 +133,7 @@ def test_errors_of_appends_come_with_the_next_sync_and_stay(any_far_side):
     writer.close()
     assert far.wait(7) is True
     far.close()
-    appended = [what[2] for what in any_far_side.told() if what[0] == "append"]
+    appended = [what[2] for what in far_side.told() if what[0] == "append"]
     assert appended == [0]
 
 
@@ -157,8 +157,8 @@ def test_an_answer_that_nobody_wants_is_stopped(any_far_side):
     far.close()
 
 
-def test_topics_come_in_pages_between_which_anything_may_be_asked(any_far_side):
-    far = any_far_side.open(variables={"FAKE_TOPICS": "600"})
+def test_topics_come_in_pages_between_which_anything_may_be_asked(far_side):
+    far = far_side.open(variables={"FAKE_TOPICS": "600"})
     names = []
     for image in far.topics():
         names.append(image.name)

@@ -338,8 +338,8 @@ REPLICATE_SALVAGE = Command(
         ("mk replicate salvage --yes", "from a script"),
         ("mk replicate salvage --into /tmp/look", "somewhere else first, to look at it"),
     ),
-    exit_status="The status is 2 without --yes where nobody can be asked, 66 if a topic or partition is not there, 69 if the leader's "
-    "host does not answer, 75 if what is said to lead does not; what was not stored stays in its file.",
+    exit_status="The status is 2 without --yes where nobody can be asked, 66 if a topic or partition is not there, 69 if the host of "
+    "the leader does not answer, 75 if what is said to lead does not; what was not stored stays in its file.",
 )
 
 REPLICATE = Command(

@@ -152,7 +152,7 @@ def test_a_damaged_line_is_named_left_out_and_written_anew(directory, ids):
         file.write(b"9")
     known = known_replica(directory, OTHER)
     assert ends(known.follower) == {(t, 1): 6}
-    assert known.problems == [f"{path}: line 1 is damaged"]
+    assert known.problems == [(os.path.relpath(path, directory.path), "line 1 is damaged")]
     assert note_follower(directory, OTHER, "b:/mk", [(t, 0, 7)]) == ""
     known = known_replica(directory, OTHER)
     assert ends(known.follower) == {(t, 0): 7, (t, 1): 6}
@@ -172,7 +172,7 @@ def test_no_content_of_a_file_is_fatal(directory, ids, name, content):
     known = known_replica(directory, OTHER)
     assert known.directory_id == OTHER
     if content or name == "replica.json":
-        assert any(f"/{name}: " in problem for problem in known.problems)
+        assert f"replicas/{OTHER}/{name}" in [path for path, _ in known.problems]
     assert note_follower(directory, OTHER, "b:/mk", [(ids[0], 0, 6)]) == ""
     note_source(directory, OTHER, "b:/mk", [(ids[0], 1, 6)])
     note_gap(directory, OTHER, ids[0], 0, 3, 4)
@@ -193,7 +193,7 @@ def test_a_gap_is_marked_once_and_outlives_damage_beside_it(directory, ids):
     note_gap(directory, OTHER, t, 1, 7, 8)
     known = known_replica(directory, OTHER)
     assert [gap.what for gap in known.gaps] == [(u, 1, 0, 100), (t, 1, 7, 8)]
-    assert known.problems == [f"{path}: line 1 is damaged"]
+    assert known.problems == [(os.path.relpath(path, directory.path), "line 1 is damaged")]
     assert b" 5 8 " in Path(path).read_bytes()
 
 
