@@ -24,6 +24,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from loopback import LoopbackSshd
+
 KEYS = 100_000
 PARTITIONS = 8
 # A process of a few milliseconds needs more rounds than one of a second, and can have them.
@@ -365,6 +367,60 @@ class Bench:
                 commands.append(Command(f"{count}: completion, {shell}", line, expect=str(count)))
         self.group("topics", f"Ten topics and {MANY_TOPICS:,}", commands, rounds=self.options.rounds)
 
+    def remote(self) -> None:
+        """Through a real ssh to this machine, which is the limit: both ends of it, and of mk, share the processors."""
+        self.fresh_directory()
+        try:
+            sshd = LoopbackSshd(self.directory / "sshd")
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(f"\nno sshd, remote is left out: {error}")
+            return
+        far = f"{sshd.host}:{self.directory}/mk"
+        self.env.update(SSH=f"{sshd.ssh} {sshd.host}", FAR=far, MK_RSH=sshd.ssh, MK_REMOTE_PATH=self.mk)
+        lines = str(self.options.lines)
+        try:
+            self.group(
+                "remote",
+                f"{self.options.lines:,} lines to another host",
+                [
+                    Command(
+                        "cat | ssh host 'cat >> log && sync log'",
+                        'cat "$FILE" | $SSH "cat >> $LOG && sync $LOG"',
+                        prepare=self.fresh_log,
+                    ),
+                    Command(
+                        "cat | mk produce t -d host:dir",
+                        'cat "$FILE" | "$MK" produce t -d "$FAR"',
+                        prepare=self.fresh_directory,
+                    ),
+                ],
+                rounds=self.options.rounds,
+            )
+            self.fresh_directory()
+            if failure := self.produce('"$MK" produce t < "$FILE"'):
+                print(f"\nremote: cannot fill a topic: {failure}")
+            self.group(
+                "remote",
+                f"{self.options.lines:,} lines from another host",
+                [
+                    Command("ssh host 'cat log' | wc -l", '$SSH "cat $FILE" | wc -l', expect=lines),
+                    Command("mk consume t -d host:dir | wc -l", '"$MK" consume t -d "$FAR" | wc -l', expect=lines),
+                ],
+                rounds=self.options.rounds,
+            )
+            self.group(
+                "remote",
+                "One record, one process, another host",
+                [
+                    Command("ssh host 'cat >> log && sync log'", 'echo v | $SSH "cat >> $LOG && sync $LOG"'),
+                    Command("mk produce s v -d host:dir", [self.mk, "produce", "s", "v", "-d", far]),
+                    Command("mk consume s -n 1 -d host:dir", [self.mk, "consume", "s", "-n", "1", "-d", far]),
+                ],
+                rounds=self.options.rounds * SHORT_ROUNDS,
+            )
+        finally:
+            sshd.close()
+
 
 GROUPS: dict[str, Callable[[Bench], None]] = {
     "bulk-produce": Bench.bulk_produce,
@@ -376,6 +432,7 @@ GROUPS: dict[str, Callable[[Bench], None]] = {
     "memory": Bench.memory,
     "find": Bench.find,
     "topics": Bench.topics,
+    "remote": Bench.remote,
 }
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mk.maintenance.findings import Finding, Report
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
+    from mk.records.record_batch import EncodedBatch
     from mk.storage.partition_log import AppendResult
     from mk.storage.topic import Topic
 else:
@@ -203,6 +204,15 @@ class Cluster(Protocol):
         on_append: Callable[[AppendResult], None] | None = None,
     ) -> Producer:
         """Open a producer to one topic. See Producer."""
+
+    def append_batches(
+        self, name: str, partition: int, batches: Sequence[EncodedBatch], *, wait_ms: int = 10_000
+    ) -> AppendResult:
+        """Append encoded batches of one producer as they are, with its id and sequences; on disk when it returns.
+
+        The id is pinned already, see Producer; what is stored under it is left out. `records_appended` among the facts of
+        an error is how many of the first records are stored all the same.
+        """
 
     def consumer(
         self,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mk.maintenance.findings import Finding, Report
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
+    from mk.records.record_batch import EncodedBatch
     from mk.storage.partition_log import AppendResult
     from mk.storage.retention import GroupOffset
     from mk.storage.topic import Topic
@@ -490,6 +491,15 @@ class DirectoryCluster:
         except BaseException:
             opened.close()
             raise
+
+    def append_batches(
+        self, name: str, partition: int, batches: Sequence[EncodedBatch], *, wait_ms: int = 10_000
+    ) -> AppendResult:
+        topic = self._open(name)
+        try:
+            return topic.append_batches(partition, batches, lock_wait_ms=wait_ms)
+        finally:
+            topic.close()
 
     def consumer(
         self,

@@ -55,8 +55,9 @@ def run(options: "Options") -> int:
         return run_as_member(options)
     times = [time for time in (options.max_time_ms, options.timeout_ms) if time is not None]
     output = _output(options, min(times, default=None))
-    consumer = open_consumer(connect(options.directory), options)
-    with consumer:  # Closed here, where a signal still ends the command, and not when Python collects it.
+    cluster = connect(options.directory)
+    consumer = open_consumer(cluster, options)
+    with cluster, consumer:  # Closed here, where a signal still ends the command, and not when Python collects it.
         output.start(consumer)
         if not print_records(wanted_fetches(consumer, options), output, options.count):
             return 0

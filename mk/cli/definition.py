@@ -140,7 +140,7 @@ DIRECTORY_OPTION = Parameter(
     environment="MK_DIR",
     complete=DIRECTORY,
     panel=PLACE,
-    help="the log directory; default $XDG_DATA_HOME/mk, else ~/.local/share/mk",
+    help="the log directory, default $XDG_DATA_HOME/mk, else ~/.local/share/mk; [USER@]HOST:DIR is one of another host, by ssh",
 )
 QUIET_OPTION = Parameter("quiet", "-q", kind=FLAG, default=False, panel=OUTPUT, help="no notes on stderr, only errors")
 VERBOSE_OPTION = Parameter(

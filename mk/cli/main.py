@@ -60,6 +60,10 @@ def _run(arguments: "list[str]") -> int:
         if isinstance(parsed, int):
             return parsed
         options = parsed
+    if ":" in (getattr(options, "directory", None) or ""):
+        from mk.cli.remote_directory import check_is_offered
+
+        check_is_offered(options, arguments)
     module, _, function = options.command.run.partition(":")
     __import__(module)
     run: Callable[[object], int] = getattr(sys.modules[module], function)

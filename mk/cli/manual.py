@@ -28,8 +28,9 @@ _ENVIRONMENT = {
     "MK_ACKS": "the level of --acks",
     "MK_GROUP": "the group of mk consume, when there is no -g",
     "MK_FORMAT": "the format of -f, when it is not given",
-    "MK_RSH": "the command of -e",
     "MK_LOCK_WAIT": "the time of --lock-wait",
+    "MK_RSH": "the command that reaches another host, in place of ssh, with its options",
+    "MK_REMOTE_PATH": "what is run there in place of mk, as the shell there takes it",
     "XDG_DATA_HOME": "where the log directory mk is, when neither -d nor MK_DIR names one",
     "NO_COLOR": "no colors on a terminal",
     "COLUMNS": "the width of tables and help texts",
@@ -184,6 +185,8 @@ def _environment(levels: "list[Command]") -> "list[str]":
     parameters = [parameter for level in levels for parameter in level.parameters]
     names = [parameter.environment for parameter in parameters if parameter.environment]
     names += ["XDG_DATA_HOME", "COLUMNS"]
+    if PRODUCE in levels or CONSUME in levels:
+        names += ["MK_RSH", "MK_REMOTE_PATH"]
     if any(parameter is definition.NO_COLOR_OPTION for parameter in parameters):
         names.append("NO_COLOR")
     lines = [".Bl -tag -width XDG_DATA_HOME"]

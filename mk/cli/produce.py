@@ -74,6 +74,7 @@ def run(options: "Options") -> int:
         if form is not None and not options.quiet:
             for topic, oldest_ms in source.oldest_ms.items():  # type: ignore[attr-defined]
                 _note_retention(cluster, topic, oldest_ms, "some of these records are")
+        cluster.close()
     except (MkError, OSError) as error:
         if isinstance(error, MkError):
             error.facts["records_stored"] = producer.records_stored

@@ -162,7 +162,10 @@ class ProduceInput:
                 self._flush_if_due(len(block))
             else:
                 self._send_block(reader, is_held=False)
-                self._flush()
+                if len(block) >= _HELD_BYTES and not self._options.tee and reader.has_more():
+                    self._producer.flush_later()  # There is no pause, in which somebody could want to know.
+                else:
+                    self._flush()
             del block
             reader.set_limits(max_line_bytes=self._max_record_bytes(), flush_ms=self._producer.flush_ms)
         self._reader = None

@@ -204,6 +204,14 @@ class LineReader:
             self._is_counted = True
         return pieces
 
+    def has_more(self) -> bool:
+        """Tell, without waiting, whether there is something to read already, the end of the input too."""
+        if self._is_file:
+            return True
+        import select
+
+        return bool(select.select([self._fd], [], [], 0)[0])
+
     def holds(self, part: bytes) -> bool:
         """Tell whether `part` occurs in the block given out last."""
         return self._buffer.find(part, 0, self._given) >= 0

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 
 from mk import clock
-from mk.errors import ClaimFencedError, StorageError, TryAgainError
+from mk.errors import ClaimFencedError, CorruptStateError, StorageError, TryAgainError
 from mk.groups.claim_directory import FIRST_GENERATION, claim_name
 from mk.groups.claim_slot import NO_EPOCH, NO_OFFSET, OWNER_POSITION, ClaimSlot, encode_owner, new_claim
 from mk.storage import files
@@ -44,15 +44,24 @@ class Claim:
     committed: the slot that was committed last, by whomever.
     """
 
-    __slots__ = ("_claims", "_fd", "_is_named", "_owner", "committed", "generation", "partition")
+    __slots__ = ("_claims", "_fd", "_is_made", "_is_named", "_owner", "committed", "generation", "partition")
 
     def __init__(
-        self, claims: ClaimDirectory, partition: int, generation: int, fd: int, committed: ClaimSlot | None
+        self,
+        claims: ClaimDirectory,
+        partition: int,
+        generation: int,
+        fd: int,
+        committed: ClaimSlot | None,
+        *,
+        is_made: bool = False,
     ) -> None:
+        """is_made: `fd` is the one by which the file was made, under a temporary name."""
         self._claims = claims
         self._fd = fd
         self._owner = ""
         self._is_named = False
+        self._is_made = is_made
         self.partition = partition
         self.generation = generation
         self.committed = committed or _nothing_yet(claims, partition)
@@ -66,6 +75,20 @@ class Claim:
                 self._write_owner("")
             files.close(self._fd)
             self._fd = -1
+            if self._is_made:
+                self._tell()
+
+    def _tell(self) -> None:
+        """Close the file once more, under its own name.
+
+        The kernel names what is closed as it was opened. Whoever waits for this partition would be told of a temporary file
+        that was gone long ago, and try again only when everybody does, half a second later.
+        """
+        name = claim_name(self.partition, self.generation)
+        try:
+            files.close(files.open_file(name, os.O_RDWR, dir_fd=self._claims.fd, linked=True))
+        except (OSError, CorruptStateError):
+            pass  # Deleted, or no more files may be opened: the half second, then.
 
     def note_owner(self, member_id: str) -> None:
         """Have the claim say which member holds it, for whoever asks without the lock. Not synced: it dies with us."""
@@ -156,6 +179,7 @@ class Claim:
             raise self._fenced()
         files.close(self._fd)
         self._fd = fd
+        self._is_made = True
         self.generation = slot.generation
         self.committed = slot
         if self._owner:
@@ -190,7 +214,7 @@ def take(claims: ClaimDirectory, partition: int, listed: list[int] | None = None
             first = _nothing_yet(claims, partition)
             created = _create(claims, partition, FIRST_GENERATION, first)
             if created is not None:
-                return Claim(claims, partition, FIRST_GENERATION, created, first)
+                return Claim(claims, partition, FIRST_GENERATION, created, first, is_made=True)
             continue  # Somebody else made it.
         generation = generations[-1]
         try:
@@ -232,7 +256,7 @@ def fence(claims: ClaimDirectory, partition: int) -> Claim | None:
     except BaseException:
         files.close(fd)
         raise
-    return _owned(Claim(claims, partition, generation, fd, committed))
+    return _owned(Claim(claims, partition, generation, fd, committed, is_made=True))
 
 
 def _owned(claim: Claim) -> Claim:

@@ -116,6 +116,11 @@ class TopicProducers:
         if failures:
             raise failures[0]
 
+    def flush_later(self) -> None:
+        """Do the same, not waiting for what has a long way, see Producer.flush_later."""
+        for producer in self._producers.values():
+            producer.flush_later()
+
     def close(self) -> None:
         """Let go of the topics. What was not flushed is dropped."""
         for producer in self._producers.values():

@@ -10,13 +10,14 @@ from mk.transport.connection import connect
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import Any, NoReturn
+    from typing import Any
 
     from mk.consumer.consumer import Consumer
     from mk.consumer.group_consumer import Delivery
     from mk.consumer.offset_spec import OffsetSpec
     from mk.errors import MkError
     from mk.producer.producer import Producer
+    from mk.records.record_batch import EncodedBatch
     from mk.storage.partition_log import AppendResult
     from mk.storage.partition_reader import PartitionReader
     from mk.storage.topic import Topic
@@ -25,6 +26,38 @@ if TYPE_CHECKING:
 
 _MAX_PATH = 4096
 _DESCRIBED_AT_ONCE = 64
+ELSEWHERE = frozenset(
+    (
+        "alter_topic",
+        "change_offsets",
+        "check_group_is_empty",
+        "check_name_is_free",
+        "clean",
+        "delete_group",
+        "delete_offsets",
+        "delete_records",
+        "delete_topic",
+        "describe_group",
+        "describe_groups",
+        "dump_partition",
+        "find_member",
+        "group_changes",
+        "group_consumer",
+        "group_names",
+        "has_keyed_records",
+        "kick_member",
+        "last_record",
+        "old_generations",
+        "remove_old_generations",
+        "rename_topic",
+        "seal_topic",
+        "sweep",
+        "unseal_topic",
+        "verify_groups",
+        "verify_topic",
+    )
+)
+"""What a cluster has, and has to be asked for where the directory is."""
 
 
 class RemoteCluster:
@@ -46,8 +79,8 @@ class RemoteCluster:
             self.close()
             raise
         host = str(address)[: len(str(address)) - len(address.directory)]
-        self.location = f"{host}{path}"
-        self._directory = RemoteDirectory(self._conversation, self.location, directory_id)
+        self._directory = RemoteDirectory(self._conversation, host, path, directory_id)
+        self.location = self._directory.path
 
     def __enter__(self) -> RemoteCluster:
         return self
@@ -60,11 +93,13 @@ class RemoteCluster:
 
     def __getattr__(self, name: str) -> Any:
         """Refuse what a cluster has and this one has not. Raises UsageError."""
-        from mk.cluster import Cluster
-
-        if name.startswith("_") or not hasattr(Cluster, name):
+        if name not in ELSEWHERE:
             raise AttributeError(name)
-        self._refuse(name)
+        raise UsageError(
+            f"{name} is not offered on another host",
+            why="what produces and consumes is, and what lists and describes topics",
+            fix=f"do it there: ssh {self._destination} mk ...; nothing was done",
+        )
 
     def open_topic(self, name: str) -> Topic:
         return self._directory.open_topic(name)
@@ -104,13 +139,15 @@ class RemoteCluster:
                 except MkError as error:
                     yield error
                 else:
-                    yield _document(bytes(pending.body))
+                    yield _document(pending.body)
 
     def describe_topic(self, name: str) -> dict[str, object]:
         return self._described("topic", name)  # type: ignore[no-any-return]
 
     def partitions(self, name: str) -> int:
-        return int(self._described("settings", name)["partitions"])
+        topic = self._directory.open_topic(name)
+        topic.close()
+        return topic.partitions
 
     def offsets(self, name: str) -> list[dict[str, int]]:
         return self._described("offsets", name)  # type: ignore[no-any-return]
@@ -134,16 +171,20 @@ class RemoteCluster:
 
     def offset_for_time(self, name: str, partition: int, timestamp_ms: int) -> int:
         topic = self._directory.open_topic(name)
+        reader = topic.open_reader(partition)
         try:
-            return topic.open_reader(partition).offset_for_time(timestamp_ms)
+            return reader.offset_for_time(timestamp_ms)
         finally:
+            reader.close()
             topic.close()
 
     def committed_offset(self, group: str, topic: str, partition: int) -> int | None:
         opened = self._directory.open_topic(topic)
+        reader = opened.open_reader(partition)
         try:
-            return opened.open_reader(partition).committed_offset(group)
+            return reader.committed_offset(group)
         finally:
+            reader.close()
             opened.close()
 
     def producer(
@@ -173,6 +214,15 @@ class RemoteCluster:
         except BaseException:
             opened.close()
             raise
+
+    def append_batches(
+        self, name: str, partition: int, batches: Sequence[EncodedBatch], *, wait_ms: int = 10_000
+    ) -> AppendResult:
+        topic = self._directory.open_topic(name)
+        try:
+            return topic.append_batches(partition, batches, lock_wait_ms=wait_ms)
+        finally:
+            topic.close()
 
     def consumer(
         self,
@@ -252,14 +302,7 @@ class RemoteCluster:
 
     def _described(self, what: str, name: str) -> Any:
         self._conversation.request("describe", what, name).end()
-        return _document(bytes(self._conversation.body))
-
-    def _refuse(self, what: str) -> NoReturn:
-        raise UsageError(
-            f"{what.replace('_', ' ')}: not offered on another host",
-            why="what produces and consumes is, and what lists and describes topics",
-            fix=f"run it there: ssh {self._destination} mk ...; nothing was done",
-        )
+        return _document(self._conversation.body)
 
 
 def _wanted(

@@ -28,6 +28,8 @@ _FRESH_SECONDS = 0.02
 """What was told so short a time ago is not asked for again: a round of partitions asks once."""
 
 _MAX_NEWS = 1 << 20
+_MOST_WAITING = 512
+"""Requests on their way: they, and answers that are as short, go into a pipe while nobody reads it."""
 
 
 class Pending:
@@ -36,7 +38,7 @@ class Pending:
     __slots__ = ("body", "error", "fields", "is_done", "is_wanted")
 
     fields: Fields
-    body: bytes | memoryview
+    body: bytes
 
     def __init__(self) -> None:
         self.is_done = False
@@ -47,7 +49,7 @@ class Pending:
 class Conversation:
     """All that is said to one `mk serve`, and what it has open for us. Not for two threads.
 
-    names_version: grows when topics came or went there.
+    names_version, topics_version: grow when topics came or went there, or changed. body: of the answer that was waited for last.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -57,6 +59,7 @@ class Conversation:
         self.names_version = 0
         self.topics_version = 0
         self.ahead_bytes = 0
+        self.body = b""
         self._waiting: deque[Pending] = deque()
         self._watch: Pending | None = None
         self._looked_at = 0.0
@@ -71,6 +74,9 @@ class Conversation:
     def post(self, *values: object, body: Sequence[bytes | memoryview] = ()) -> Pending:
         """Send a request, and return what its answer will come in."""
         pending = Pending()
+        while len(self._waiting) >= _MOST_WAITING:
+            # Else both sides could wait, each for the other to read.
+            self._take_in()
         self.say(*values, body=body)
         self._waiting.append(pending)
         return pending
@@ -94,24 +100,17 @@ class Conversation:
                 pass
 
     def wait_for(self, pending: Pending) -> Fields:
-        """Return the answer to a request. Its body stays as it is until another answer is waited for.
-
-        Raises what the far side raised, PeerUnreachableError and FarSideError.
-        """
+        """Return the answer to a request. Raises what the far side raised, PeerUnreachableError and FarSideError."""
         while not pending.is_done:
-            self._take_in(pending)
+            self._take_in()
         if pending.error is not None:
             raise pending.error
+        self.body = pending.body
         return pending.fields
 
     def request(self, *values: object, body: Sequence[bytes | memoryview] = ()) -> Fields:
         """Send a request, and return the answer."""
         return self.wait_for(self.post(*values, body=body))
-
-    @property
-    def body(self) -> memoryview:
-        """What came with the answer that was waited for last."""
-        return self.connection.channel.body
 
     # What is known of the far side.
 
@@ -130,14 +129,14 @@ class Conversation:
     def take_in_arrived(self) -> None:
         """Take in the answers that are there already."""
         while self._waiting and self.connection.channel.has_input():
-            self._take_in(None)
+            self._take_in()
 
     def close(self) -> None:
         """End the far side. It has stored what it acknowledged."""
         self._is_over = True
         self.connection.close()
 
-    def _take_in(self, wanted: Pending | None) -> None:
+    def _take_in(self) -> None:
         """Receive the next answer, for whichever request it is."""
         pending = self._waiting.popleft()
         is_kept = False
@@ -161,8 +160,8 @@ class Conversation:
                 raise pending.error
             self._adopt(pending.fields)
         elif pending.error is None and pending.is_wanted:
-            body = self.connection.channel.body
-            pending.body = body if pending is wanted else bytes(body)
+            # A copy: whoever has these records may ask for other things before he is done with them.
+            pending.body = bytes(self.connection.channel.body)
 
     def _adopt(self, fields: Fields) -> None:
         """Take over what a watch says."""

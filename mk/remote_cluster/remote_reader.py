@@ -42,7 +42,6 @@ class RemotePartitionReader:
     __slots__ = (
         "_ahead",
         "_at",
-        "_keeps",
         "_loaded",
         "_number",
         "_path",
@@ -58,11 +57,9 @@ class RemotePartitionReader:
         "skipped",
     )
 
-    def __init__(self, topic: RemoteTopic, partition: int, number: int, opening: Pending, *, keeps: bool) -> None:
-        """keeps: what a fetch brings stays valid until the next one of this reader, and not only until the next of any."""
+    def __init__(self, topic: RemoteTopic, partition: int, number: int, opening: Pending) -> None:
         self._topic = topic
         self._number = number
-        self._keeps = keeps
         self._ahead: deque[tuple[Pending, int]] = deque()
         self._at = _GO_ON  # Where the next request begins: behind the one before it, or at an offset.
         self._window = 1
@@ -121,7 +118,7 @@ class RemotePartitionReader:
             conversation.ahead_bytes -= size_bytes
             try:
                 fields = conversation.wait_for(pending)
-                batches = self._take(fields, bytes(pending.body) if self._keeps else pending.body)
+                batches = self._take(fields, pending.body)
             except BaseException:
                 # What was asked for behind it would begin elsewhere.
                 self._go_to(self.next_offset)
@@ -208,7 +205,7 @@ class RemotePartitionReader:
     def _take_state(self, fields: Fields) -> None:
         self.adopt(fields.number(), fields.number(), fields.number(0, _MAX_EPOCH))
 
-    def _take(self, fields: Fields, raw: bytes | memoryview) -> list[RecordBatch]:
+    def _take(self, fields: Fields, raw: bytes) -> list[RecordBatch]:
         log_start_offset, high_watermark = fields.number(), fields.number()
         self.adopt(log_start_offset, high_watermark, fields.number(0, _MAX_EPOCH))
         next_offset = fields.number()
@@ -216,7 +213,7 @@ class RemotePartitionReader:
             first, last = fields.number(), fields.number()
             self.skipped.append((first, last))
             self.next_offset = last + 1
-        self._path = f"{self._topic.directory.path.partition(':')[0]}:{fields.text(_MAX_PATH)}"
+        self._path = self._topic.directory.host + fields.text(_MAX_PATH)
         position = fields.number()
         fields.end()
         if not raw:
@@ -271,13 +268,12 @@ class RemotePartitionReader:
     def _backward(self, end_offset: int, *, is_whole: bool) -> list[tuple[RecordBatch, str, memoryview]]:
         conversation = self._topic.conversation
         fields = conversation.request("batches_backward", self._number, end_offset, is_whole)
-        # Whoever has a batch may ask for other things before it is done with that.
-        body = memoryview(bytes(conversation.body))
+        body = memoryview(conversation.body)
         found: list[tuple[RecordBatch, str, memoryview]] = []
         at = 0
         above = end_offset
         for _ in range(fields.number(0, _MAX_BACKWARD)):
-            path, position = fields.text(_MAX_PATH), fields.number()
+            path, position = self._topic.directory.host + fields.text(_MAX_PATH), fields.number()
             header = parse_header(body, at)
             if header is None or not header.base_offset < above <= header.next_offset:
                 fields.refuse("a batch is none, or not the one before")

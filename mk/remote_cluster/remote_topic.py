@@ -24,13 +24,17 @@ _OPENED_AT_ONCE = 256
 
 
 class RemoteDirectory:
-    """The log directory behind a conversation, with as much of a LogDirectory as consumers ask for. path: with its host."""
+    """The log directory behind a conversation, with as much of a LogDirectory as consumers ask for.
 
-    __slots__ = ("conversation", "directory_id", "path")
+    host: with a colon behind it, what makes a path there one that says where it is. path: such a one.
+    """
 
-    def __init__(self, conversation: Conversation, path: str, directory_id: str) -> None:
+    __slots__ = ("conversation", "directory_id", "host", "path")
+
+    def __init__(self, conversation: Conversation, host: str, path: str, directory_id: str) -> None:
         self.conversation = conversation
-        self.path = path
+        self.host = host
+        self.path = f"{host}{path}"
         self.directory_id = directory_id
 
     def topic_names(self) -> list[str]:
@@ -39,7 +43,7 @@ class RemoteDirectory:
 
         conversation = self.conversation
         conversation.request("topic_names").end()
-        names = bytes(conversation.body).decode(errors="replace").splitlines()
+        names = conversation.body.decode(errors="replace").splitlines()
         return sorted(name for name in names if is_valid_name(name))
 
     def open_topic(self, name: str) -> RemoteTopic:
@@ -141,7 +145,7 @@ class RemoteTopic(Topic):
         if partition not in self._expected:
             self.expect_readers([partition])
         number, opening = self._expected.pop(partition)
-        return RemotePartitionReader(self, partition, number, opening, keeps=buffer is None)
+        return RemotePartitionReader(self, partition, number, opening)
 
     def pin_producer(self, name: str, *, partition: int | None, lock_wait_ms: int) -> ProducerPin:
         from mk.remote_cluster.conversation import take_news

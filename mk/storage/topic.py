@@ -12,11 +12,13 @@ from mk.topic_partition import MAX_PARTITIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
+    from mk.records.record_batch import EncodedBatch
     from mk.storage.leader_epochs import LeaderEpochs
     from mk.storage.log_directory import LogDirectory
-    from mk.storage.partition_log import PartitionLog
+    from mk.storage.partition_log import AppendResult, PartitionLog
     from mk.storage.partition_reader import PartitionReader, ReadBuffer
     from mk.storage.producer_pin import ProducerPin
 
@@ -166,6 +168,18 @@ class Topic:
         from mk.storage.partition_log import PartitionLog
 
         return PartitionLog(self, partition, lock_wait_ms=lock_wait_ms)
+
+    def append_batches(
+        self, partition: int, batches: Sequence[EncodedBatch], *, lock_wait_ms: int = 10_000
+    ) -> AppendResult:
+        """Append encoded batches as they are, on disk when it returns. See PartitionLog.append for what it raises."""
+        from mk.storage.partition_log import DISK
+
+        log = self.open_log(partition, lock_wait_ms=lock_wait_ms)
+        try:
+            return log.append(batches, DISK)
+        finally:
+            log.close()
 
     def open_reader(self, partition: int, buffer: ReadBuffer | None = None) -> PartitionReader:
         """Open a partition for reading, at its log start."""

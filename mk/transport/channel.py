@@ -49,7 +49,8 @@ MAX_BODY_BYTES = 66 << 20
 _HEADER_BYTES = 12
 _SHOWN_NOISE_BYTES = 200
 _BUFFER_BYTES = 1 << 18
-_KEPT_BYTES = 2 << 20
+_KEPT_BYTES = 16 << 20
+"""What is kept for the next message: what a producer appends at once has some 8 MiB, and new memory is slow."""
 
 
 class Channel:

@@ -37,7 +37,9 @@ def test_the_list_as_json_says_the_same(some):
     assert json.loads(some.ok("topics", "list", "--json")) == documents
     assert json.loads(some.ok("--json", "topics")) == documents
     empty, orders = documents
-    assert empty == {"topic": "empty", "partitions": 1, "records": 0, "size_bytes": 0, "last_write_ms": None}
+    leader = json.loads((some.directory / "mk.json").read_text())["directory_id"]
+    here = {"leads": True, "leader": leader}
+    assert empty == {"topic": "empty", "partitions": 1, "records": 0, "size_bytes": 0, "last_write_ms": None, **here}
     assert (orders["topic"], orders["partitions"], orders["records"]) == ("orders", 2, 3)
     assert orders["size_bytes"] == sum(path.stat().st_size for path in some.segments("orders", 1))
     for row, document in zip(table(some.ok("topics")), documents, strict=True):

@@ -73,6 +73,18 @@ def test_a_group_goes_on_where_it_stands(tmp_path: Path) -> None:
     assert done.stdout == "1\n2\n3\n997\n"
 
 
+def test_what_it_says_of_another_host_works_as_it_is_pasted(tmp_path: Path) -> None:
+    (block,) = [text for text in SHELL if "$HOST:" in text]
+    script = tmp_path / "fake-ssh"
+    script.write_text('#!/bin/sh\nshift\nexec sh -c "$*"\n')
+    script.chmod(0o755)
+    block = block.replace("/tmp/mk-there", str(tmp_path / "there"))
+    done = shell(f"set -e\nexport MK_RSH={script}\n{block}", tmp_path / "mk")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "one more\n"
+    assert not (tmp_path / "mk").exists()
+
+
 def test_the_records_are_worked_through(tmp_path: Path) -> None:
     (block,) = [text for text in SHELL if "--exec" in text]
     done = shell(f"set -e\n{block}", tmp_path / "mk")

@@ -172,7 +172,7 @@ OTHERS = [
     frame("follow", "orders", 0, *image_codec.partition_values(partition_image(0)), -1, 0),
     frame("begin_anew", "orders", 0, *image_codec.partition_values(partition_image(0)), "why not"),
     frame("store_committed_offsets", DIRECTORY_ID, 1, "../g", ORDERS, 0, 0, 0),
-    frame("store_committed_offsets", DIRECTORY_ID, 1, "g", ORDERS, 0, -2, 0),
+    frame("store_committed_offsets", DIRECTORY_ID, 1, "g", ORDERS, 0, -9, 0),
 ]
 
 FOLLOWED = frame("follow", "orders", 0, *image_codec.partition_values(partition_image(0)), 0, 0)

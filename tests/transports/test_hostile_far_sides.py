@@ -139,7 +139,7 @@ LIES = [
     (COMMITTED, frame(1, 1, "g", topic_id_of("other"), 0, 0, 0)),
     (COMMITTED, frame(1, 1, "../g", ORDERS, 0, 0, 0)),
     (COMMITTED, frame(1, 1, "g", ORDERS, 4096, 0, 0)),
-    (COMMITTED, frame(1, 1, "g", ORDERS, 0, -1, 0)),
+    (COMMITTED, frame(1, 1, "g", ORDERS, 0, -9, 0)),
     (COMMITTED, frame(1, 1, "g", ORDERS, 0, 0, -2)),
     (COMMITTED, frame(1, 2, "g", ORDERS, 0, 0, 0)),
     (COMMITTED, frame(1, 1 << 40)),

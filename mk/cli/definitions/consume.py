@@ -323,6 +323,11 @@ CONSUME = Command(
             "FILE is locked: a second command with it ends with 75. A position that the log does not have is an error and "
             "no jump; a topic made anew, and a partition that was added, are read from their start."
         ),
+        (
+            "With -d HOST:DIR (or $MK_DIR) the directory is one of another host: ssh runs `mk serve --stdio` there, which "
+            "reads what is asked for, some of it ahead, and tells at once of what comes. Everything works as here but -g, which "
+            "is run there (`ssh HOST mk consume -g ...`), or done by --cursor-file. A path with a colon is spelled ./a:b."
+        ),
         "On a terminal, control characters in values are shown, not executed; a pipe gets the bytes.",
         (
             "With --exec, nothing is printed but what the commands print. A record is done, and with -g committed, once its "

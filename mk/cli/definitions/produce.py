@@ -58,6 +58,13 @@ PRODUCE = Command(
             "says so. Without --producer-id each start stores FILE again; `tail -n 0 -F FILE | mk produce` stores only what "
             "comes."
         ),
+        (
+            "With -d HOST:DIR (or $MK_DIR) the directory is one of another host: ssh runs `mk serve --stdio` there, which "
+            "appends as it would be done here, and a record counts as stored when it is on the disk there. Blocks of a fast pipe "
+            "are sent before those before them are acknowledged; behind one that fails, nothing is stored. If the connection "
+            "ends (69), the records that were on their way are stored or not, and it says how many: with --producer-id, run the "
+            "same command again. --follow with --producer-id is run there. A path with a colon is spelled ./a:b."
+        ),
     ),
     parameters=(
         Parameter(

@@ -24,6 +24,7 @@ from mk.groups.claim_slot import NO_OFFSET, SLOT_DISTANCE, SLOT_SIZE
 from mk.storage import files
 from mk.storage.locks import try_acquire
 from mk.storage.log_directory import LogDirectory
+from mk.storage.watch import Watch
 
 
 def names(claims):
@@ -44,6 +45,22 @@ def test_the_first_generation_says_that_nothing_is_committed(claims):
     assert claims.newest(0).offset == NO_OFFSET
     assert claims.newest(1) is None
     claim.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only inotify tells")
+@pytest.mark.parametrize("take_it", [take, fence], ids=["the first", "a later one"])
+def test_who_waits_for_a_claim_is_told_of_its_end_by_its_own_name(claims, take_it):
+    """Also of one that was made under a temporary name, by which the kernel knows the file that is held open."""
+    for _ in range(2 if take_it is fence else 1):
+        claim = take_it(claims, 0)
+    watch = Watch([])
+    number = watch.add_endings(f"/proc/self/fd/{claims.fd}")
+    claim.close()
+    while (number, claim_name(0, claim.generation)) not in watch.ended:
+        before = len(watch.ended)
+        watch.wait(0)
+        assert len(watch.ended) > before, watch.ended
+    watch.close()
 
 
 def test_a_claim_that_is_held_is_nobody_elses_until_it_is_let_go(topic, claims):
