@@ -80,14 +80,9 @@ def reconcile(topic: str, source: Side, target: Side, *, accept_gap: bool = Fals
         return refused
     end, source_end = target.image.next_offset, source.image.next_offset
     prefix = target.epochs.common_prefix(end, source.epochs, source_end)
-    if prefix < end and source.epochs.latest.epoch <= target.epochs.epoch_before(end):
-        return _diverged(
-            topic,
-            partition,
-            prefix,
-            f"DST has records up to offset {end - 1} there, of the leader that SRC has its own from, and SRC has not",
-        )
-    if prefix < end and target.epochs.common_prefix(end, source.epochs, end) == end:
+    follows = source.epochs.latest.leader_id != source.directory_id
+    # Asked first where the source follows too: it may well be behind its leader, and then nothing has diverged.
+    if prefix < end and follows and target.epochs.common_prefix(end, source.epochs, end) == end:
         stale = StaleSourceError(
             "has not come as far in SRC as in DST",
             topic=topic,
@@ -96,19 +91,23 @@ def reconcile(topic: str, source: Side, target: Side, *, accept_gap: bool = Fals
             fix="run it again when it has them, or replicate from the one that leads",
         )
         return Decision(REFUSE, prefix, error=stale)
+    if prefix < end and source.epochs.latest.epoch <= target.epochs.epoch_before(end):
+        return _ahead(topic, partition, prefix, end, source)
     has_records = end > target.image.log_start_offset
     if source.image.first_offset > prefix:
         return _behind_a_hole(topic, source, target, prefix, accept_gap=accept_gap)
     if has_records and prefix < source.image.tombstones_dropped_to:
         return Decision(BEGIN_ANEW, prefix, truncated=end - prefix, reason=COMPACTED)
-    if has_records and prefix < target.image.first_offset:
+    # Also if it has no records any more: its log cannot go on in front of where it begins.
+    if prefix < target.image.first_offset:
         # The front of what both had was removed here, and the rest is not theirs: nothing is left to go on from.
         return Decision(BEGIN_ANEW, prefix, truncated=end - target.image.first_offset, reason=COMPACTED)
     if (
         prefix == end == source_end
         and source.image.log_start_offset <= target.image.log_start_offset
         and followed(target.epochs, source.epochs, prefix).encode() == target.epochs.encode()
-        and (source.image.chain == target.image.chain or UNKNOWN_CHAIN in (source.image.chain, target.image.chain))
+        # Not where only the source knows the chain: the copy has to know it before it can be promoted.
+        and source.image.chain in (target.image.chain, UNKNOWN_CHAIN)
     ):
         return Decision(NOTHING, prefix)
     return Decision(FOLLOW, prefix, truncated=end - prefix)
@@ -167,8 +166,11 @@ def _refuse_leadership(topic: str, partition: int, source: Side, target: Side) -
             fix="replicate from the one that leads",
         )
         return Decision(REFUSE, error=stale, fences=own_latest.epoch > latest.epoch)
+    # An older one than DST knows of was its own, and lost with the power and all its batches: a recovery's took its place.
     claimed = [
-        entry for entry in source.epochs.entries if entry.leader_id == target.directory_id and entry.epoch not in ours
+        entry
+        for entry in source.epochs.entries
+        if entry.leader_id == target.directory_id and entry.epoch not in ours and entry.epoch > own_latest.epoch
     ]
     if claimed:
         return _diverged(
@@ -198,6 +200,22 @@ def _behind_a_hole(topic: str, source: Side, target: Side, prefix: int, *, accep
             fix=f"--accept-gap goes on at {first}, and puts what DST has into its quarantine/",
         ),
     )
+
+
+def _ahead(topic: str, partition: int, prefix: int, end: int, source: Side) -> Decision:
+    decision = _diverged(
+        topic,
+        partition,
+        prefix,
+        f"DST has records up to offset {end - 1} there, of the leader that SRC has its own from, and SRC has not",
+    )
+    if source.epochs.latest.leader_id == source.directory_id:
+        assert decision.error is not None
+        decision.error.fix = (
+            "if SRC lost its power, and with it records of acks 0, `mk produce` one record there: that begins a new leader "
+            f"epoch, and this command goes on; else {decision.error.fix}"
+        )
+    return decision
 
 
 def _diverged(topic: str, partition: int, offset: int, why: str) -> Decision:

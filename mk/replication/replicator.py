@@ -132,6 +132,9 @@ class Replicator:
         prefix, source_id = self._choice.prefix, self._source.directory_id
         pairs = pair_topics(chosen, targets, prefix=prefix, source_id=source_id)
         self._look(pairs)
+        if self.records_expected > self.records:
+            # Before the first record: if the source is lost on the way, a promotion has to know what it had.
+            yield from self._note_source()
         large: list[Callable[[], Iterator[Event]]] = []
         for pair in pairs:
             if self.is_stopping():
@@ -203,7 +206,7 @@ class Replicator:
                 self._target.create_topic(_named(pair.source, pair.name))
                 yield Event(TOPIC, pair.name, action=CREATED)
                 pair = self._look_again(pair)
-            elif pair.differs and not self._leads_elsewhere(pair):
+            elif pair.differs and self._may_change(pair):
                 action = RENAMED if pair.is_renamed else UPDATED
                 before = pair.target.name
                 self._target.update_topic(_named(pair.source, pair.name))
@@ -238,16 +241,17 @@ class Replicator:
             return False  # Who copies it finds out, and says it.
         return size_bytes >= _LARGE_BYTES
 
-    def _leads_elsewhere(self, pair: TopicPair) -> bool:
-        """Tell whether the source must not change a topic of the target, since it does not lead it any more."""
+    def _may_change(self, pair: TopicPair) -> bool:
+        """Tell whether the source may change a topic of the target. Where it leads some partitions only, it adds the pins that
+        their records need, and nothing else."""
         assert pair.target is not None
         there = {image.partition: image for image in pair.target.partitions}
-        for image in pair.source.partitions:
-            if image.partition in there:
-                decision = self._decide(pair, image, there[image.partition])[0]
-                if isinstance(decision.error, StaleSourceError):
-                    return True
-        return False
+        are_stale = [
+            isinstance(self._decide(pair, image, there[image.partition])[0].error, StaleSourceError)
+            for image in pair.source.partitions
+            if image.partition in there
+        ]
+        return not any(are_stale) or (pair.lacks_pins and not all(are_stale))
 
     def _run_partition(self, pair: TopicPair, image: PartitionImage, there: PartitionImage) -> Iterator[Event]:
         for is_last_try in (False, True):
@@ -350,6 +354,20 @@ class Replicator:
                     found += [image for image in topic.partitions if image.partition == partition]
         return (found[0], found[1]) if len(found) == 2 else None
 
+    def _note_source(self) -> Iterator[Event]:
+        """Have the target note where the source's logs ended as of the last look at it."""
+        ends = [(t.topic_id, p.partition, p.next_offset) for t in self._sources for p in t.partitions]
+        try:
+            self._target.note_source(self._source.directory_id, self._source.address, ends)
+        except (MkError, OSError) as failure:
+            yield from self._untold(failure)
+
+    def _untold(self, failure: MkError | OSError) -> Iterator[Event]:
+        error = as_error(failure)
+        if error.exit_status in _LOST_CONNECTION:
+            raise failure
+        yield from self._refuse("", -1, error)
+
     def _look(self, pairs: list[TopicPair]) -> None:
         """Take note of where both sides are, for the notes that each keeps of the other."""
         self._sources = [pair.source for pair in pairs if pair.error is None]
@@ -372,17 +390,13 @@ class Replicator:
             return
         self._told_at = now
         source, target = self._source, self._target
-        ends = [(t.topic_id, p.partition, p.next_offset) for t in self._sources for p in t.partitions]
+        yield from self._note_source()
         try:
-            target.note_source(source.directory_id, source.address, ends)
             if self._choice.groups:
                 offsets = source.committed_offsets([image.topic_id for image in self._sources])
                 target.store_committed_offsets(source.directory_id, offsets)
         except (MkError, OSError) as failure:
-            error = as_error(failure)
-            if error.exit_status in _LOST_CONNECTION:
-                raise
-            yield from self._refuse("", -1, error)
+            yield from self._untold(failure)
         reached = [(topic_id, partition, end) for (topic_id, partition), end in self._reached.items()]
         source.note_follower(target.directory_id, target.address, reached)
 

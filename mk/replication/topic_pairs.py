@@ -44,6 +44,10 @@ class TopicPair:
             or self.is_renamed
         )
 
+    @property
+    def lacks_pins(self) -> bool:
+        return self.target is not None and not self.source.pins.keys() <= self.target.pins.keys()
+
 
 def pair_topics(
     sources: Sequence[TopicImage], targets: Sequence[TopicImage], *, prefix: str, source_id: str

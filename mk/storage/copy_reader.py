@@ -64,10 +64,10 @@ class CopyReader(PartitionReader):
         """Return the chain of the batch that ends at `offset`; UNKNOWN_CHAIN if it is gone, None if no batch ends there."""
         if offset == 0:
             return 0
-        if self.state.boot_id == boot_id():
-            for end in (self.state.written, self.state.durable):
-                if end.offset == offset:
-                    return end.chain
+        if self.state.boot_id == boot_id() and self.state.written.offset == offset:
+            return self.state.written.chain
+        if self.state.durable.offset == offset:
+            return self.state.durable.chain
         if offset > self.high_watermark:
             return None
         bases = self._bases()
@@ -131,12 +131,33 @@ class CopyReader(PartitionReader):
             files.close(fd)
 
     def producers_of(self, base_offset: int) -> bytes:
-        """Return the snapshot of a segment's producers, b"" if it has none."""
+        """Return the snapshot of a segment's producers, b"" if it has none.
+
+        In a topic that never had a producer with an id it is known all the same, behind the segment's first batch: a copy
+        may have had one, of an old leader, and could not say then what is stored.
+        """
+        if not self._files.topic.has_producers():
+            return self._no_producers(base_offset)
         try:
             name = segment_name(base_offset, PRODUCERS_SUFFIX)
             return files.read_file(name, dir_fd=self._files.fd, max_bytes=_MAX_SNAPSHOT_BYTES)
         except FileNotFoundError:
             return b""
+
+    def _no_producers(self, base_offset: int) -> bytes:
+        from mk.storage.producer_state import ProducerState
+
+        try:
+            fd = open_segment(base_offset, partition_fd=self._files.fd)
+        except FileNotFoundError:
+            return b""
+        try:
+            batch = parse_header(files.pread(fd, HEADER_SIZE, 0))
+        finally:
+            files.close(fd)
+        if batch is None or batch.producer_id:
+            return b""
+        return ProducerState(base_offset, batch.size_bytes, batch.next_offset, batch.chain, {}).encode()
 
     def _bases(self) -> list[int]:
         return [base for base in list_segments(self._files.fd) if base <= self.active_segment]

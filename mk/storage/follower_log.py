@@ -100,17 +100,23 @@ class FollowerLog(PartitionLog):
             own_chain = self._chain_at(prefix_offset, state) if prefix_offset <= end else UNKNOWN_CHAIN
             if UNKNOWN_CHAIN not in (chain, own_chain) and chain != own_chain:
                 raise self._diverged(f"the records below offset {prefix_offset} are not the same here and there")
+            segment, place = cut
+            if place.chain == UNKNOWN_CHAIN and common == prefix_offset:
+                # Promoted without it, this log would go on with a chain that no other one continues.
+                known = own_chain if chain == UNKNOWN_CHAIN else chain
+                place = place.chained(UNKNOWN_CHAIN if known is None else known)
             if common < end:
                 self._check_cut(common, end, epochs)
                 state = self._make_all_durable(state)
                 if self._leads():
                     state = self._adopt(state, own.fenced(end, epochs.latest))
-                segment, place = cut
                 epoch = own.epoch_before(end)
                 log_truncation.truncate_to(self._files, state, segment, place, adopted, epoch)
                 self._forget(adopted)
-            elif adopted != own or state.leader_epoch != adopted.latest.epoch:
-                self._adopt(self._make_all_durable(state), adopted)
+            elif adopted != own or state.leader_epoch != adopted.latest.epoch or place != state.written:
+                state = self._make_all_durable(state).copy()
+                state.written = state.durable = place
+                self._adopt(state, adopted)
             return common
 
     def restart(self, epochs: LeaderEpochs, first_offset: int) -> int:
@@ -320,8 +326,10 @@ class FollowerLog(PartitionLog):
             )
         ends = [*(entry.first_offset for entry in epochs.entries[1:]), end_offset]
         for entry, end in zip(epochs.entries, ends):
-            # One without a record may have been replaced here since.
-            if entry.leader_id == directory_id and entry.epoch not in leaders and entry.first_offset < end:
+            # One without a record may have been replaced here since; so may one whose records the power took, by the newer
+            # epoch of a recovery.
+            is_unknown = entry.leader_id == directory_id and entry.epoch not in leaders and entry.first_offset < end
+            if is_unknown and entry.epoch > own.latest.epoch:
                 raise self._diverged(
                     f"this directory does not know of the leader epoch {entry.epoch} that it led there"
                 )
@@ -359,6 +367,8 @@ class FollowerLog(PartitionLog):
         if offset < segment:
             return None
         end = log_truncation.find_end(self._files, segment, offset)
+        if end is not None and end.chain == UNKNOWN_CHAIN and state.durable.offset == offset:
+            end = end.chained(state.durable.chain)
         return None if end is None else (segment, end)
 
     def _chain_at(self, offset: int, state: PartitionState) -> int | None:

@@ -156,6 +156,8 @@ class LogDirectory:
         temporary = f".tmp-{topic_id}"
         # First, so that a later sweep finds by its name all that a killed create leaves, the locks too.
         files.mkdir(temporary, dir_fd=self.topics_fd)
+        # On disk, or a power cut leaves locks that no sweep finds, and a copy with this id could never be made here.
+        files.fsync(self.topics_fd)
         self.create_locks(topic_id, range(len(partitions)))
         topic_fd = files.open_directory(temporary, dir_fd=self.topics_fd)
         try:
@@ -313,6 +315,8 @@ class LogDirectory:
             files.remove_tree(topic_id, dir_fd=self.locks_fd)
         except FileNotFoundError:
             pass
+        # On disk before the name goes: see make_topic.
+        files.fsync(self.locks_fd)
         files.remove_tree(name, dir_fd=self.topics_fd)
         files.fsync(self.topics_fd)
 

@@ -280,7 +280,8 @@ class PartitionLog:
                 topic=files_.topic.name, partition=files_.partition, path=f"{files_.path}/{FAILED_FILE}"
             )
         state = files_.read_state()
-        if state is None or state.leader_epoch != self._epochs.latest.epoch:
+        # With `syncing` set, who changed the leader may have been killed between `epochs` and `state`.
+        if state is None or state.syncing or state.leader_epoch != self._epochs.latest.epoch:
             self._epochs = read_epochs(files_.fd, files_.path)
         return state
 

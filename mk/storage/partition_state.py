@@ -37,6 +37,10 @@ class LogEnd:
         """Return this place as the start of a segment that begins here."""
         return LogEnd(0, self.offset, self.chain, -1)
 
+    def chained(self, chain: int) -> LogEnd:
+        """Return this place, of which it is now known with which chain the batch before it ends."""
+        return LogEnd(self.position, self.offset, chain, self.max_timestamp)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LogEnd) and str(self) == str(other)
 

@@ -12,7 +12,7 @@ from mk.config import TOPIC_CONFIG, check_partitioner, parse_topic_config
 from mk.errors import CannotCreateError, ConfigurationError, DataError, DivergedLogError, MkError, StaleSourceError
 from mk.storage import files, flat_json
 from mk.storage.append_locks import append_locks
-from mk.storage.leader_epochs import is_directory_id, read_epochs
+from mk.storage.leader_epochs import is_directory_id
 from mk.storage.locks import directory_lock
 from mk.storage.partition_files import PartitionFiles
 from mk.storage.producer_pin import parse_pin
@@ -110,7 +110,8 @@ def update_replica_topic(
     rest: partitions and pins are there before a record needs them.
 
     Raises:
-        StaleSourceError: a partition here has a newer leader than the source knows of, or is led here.
+        StaleSourceError: all partitions here have newer leaders than the source knows of, or are led here. If some have, it
+        is not raised, and only the pins that are missing here are made.
         DivergedLogError: this topic has more partitions, or another id. Nothing was changed.
         Besides what create_replica_topic raises.
     """
@@ -118,7 +119,14 @@ def update_replica_topic(
     _check_pins(name, pins, len(partitions))
     topic = directory.open_topic(name)
     try:
-        _check_source(topic, content, partitions)
+        try:
+            _check_source(topic, content, partitions)
+        except StaleSourceError:
+            # Of the partitions that the source does lead, records with a producer id are copied all the same.
+            if not any(_may_follow(topic, number, partitions) for number in range(topic.partitions)):
+                raise
+            with directory_lock(directory.locks_fd, wait_ms=wait_ms):
+                return _add_pins(topic, pins, wait_ms=wait_ms, replaces=False)
     finally:
         topic.close()
     if new_name != name:
@@ -166,25 +174,29 @@ def _check_source(topic: Topic, content: Fields, partitions: Partitions) -> None
             fix="replicate from the directory that leads it",
         )
     for number in range(topic.partitions):
-        with_epochs = PartitionFiles(topic, number, os.O_RDONLY)
-        try:
-            latest = read_epochs(with_epochs.fd, with_epochs.path).latest
-        finally:
-            with_epochs.close()
-        there = partitions[number][0].latest
-        leads = latest.leader_id == topic.directory.directory_id
-        if latest.epoch > there.epoch or (leads and latest.epoch == there.epoch):
+        if not _may_follow(topic, number, partitions):
+            latest = topic.read_epochs(number).latest
+            leads = latest.leader_id == topic.directory.directory_id
             raise StaleSourceError(
                 "is led by this directory" if leads else "has a newer leader than its source knows of",
                 topic=topic.name,
                 partition=number,
-                why=f"leader epoch {latest.epoch} is known here, and {there.epoch} there",
+                why=f"leader epoch {latest.epoch} is known here, and {partitions[number][0].latest.epoch} there",
                 fix="replicate from the directory that leads it",
             )
 
 
-def _add_pins(topic: Topic, pins: Mapping[str, bytes], *, wait_ms: int) -> bool:
-    """Have the source's pins in producers/, before the first record that needs one. Returns whether any was missing."""
+def _may_follow(topic: Topic, number: int, partitions: Partitions) -> bool:
+    latest, there = topic.read_epochs(number).latest, partitions[number][0].latest
+    leads = latest.leader_id == topic.directory.directory_id
+    return latest.epoch < there.epoch or (latest.epoch == there.epoch and not leads)
+
+
+def _add_pins(topic: Topic, pins: Mapping[str, bytes], *, wait_ms: int, replaces: bool = True) -> bool:
+    """Have the source's pins in producers/, before the first record that needs one. Returns whether any was missing.
+
+    replaces: also where another one stands here under the same name.
+    """
     there: dict[str, bytes] = {}
     if topic.has_producers():
         fd = files.open_directory(PRODUCERS_DIRECTORY, dir_fd=topic.fd)
@@ -194,7 +206,7 @@ def _add_pins(topic: Topic, pins: Mapping[str, bytes], *, wait_ms: int) -> bool:
                     there[pin] = files.read_file(pin, dir_fd=fd)
         finally:
             files.close(fd)
-    missing = {pin: data for pin, data in pins.items() if there.get(pin) != data}
+    missing = {pin: data for pin, data in pins.items() if there.get(pin) != data and (replaces or pin not in there)}
     if not missing:
         return False
     # The first ones with all locks, as whoever makes a topic's first pin does: nobody rolls or removes segments between

@@ -10,7 +10,9 @@ from mk.groups.membership import Membership
 from mk.groups.replicated_offsets import replicated_groups
 from mk.groups.reset_journal import read_changes
 from mk.replication import promotion as promotion_module
+from mk.replication.directory_replica import DirectoryReplica
 from mk.replication.promotion import Promotion
+from mk.replication.replicator import Choice, Replicator
 from mk.storage import files
 from tests.unit.replication.leaders import address_of, commit, committed, consume, follow, produce
 
@@ -50,6 +52,20 @@ def test_the_plan_says_who_led_where_it_ended_and_what_is_missing(first, second)
         produce(second, b"x", partition=0)
     assert address_of(first) in str(refused.value.why)
     assert refused.value.exit_status == 75
+
+
+def test_a_source_that_is_lost_on_the_way_is_known_to_have_had_more(first, second):
+    produce(first, b"a", b"b", partition=0)
+    source, target = DirectoryReplica(first.path), DirectoryReplica(second.path)
+    assert target.begin(source.directory_id, source.address)
+    run = Replicator(source, target, Choice()).run()
+    # The topic is there, and nothing of its records yet.
+    assert next(event.kind for event in run if event.kind != "topic") == "partition"
+    run.close()
+    target.close()
+    source.close()
+    with pytest.raises(TryAgainError, match="lacks 2 records"):
+        Promotion(second, None).check_not_behind()
 
 
 def test_what_is_promoted_takes_records_from_its_end_on(first, second):
