@@ -123,6 +123,7 @@ class RemoteCluster:
 
     def summaries(self, names: Sequence[str] | None = None) -> Iterator[dict[str, object] | MkError]:
         from mk.errors import FarSideError, MkError, NoSuchTopicError, PeerUnreachableError
+        from mk.remote_cluster.documents import take_document
 
         names = self.topic_names() if names is None else names
         for at in range(0, len(names), _DESCRIBED_AT_ONCE):
@@ -131,7 +132,8 @@ class RemoteCluster:
             ]
             for pending in asked:
                 try:
-                    self._conversation.wait_for(pending).end()
+                    fields = self._conversation.wait_for(pending)
+                    fields.end()
                 except NoSuchTopicError:
                     continue  # Deleted while we looked, or a directory that is no topic.
                 except (FarSideError, PeerUnreachableError):
@@ -139,7 +141,7 @@ class RemoteCluster:
                 except MkError as error:
                     yield error
                 else:
-                    yield _document(pending.body)
+                    yield take_document("summary", pending.body, fields)
 
     def describe_topic(self, name: str) -> dict[str, object]:
         return self._described("topic", name)  # type: ignore[no-any-return]
@@ -301,8 +303,11 @@ class RemoteCluster:
         return pattern.open_new([]), pattern
 
     def _described(self, what: str, name: str) -> Any:
-        self._conversation.request("describe", what, name).end()
-        return _document(self._conversation.body)
+        from mk.remote_cluster.documents import take_document
+
+        fields = self._conversation.request("describe", what, name)
+        fields.end()
+        return take_document(what, self._conversation.body, fields)
 
 
 def _wanted(
@@ -316,9 +321,3 @@ def _wanted(
 
 def _committed_offset(topic: Topic, group: str, reader: PartitionReader) -> int | None:
     return reader.committed_offset(group)  # type: ignore[attr-defined, no-any-return]  # Those of this cluster have it.
-
-
-def _document(data: bytes) -> Any:
-    import json
-
-    return json.loads(data)

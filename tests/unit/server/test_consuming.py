@@ -4,9 +4,11 @@ import pytest
 
 import mk
 from mk.cluster import Cluster
-from mk.errors import CorruptBatchError, OffsetOutOfRangeError, UsageError
+from mk.errors import CorruptBatchError, FarSideError, OffsetOutOfRangeError, UsageError
 from mk.remote_cluster.cluster import ELSEWHERE, RemoteCluster
+from mk.remote_cluster.documents import take_document
 from mk.remote_cluster.remote_watch import RemoteWatch
+from mk.transport.fields import Fields
 from tests.unit.server.far_side import directory_of, far_side
 
 
@@ -155,3 +157,29 @@ def test_what_was_fetched_stays_while_other_things_are_asked_for(cluster, topic)
     second = topic.open_reader(1).fetch()
     directory_names(topic.conversation)
     assert values_of(first) + values_of(second) == [b"a" * 1000, b"b" * 1000]
+
+
+@pytest.mark.parametrize(
+    ("what", "data"),
+    [
+        ("summary", b""),
+        ("summary", b"\xff"),
+        ("summary", b"[" * 100_000),
+        ("summary", b"[]"),
+        ("offsets", b'[{"partition": 0, "log_start_offset": 0, "high_watermark": "9", "leader_epoch": 0}]'),
+        ("rates", b'[{"records_per_s_1m": NaN, "bytes_per_s_1m": 0, "records_per_s_1h": 0, "bytes_per_s_1h": 0}]'),
+        ("config", b'{"retention.ms": 1e9}'),
+        ("config", b'{"retention.ms": %d}' % (1 << 64)),
+        ("config", b'{"retention.ms": 1, "new": []}'),
+        ("topic", b"{}"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_description_that_is_none_is_refused_before_it_is_looked_into(what, data):
+    with pytest.raises(FarSideError):
+        take_document(what, data, Fields(b"", "far"))
+
+
+def test_a_description_may_say_more_in_a_later_version():
+    data = b'{"retention.ms": 1, "new": "x", "newer": null}'
+    assert take_document("config", data, Fields(b"", "far"))["newer"] is None
