@@ -33,9 +33,13 @@ _MOST_WAITING = 512
 
 
 class Pending:
-    """A request whose answer is on its way. fields, body: the answer, once it is there; error: what was answered instead."""
+    """A request whose answer is on its way. fields, body: the answer, once it is there; error: what was answered instead.
 
-    __slots__ = ("body", "error", "fields", "is_done", "is_wanted")
+    reader: whose partition the answer begins with the state of, which counts as told when it has come, wanted or not.
+    high_watermark: in that state.
+    """
+
+    __slots__ = ("body", "error", "fields", "high_watermark", "is_done", "is_wanted", "reader")
 
     fields: Fields
     body: bytes
@@ -43,6 +47,8 @@ class Pending:
     def __init__(self) -> None:
         self.is_done = False
         self.is_wanted = True
+        self.reader: RemotePartitionReader | None = None
+        self.high_watermark = 0
         self.error: MkError | None = None
 
 
@@ -56,6 +62,8 @@ class Conversation:
         self.connection = connection
         self.topics: dict[int, RemoteTopic] = {}
         self.readers: dict[int, RemotePartitionReader] = {}
+        # That were asked for: what a watch said of them since then.
+        self.opening: dict[int, tuple[int, int, int] | None] = {}
         self.names_version = 0
         self.topics_version = 0
         self.ahead_bytes = 0
@@ -142,6 +150,10 @@ class Conversation:
         is_kept = False
         try:
             pending.fields = self.connection.answer()
+            if pending.reader is not None:
+                # Now, and not when somebody wants the records: the far side does not tell it again, and a follower that
+                # believes that it has all of them would wait for a watch that has nothing to say.
+                pending.high_watermark = pending.reader.take_state(pending.fields)
             is_kept = True
         except (FarSideError, PeerUnreachableError):
             raise
@@ -169,10 +181,13 @@ class Conversation:
         if fields.flag():
             self.names_version += 1
         for _ in range(fields.number(0, _MAX_NEWS)):
-            reader = self.readers.get(fields.number())
+            number = fields.number()
+            reader = self.readers.get(number)
             state = fields.number(), fields.number(), fields.number(0, (1 << 64) - 1)
             if reader is not None:
                 reader.adopt(*state)
+            elif number in self.opening:
+                self.opening[number] = state
         for _ in range(fields.number(0, _MAX_NEWS)):
             self.topics_version += 1
             topic = self.topics.get(fields.number())

@@ -71,8 +71,10 @@ class RemotePartitionReader:
         self.log_start_offset = self.high_watermark = self.leader_epoch = 0
         self.skipped: list[tuple[int, int]] = []
         fields = topic.conversation.wait_for(opening)
-        self._take_state(fields)
+        self.take_state(fields)
         fields.end()
+        if (news := topic.conversation.opening.pop(number, None)) is not None:
+            self.adopt(*news)
         self.next_offset = self.log_start_offset
         topic.conversation.readers[number] = self
 
@@ -118,7 +120,7 @@ class RemotePartitionReader:
             conversation.ahead_bytes -= size_bytes
             try:
                 fields = conversation.wait_for(pending)
-                batches = self._take(fields, pending.body)
+                batches = self._take(fields, pending.body, pending.high_watermark)
             except BaseException:
                 # What was asked for behind it would begin elsewhere.
                 self._go_to(self.next_offset)
@@ -133,7 +135,7 @@ class RemotePartitionReader:
         """Return the first offset whose record's time is `timestamp_ms` or later; the high watermark if there is none."""
         fields = self._topic.conversation.request("offset_for_time", self._number, timestamp_ms)
         offset = fields.number()
-        self._take_state(fields)
+        self.take_state(fields)
         fields.end()
         return offset
 
@@ -141,7 +143,7 @@ class RemotePartitionReader:
         """Return where a group stands here, None before its first commit."""
         fields = self._topic.conversation.request("committed_offset", self._number, group)
         offset = fields.number(-1)
-        self._take_state(fields)
+        self.take_state(fields)
         fields.end()
         return None if offset < 0 else offset
 
@@ -196,18 +198,21 @@ class RemotePartitionReader:
         while not self._ahead or (
             len(self._ahead) < self._window and conversation.ahead_bytes + self._size_bytes <= _AHEAD_BYTES
         ):
-            self._ahead.append((conversation.post("fetch", self._number, self._at), self._size_bytes))
+            pending = conversation.post("fetch", self._number, self._at)
+            pending.reader = self
+            self._ahead.append((pending, self._size_bytes))
             conversation.ahead_bytes += self._size_bytes
             self._at = _GO_ON
 
     # What came.
 
-    def _take_state(self, fields: Fields) -> None:
-        self.adopt(fields.number(), fields.number(), fields.number(0, _MAX_EPOCH))
-
-    def _take(self, fields: Fields, raw: bytes) -> list[RecordBatch]:
+    def take_state(self, fields: Fields) -> int:
+        """Take over where an answer says that the partition stands, and return its high watermark."""
         log_start_offset, high_watermark = fields.number(), fields.number()
         self.adopt(log_start_offset, high_watermark, fields.number(0, _MAX_EPOCH))
+        return high_watermark
+
+    def _take(self, fields: Fields, raw: bytes, high_watermark: int) -> list[RecordBatch]:
         next_offset = fields.number()
         for _ in range(fields.number(0, _MAX_SKIPPED)):
             first, last = fields.number(), fields.number()

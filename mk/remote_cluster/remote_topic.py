@@ -133,6 +133,7 @@ class RemoteTopic(Topic):
         for partition in partitions[:_OPENED_AT_ONCE]:
             if 0 <= partition < self.partitions and partition not in self._expected:
                 number = self.conversation.new_number()
+                self.conversation.opening[number] = None
                 self._expected[partition] = (
                     number,
                     self.conversation.post("open_reader", number, self.number, partition),

@@ -69,6 +69,34 @@ def test_seeking_drops_what_was_asked_for_ahead(cluster, topic):
     assert topic.conversation.ahead_bytes == 0
 
 
+def test_what_an_answer_said_of_the_end_is_known_also_if_nobody_takes_its_records(cluster, conversation, topic):
+    """The far side does not say it again."""
+    for number in range(4):
+        produce(cluster, b"%d" % number)
+    reader = topic.open_reader(0)
+    while reader.next_offset < 4:
+        reader.fetch()
+    reader.seek(0)
+    reader.fetch()
+    produce(cluster, b"more")
+    # Asked for ahead, and answered with the new end; then dropped.
+    reader._window = 3
+    reader._read_ahead()
+    reader.seek(4)
+    conversation.request("topic_names")
+    assert values_of(reader.fetch()) == [b"more"]
+
+
+def test_what_a_watch_says_of_a_partition_that_is_being_opened_is_not_lost(cluster, conversation, topic):
+    topic.expect_readers([0])
+    conversation.request("topic_names")
+    produce(cluster, b"new")
+    topic.refresh()
+    reader = topic.open_reader(0)
+    conversation.request("topic_names")
+    assert reader.high_watermark == 1
+
+
 def test_what_was_removed_before_it_was_read_is_said(cluster, topic):
     cluster.alter_topic("t", config={"segment.bytes": 4096})
     for number in range(60):
