@@ -123,7 +123,7 @@ def test_a_kill_at_any_call_leaves_what_was_or_what_is_to_be(template, tmp_path,
         assert stands(directory, change.group) == {("t", 0): 2, ("t", 1): 2}, context
         verify_finds_nothing(directory)
         assert (Path(directory) / "groups" / change.group / "journal").read_bytes().endswith(b"}\n")
-    assert kills >= 8
+    assert kills >= thoroughness.pick(5, 8)
     print(f"{name}: {kills} kills")
 
 
