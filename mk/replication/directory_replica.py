@@ -317,6 +317,9 @@ class DirectoryReplica:
                         image.first_offset,
                     )
             writer.restart(_epochs(image.epochs), image.first_offset)
+            if image.next_offset == image.first_offset:
+                # No batch will tell the chain there; promoted without it, this log would be continued by no other one.
+                writer.attach(_epochs(image.epochs), image.next_offset, image.first_offset, image.chain)
         except BaseException:
             writer.close()
             raise

@@ -80,9 +80,11 @@ def reconcile(topic: str, source: Side, target: Side, *, accept_gap: bool = Fals
         return refused
     end, source_end = target.image.next_offset, source.image.next_offset
     prefix = target.epochs.common_prefix(end, source.epochs, source_end)
+    has_latest = source.epochs.latest.epoch <= target.epochs.epoch_before(end)
     follows = source.epochs.latest.leader_id != source.directory_id
-    # Asked first where the source follows too: it may well be behind its leader, and then nothing has diverged.
-    if prefix < end and follows and target.epochs.common_prefix(end, source.epochs, end) == end:
+    # Asked first where the source follows too: it may well be behind its leader, or fenced and not yet cut back, and then
+    # nothing has diverged.
+    if prefix < end and follows and (has_latest or target.epochs.common_prefix(end, source.epochs, end) == end):
         stale = StaleSourceError(
             "has not come as far in SRC as in DST",
             topic=topic,
@@ -91,7 +93,7 @@ def reconcile(topic: str, source: Side, target: Side, *, accept_gap: bool = Fals
             fix="run it again when it has them, or replicate from the one that leads",
         )
         return Decision(REFUSE, prefix, error=stale)
-    if prefix < end and source.epochs.latest.epoch <= target.epochs.epoch_before(end):
+    if prefix < end and has_latest:
         return _ahead(topic, partition, prefix, end, source)
     has_records = end > target.image.log_start_offset
     if source.image.first_offset > prefix:

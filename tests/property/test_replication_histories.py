@@ -112,6 +112,19 @@ ONCE_WRONG = {
             ("replicate", 353592361),
         ],
     ),
+    "a fenced leader that was not cut back yet is replicated to a follower of the new one": (
+        1057,
+        3,
+        [
+            ("replicate", 1418910604),
+            ("promote", 4274354560),
+            ("append", 4114461689),
+            ("append", 3597284178),
+            ("replicate", 3644026966),
+            ("replicate", 2046378066),
+            ("replicate_killed", 2082973731),
+        ],
+    ),
     "a producer id comes while a topic is led in part here and in part there": (
         0,
         2,
