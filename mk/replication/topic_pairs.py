@@ -107,7 +107,8 @@ def pair_topics(
             error = DataError(
                 f"topic {source.name} of SRC is {target.name} in DST, and cannot be {name} there too",
                 why=f"both have the id {source.topic_id}",
-                fix="give the --prefix that it was copied with, or leave it out with --exclude; nothing of it was changed",
+                fix="give the --prefix that it was copied with, or leave it out with --exclude; if it was renamed in SRC, "
+                f"`mk topics rename {target.name} {name}` in DST; nothing of it was changed",
             )
         elif holder is not None:
             error = _is_another(source, holder, name, source_id, left_out.get(holder.topic_id))

@@ -118,4 +118,17 @@ def test_a_directory_that_is_deleted_while_it_is_followed_ends_the_run(mk, copy,
             assert mk("produce", "a", "y").status == 0
         running.send_signal(signal.SIGCONT)
         assert b"no log directory at" in read_until(running.stderr.fileno(), b"fix:")
-    assert running.returncode == 66
+        assert running.wait(60) == 66
+
+
+def test_an_old_leader_that_was_restored_and_led_on_is_not_begun_anew_with_its_records_lost(mk, copy, tmp_path):
+    old = Mk(tmp_path / "old")
+    shutil.copytree(mk.directory, old.directory)
+    assert mk("produce", "a", stdin=b"x\ny\n").status == 0
+    replicated(mk, copy)
+    assert old("produce", "a", stdin=b"1\n2\n3\n").status == 0
+    assert copy("replicate", "promote").status == 0
+    done = replicate(copy, old, "--topics", "a")
+    assert done.status == 65
+    assert "no batch of DST ends at offset 4" in done.err
+    assert values(old, "a") == ["was a 1 2 3"]
