@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from mk.errors import ConfigurationError, MkError, NoSuchTopicError, PermissionDeniedError
+from mk.errors import ConfigurationError, MkError, NoSuchDirectoryError, NoSuchTopicError, PermissionDeniedError
 from mk.groups import replicated_offsets
 from mk.replication.reconciliation import GAP
 from mk.replication.replica import CopiedBatches, PartitionImage, TopicImage
@@ -98,6 +98,9 @@ class DirectoryReplica:
     def topics(self, names: Sequence[str] | None = None) -> Iterator[TopicImage]:
         """Yield an image of each of these topics, or of all, by name. One that is not there is left out."""
         if names is None:
+            # Deleted while it is followed, it would be one whose topics were all deleted, and be followed for ever.
+            if not files.exists(FILE_NAME, dir_fd=self._directory.fd):
+                raise NoSuchDirectoryError(path=self.location)
             self._seen.clear()
             names = self._directory.topic_names()
         for name in names:

@@ -125,7 +125,7 @@ def followed(target: LeaderEpochs, source: LeaderEpochs, prefix_offset: int) -> 
 
 
 def proved(
-    topic: str, source: Side, decision: Decision, source_chain: int | None, target_chain: int | None
+    topic: str, source: Side, target: Side, decision: Decision, source_chain: int | None, target_chain: int | None
 ) -> Decision:
     """Decide again, now that the chains of both where FOLLOW would go on are known; None is no batch ends there."""
     partition, offset = source.image.partition, decision.prefix_offset
@@ -134,8 +134,12 @@ def proved(
             return Decision(BEGIN_ANEW, offset, truncated=decision.truncated, reason=COMPACTED)
         return _diverged(topic, partition, offset, f"no batch of SRC ends at offset {offset}, where one of DST does")
     if target_chain is None:
-        # A batch here covers it that was compacted, or the disk lost some.
-        return Decision(BEGIN_ANEW, offset, truncated=decision.truncated, reason=COMPACTED)
+        if offset < target.image.cleaned_to:
+            # A batch here covers it that was compacted.
+            return Decision(BEGIN_ANEW, offset, truncated=decision.truncated, reason=COMPACTED)
+        # The epochs say that both are the same up to here, and they are not, as after the target was restored from an old
+        # copy and led on. Begun anew, what it alone has in front of this would count as copied, and never be salvaged.
+        return _diverged(topic, partition, offset, f"no batch of DST ends at offset {offset}, where one of SRC does")
     if UNKNOWN_CHAIN not in (source_chain, target_chain) and source_chain != target_chain:
         return _diverged(
             topic, partition, offset, f"the records in front of offset {offset} are others in SRC than in DST"
@@ -215,7 +219,8 @@ def _ahead(topic: str, partition: int, prefix: int, end: int, source: Side) -> D
         assert decision.error is not None
         decision.error.fix = (
             "if SRC lost its power, and with it records of acks 0, `mk produce` one record there: that begins a new leader "
-            f"epoch, and this command goes on; else {decision.error.fix}"
+            "epoch, and this command goes on; if SRC was restored from an old copy, `mk replicate promote` in DST, and replicate "
+            "the other way"
         )
     return decision
 
@@ -229,6 +234,7 @@ def _diverged(topic: str, partition: int, offset: int, why: str) -> Decision:
             topic=topic,
             partition=partition,
             why=why,
-            fix="replicate the other way, or `mk topics delete` the topic in DST and run it again",
+            fix="--verify shows from where on; keep what DST alone has from there (`mk consume -o`), `mk topics delete` the topic "
+            "in DST, and run it again",
         ),
     )

@@ -90,7 +90,7 @@ class World:
         if decision.kind == FOLLOW:
             offset = decision.prefix_offset
             assert offset <= min(source.end, target.end)
-            decision = proved("t", ours, decision, source.chain(offset), target.chain(offset))
+            decision = proved("t", ours, theirs, decision, source.chain(offset), target.chain(offset))
         self.told.append(f"kind {decision.kind} {type(decision.error).__name__} {decision.reason}")
         self.check(source, target, decision)
         if decision.kind == REFUSE:
@@ -223,13 +223,28 @@ def test_a_copy_behind_dropped_tombstones_or_inside_a_covering_batch_is_fetched_
     decision = reconcile("t", Side(source, "a"), Side(target, "b"))
     assert (decision.kind, decision.reason) == (BEGIN_ANEW, reconciliation.COMPACTED)
     source.tombstones_dropped_to = 6
-    decision = reconcile("t", Side(source, "a"), Side(target, "b"))
+    ours, theirs = Side(source, "a"), Side(target, "b")
+    decision = reconcile("t", ours, theirs)
     assert decision.kind == FOLLOW
-    decision = proved("t", Side(source, "a"), decision, None, target.chain)
+    decision = proved("t", ours, theirs, decision, None, target.chain)
     assert (decision.kind, decision.reason) == (BEGIN_ANEW, reconciliation.COMPACTED)
     source.cleaned_to = 6
-    decision = proved("t", Side(source, "a"), reconcile("t", Side(source, "a"), Side(target, "b")), None, target.chain)
+    decision = proved("t", Side(source, "a"), theirs, reconcile("t", Side(source, "a"), theirs), None, target.chain)
     assert isinstance(decision.error, DivergedLogError)
+
+
+def test_where_a_batch_of_the_target_goes_across_it_begins_anew_only_if_that_may_be_compacted():
+    world = World()
+    for _ in range(3):
+        world.produce("a")
+    world.replicate("a", "b")
+    world.produce("a")
+    source, target = world.logs["a"].image(), world.logs["b"].image()
+    ours, theirs = Side(source, "a"), Side(target, "b")
+    assert isinstance(proved("t", ours, theirs, reconcile("t", ours, theirs), 1, None).error, DivergedLogError)
+    target.cleaned_to = target.next_offset + 1
+    decision = proved("t", ours, theirs, reconcile("t", ours, theirs), 1, None)
+    assert (decision.kind, decision.reason) == (BEGIN_ANEW, reconciliation.COMPACTED)
 
 
 def test_other_records_in_front_of_the_same_offset_are_refused():
@@ -239,6 +254,6 @@ def test_other_records_in_front_of_the_same_offset_are_refused():
     world.replicate("a", "b")
     world.produce("a")
     source, target = Side(world.logs["a"].image(), "a"), Side(world.logs["b"].image(), "b")
-    decision = proved("t", source, reconcile("t", source, target), 1, 2)
+    decision = proved("t", source, target, reconcile("t", source, target), 1, 2)
     assert isinstance(decision.error, DivergedLogError)
-    assert proved("t", source, reconcile("t", source, target), reconciliation.UNKNOWN_CHAIN, 2).kind == FOLLOW
+    assert proved("t", source, target, reconcile("t", source, target), reconciliation.UNKNOWN_CHAIN, 2).kind == FOLLOW
