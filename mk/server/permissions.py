@@ -75,5 +75,6 @@ def _denied(kinds: Sequence[str], what: str) -> PermissionDeniedError:
     return PermissionDeniedError(
         what,
         why="`mk serve` was started with --only",
-        fix=f"whoever keeps that directory can allow it with --only {kinds[0]}:REGEX; nothing was changed",
+        fix=f"whoever keeps that directory can allow it with {' or '.join(f'--only {kind}:REGEX' for kind in kinds)}; "
+        "nothing was changed",
     )

@@ -15,6 +15,7 @@ from mk.transport.channel import Channel
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from mk.transport.address import Address
 
@@ -83,7 +84,8 @@ class RemoteCommand:
         except PeerUnreachableError as error:
             raise self.explain(error) from None
         except BaseException:
-            self.close()
+            # It may be about to connect, or to ask for a password, which nobody waits for any more.
+            self._end(0)
             raise
         self._has_begun = True
         self._pass_on()
@@ -125,8 +127,8 @@ class RemoteCommand:
         self._end()
         self._pass_on()
 
-    def _end(self) -> None:
-        """Close all descriptors, having read what was said on stderr, and wait for the process."""
+    def _end(self, patience_seconds: float | None = None) -> None:
+        """Close all descriptors, having read what was said on stderr, and wait for the process, which may be ended."""
         if self._status is not None:
             return
         import select
@@ -134,7 +136,7 @@ class RemoteCommand:
 
         self.channel.forget()
         os.close(self._write_fd)
-        deadline = time.monotonic() + _END_SECONDS
+        deadline = time.monotonic() + (_END_SECONDS if patience_seconds is None else patience_seconds)
         # The end of its output, and not that of stderr, which a shared connection of ssh keeps open in the background.
         poll = select.poll()
         poll.register(self._read_fd, select.POLLIN)
@@ -148,7 +150,7 @@ class RemoteCommand:
                 else:
                     is_open = bool(_read(fd, 1 << 16))
         pid, status = os.waitpid(self._pid, os.WNOHANG)
-        for number in (0, _SIGTERM, _SIGKILL):
+        for number in (_SIGTERM, _SIGKILL) if patience_seconds == 0 else (0, _SIGTERM, _SIGKILL):
             if pid:
                 break
             os.kill(self._pid, number)
@@ -236,8 +238,31 @@ def _spawn(words: list[str], stdin: int, stdout: int, stderr: int, environ: Mapp
     import _signal  # type: ignore[import-not-found]
 
     actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, stdout, 1), (os.POSIX_SPAWN_DUP2, stderr, 2)]
-    # Python ignores SIGPIPE, which a new program would go on to do.
-    return os.posix_spawnp(words[0], words, dict(environ), file_actions=actions, setsigdef=[_signal.SIGPIPE])
+    # Held off, so that one that comes now is not lost.
+    before = _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGINT, _signal.SIGHUP))
+    handlers: dict[int, Any] = {}
+    try:
+        # A terminal sends ^C to ssh too, which would be gone before what has been read by then is stored. It ends with us.
+        for number in (_signal.SIGINT, _signal.SIGHUP):
+            if (handler := _signal.getsignal(number)) is not None:
+                _signal.signal(number, _signal.SIG_IGN)
+                handlers[number] = handler
+    except ValueError:
+        pass  # In a thread that is not the main one, nobody can say so.
+    try:
+        # Python ignores SIGPIPE, which a new program would go on to do.
+        return os.posix_spawnp(
+            words[0],
+            words,
+            dict(environ),
+            file_actions=actions,
+            setsigmask=before,
+            setsigdef=[_signal.SIGPIPE],
+        )
+    finally:
+        for number, handler in handlers.items():
+            _signal.signal(number, handler)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
 
 
 def _read(fd: int, size: int) -> bytes:

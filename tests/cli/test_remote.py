@@ -1,8 +1,10 @@
 """Producing to and consuming from a log directory of another host, through a script in the place of ssh and through sshd."""
 
+import fcntl
 import os
 import signal
 import subprocess
+import termios
 import time
 from pathlib import Path
 
@@ -166,6 +168,23 @@ def test_the_far_side_ends_with_a_follower_whatever_that_ends_of(mk, pids, numbe
             follower.send_signal(number)
         assert follower.wait(30) == -number
         wait_until(lambda: has_ended(int(path.read_text())))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_what_was_read_when_a_terminal_ends_both_mk_and_ssh_is_stored(mk, pids, number):
+    path, environment = pids
+    far = Remote(mk, environment)
+    mk.ok("topics", "create", "t")
+    with far.start("produce", "t", start_new_session=True) as producer:
+        producer.stdin.write(b"one\n")
+        wait_until(lambda: mk.ok("consume", "t") == b"one\n")
+        os.kill(int(path.read_text()), signal.SIGSTOP)
+        producer.stdin.write(b"two\nthr")
+        wait_until(lambda: fcntl.ioctl(producer.stdin, termios.FIONREAD, bytes(4)) == bytes(4))
+        os.killpg(producer.pid, number)
+        os.kill(int(path.read_text()), signal.SIGCONT)
+        assert (producer.wait(30), producer.stderr.read()) == (-number, b"")
+    assert mk.ok("consume", "t") == b"one\ntwo\n"
 
 
 # Exactly once.

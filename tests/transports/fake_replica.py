@@ -119,6 +119,9 @@ class FakeReplica:
     def wait(self, timeout_ms):
         return timeout_ms == 7
 
+    def size_bytes(self, topic, partition, from_offset, to_offset):
+        return to_offset - from_offset
+
     def digests(self, topic, partition, from_offset, to_offset):
         return [
             (number, number + 1, hashlib.sha256(f"{topic} {number}".encode()).digest())

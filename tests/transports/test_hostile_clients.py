@@ -293,6 +293,7 @@ REQUESTS = {
     "more_topics": ("pull push", None),
     "chain_at": ("pull push", frame("chain_at", "orders", 0, 10)),
     "digests": ("pull push", frame("digests", "orders", 0, 0, 5)),
+    "size_bytes": ("pull", frame("size_bytes", "orders", 0, 0, 20)),
     "read": ("pull", frame("read", "orders", 0, 0, 20)),
     "committed_offsets": ("pull", frame("committed_offsets", 1, ORDERS)),
     "wait": ("pull", frame("wait", 7)),

@@ -132,6 +132,8 @@ def test_it_is_for_ssh_and_says_so():
     assert code == 2 and "not for a terminal" in err and "another mk runs it" in err and out == b""
     os.close(ours)
     os.close(theirs)
+    code, err, out = status("--stdio", "--root", "", stdin=subprocess.DEVNULL)
+    assert code == 2 and "--root is empty" in err and out == b""
     for words in (["--only", "read:x"], ["--only", "pull:("], ["--only", "pull"]):
         code, err, out = status("--stdio", *words, stdin=subprocess.DEVNULL)
         assert code == 2 and "--only cannot be" in err and out == b""
