@@ -15,6 +15,7 @@ from mk.replication.reconciliation import GAP
 from mk.replication.replica import CopiedBatches, PartitionImage, TopicImage
 from mk.storage import files, flat_json, replica_directory
 from mk.storage.copy_reader import CopyReader
+from mk.storage.host import boot_id
 from mk.storage.leader_epochs import EpochEntry, LeaderEpochs
 from mk.storage.locks import try_acquire
 from mk.storage.log_directory import FILE_NAME, LogDirectory
@@ -440,6 +441,7 @@ def _partition_image(reader: CopyReader) -> PartitionImage:
     image.epochs = [(entry.epoch, entry.first_offset, entry.leader_id) for entry in reader.epochs().entries]
     image.cleaned_to = reader.state.cleaned_to
     image.tombstones_dropped_to = reader.state.tombstones_dropped_to
+    image.is_recovered = reader.state.boot_id == boot_id()
     return image
 
 

@@ -6,7 +6,7 @@ Source of the rules: KIP-101 and KIP-279, and man/mk-guarantees.7, COPIES.
 
 from __future__ import annotations
 
-from mk.errors import DivergedLogError, ReplicationGapError, StaleSourceError
+from mk.errors import DivergedLogError, ReplicationGapError, StaleSourceError, TryAgainError
 from mk.storage.leader_epochs import EpochEntry, LeaderEpochs
 from mk.storage.log_segment import UNKNOWN_CHAIN as UNKNOWN_CHAIN
 
@@ -205,19 +205,24 @@ def _behind_a_hole(topic: str, source: Side, target: Side, prefix: int, *, accep
 
 
 def _ahead(topic: str, partition: int, prefix: int, end: int, source: Side) -> Decision:
-    decision = _diverged(
+    if source.epochs.latest.leader_id == source.directory_id and not source.image.is_recovered:
+        # What it lost with the power, the epoch of its recovery will say, and nobody has appended there since.
+        unrecovered = TryAgainError(
+            f"partition {partition} of {topic} was not recovered in SRC since its host was started",
+            why=f"DST has records up to offset {end - 1}, and SRC only up to {prefix - 1}: those of acks 0 may have gone with "
+            "the power",
+            fix="`mk produce` one record there, and run it again: what SRC lost then goes into quarantine/ of DST. If SRC was "
+            "restored from an old copy, replicate the other way first; nothing was changed",
+            topic=topic,
+            partition=partition,
+        )
+        return Decision(REFUSE, prefix, error=unrecovered)
+    return _diverged(
         topic,
         partition,
         prefix,
         f"DST has records up to offset {end - 1} there, of the leader that SRC has its own from, and SRC has not",
     )
-    if source.epochs.latest.leader_id == source.directory_id:
-        assert decision.error is not None
-        decision.error.fix = (
-            "if SRC lost its power, and with it records of acks 0, `mk produce` one record there: that begins a new leader "
-            f"epoch, and this command goes on; else {decision.error.fix}"
-        )
-    return decision
 
 
 def _diverged(topic: str, partition: int, offset: int, why: str) -> Decision:

@@ -24,6 +24,8 @@ class PartitionImage:
     that begins anew begins. next_offset: the high watermark; on a follower, the end of what is on disk. chain: of the batch
     that ends there, UNKNOWN_CHAIN if nobody can tell. epochs: (epoch, first offset, id of the directory that led it),
     ascending; the last one leads now. cleaned_to, tombstones_dropped_to: up to where the log cleaner has worked.
+    is_recovered: somebody has opened the log for a change since its host was started; before that it may have lost records
+    with the power, and no leader epoch says so yet.
     """
 
     __slots__ = (
@@ -31,6 +33,7 @@ class PartitionImage:
         "cleaned_to",
         "epochs",
         "first_offset",
+        "is_recovered",
         "log_start_offset",
         "next_offset",
         "partition",
@@ -45,6 +48,7 @@ class PartitionImage:
     epochs: list[tuple[int, int, str]]
     cleaned_to: int
     tombstones_dropped_to: int
+    is_recovered: bool
 
 
 class TopicImage:

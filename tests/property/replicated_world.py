@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mk.errors import (
     CorruptStateError,
-    DivergedLogError,
     NoSuchTopicError,
     NotLeaderError,
     ReplicationGapError,
@@ -428,8 +427,8 @@ class ReplicatedWorld(SeenDirectories):
             elif not isinstance(error, StaleSourceError):
                 # A leader that lost records with its power says so with the epoch of its recovery, and that is the next
                 # append's.
-                is_excused = isinstance(error, DivergedLogError) and self._is_unrecovered(Place(source_name, partition))
-                assert is_excused, f"partition {partition}: {error} ({error.why})"
+                waits = isinstance(error, TryAgainError) and self._is_unrecovered(Place(source_name, partition))
+                assert waits, f"partition {partition}: {error} ({error.why})"
         self.observe(cut={source_name, target_name})
         for partition in range(self.partitions):
             if (TOPIC, partition) not in replicator.errors and (TOPIC, -1) not in replicator.errors:

@@ -39,6 +39,7 @@ def partition_image(number, *, epochs=None):
     image.chain = -1 if number else 0xFFFFFFFF
     image.epochs = epochs or [(0, 0, DIRECTORY_ID), (1 << 32, 40, OTHER_ID)]
     image.cleaned_to, image.tombstones_dropped_to = 7, 5
+    image.is_recovered = not number
     return image
 
 

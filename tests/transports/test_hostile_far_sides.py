@@ -101,6 +101,7 @@ LIES = [
     (TOPICS, frame(1, *image(next_offset=1 << 63))),
     (TOPICS, frame(1, *image(chain=1 << 32))),
     (TOPICS, frame(1, *image(cleaned_to=-1))),
+    (TOPICS, frame(1, *image(is_recovered=1))),
     (TOPICS, frame(1, *image(epochs=[]))),
     (TOPICS, frame(1, *image(epochs=epochs((1, 0), (1, 5))))),
     (TOPICS, frame(1, *image(epochs=epochs((1, 5), (2, 4))))),
