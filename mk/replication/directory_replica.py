@@ -125,9 +125,14 @@ class DirectoryReplica:
             return reader.chain_at(offset)
 
     def read(self, topic: str, partition: int, from_offset: int, to_offset: int) -> Iterator[CopiedBatches]:
-        """Yield the batches from one offset up to another, both between two batches."""
+        """Yield the batches from one offset up to another, both between two batches; see Replica.read."""
         # A buffer of its own: another thread may read another partition.
         with _Opened(self._directory, topic, partition, ReadBuffer()) as reader:
+            if from_offset == to_offset == reader.active_segment:
+                producers = reader.producers_of(to_offset) if to_offset else b""
+                if producers:
+                    yield CopiedBatches(to_offset, to_offset, b"", begins_segment=True, producers=producers)
+                return
             for piece in reader.pieces(from_offset, to_offset):
                 begins_segment = piece.position == 0
                 yield CopiedBatches(
@@ -442,6 +447,7 @@ def _partition_image(reader: CopyReader) -> PartitionImage:
     image.cleaned_to = reader.state.cleaned_to
     image.tombstones_dropped_to = reader.state.tombstones_dropped_to
     image.is_recovered = reader.state.boot_id == boot_id()
+    image.lacks_producers = 0 < image.first_offset == image.next_offset and reader.lacks_producers(image.chain)
     return image
 
 

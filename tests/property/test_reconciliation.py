@@ -51,7 +51,7 @@ class Log:
         image.chain = self.chain(self.end)
         image.epochs = list(self.epochs)
         image.cleaned_to = image.tombstones_dropped_to = 0
-        image.is_recovered = True
+        image.is_recovered, image.lacks_producers = True, False
         return image
 
 
