@@ -18,7 +18,9 @@ def run(options: Options) -> int:
     permissions = Permissions(options.only)
     if options.root == "":
         # Else the default directory would be served, and a variable that is not set do that.
-        raise UsageError("--root is empty", fix="name the log directory to serve, or leave --root out; nothing was served")
+        raise UsageError(
+            "--root is empty", fix="name the log directory to serve, or leave --root out; nothing was served"
+        )
     if os.isatty(0) or os.isatty(1):
         raise UsageError(
             "mk serve --stdio is not for a terminal",

@@ -15,6 +15,7 @@ from mk.replication.reconciliation import GAP
 from mk.replication.replica import CopiedBatches, PartitionImage, TopicImage
 from mk.storage import files, flat_json, replica_directory
 from mk.storage.copy_reader import CopyReader
+from mk.storage.host import boot_id
 from mk.storage.leader_epochs import EpochEntry, LeaderEpochs
 from mk.storage.locks import try_acquire
 from mk.storage.log_directory import FILE_NAME, LogDirectory
@@ -127,9 +128,14 @@ class DirectoryReplica:
             return reader.chain_at(offset)
 
     def read(self, topic: str, partition: int, from_offset: int, to_offset: int) -> Iterator[CopiedBatches]:
-        """Yield the batches from one offset up to another, both between two batches."""
+        """Yield the batches from one offset up to another, both between two batches; see Replica.read."""
         # A buffer of its own: another thread may read another partition.
         with _Opened(self._directory, topic, partition, ReadBuffer()) as reader:
+            if from_offset == to_offset == reader.active_segment:
+                producers = reader.producers_of(to_offset) if to_offset else b""
+                if producers:
+                    yield CopiedBatches(to_offset, to_offset, b"", begins_segment=True, producers=producers)
+                return
             for piece in reader.pieces(from_offset, to_offset):
                 begins_segment = piece.position == 0
                 yield CopiedBatches(
@@ -443,6 +449,8 @@ def _partition_image(reader: CopyReader) -> PartitionImage:
     image.epochs = [(entry.epoch, entry.first_offset, entry.leader_id) for entry in reader.epochs().entries]
     image.cleaned_to = reader.state.cleaned_to
     image.tombstones_dropped_to = reader.state.tombstones_dropped_to
+    image.is_recovered = reader.state.boot_id == boot_id()
+    image.lacks_producers = 0 < image.first_offset == image.next_offset and reader.lacks_producers(image.chain)
     return image
 
 

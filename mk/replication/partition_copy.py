@@ -87,6 +87,10 @@ def copy(
                 yield batches.next_offset - batches.base_offset, size_bytes
                 if is_stopping():
                     return
+        elif 0 < writer.next_offset == image.first_offset and not image.lacks_producers:
+            # No batch brings what was stored of producer ids, and promoted without it this log could not say.
+            for batches in source.read(source_topic, image.partition, writer.next_offset, image.next_offset):
+                writer.append(batches)
     except BaseException:
         # What came before is good: the next run need not send it again.
         try:

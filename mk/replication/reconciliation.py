@@ -6,7 +6,7 @@ Source of the rules: KIP-101 and KIP-279, and man/mk-guarantees.7, COPIES.
 
 from __future__ import annotations
 
-from mk.errors import DivergedLogError, ReplicationGapError, StaleSourceError
+from mk.errors import DivergedLogError, ReplicationGapError, StaleSourceError, TryAgainError
 from mk.storage.leader_epochs import EpochEntry, LeaderEpochs
 from mk.storage.log_segment import UNKNOWN_CHAIN as UNKNOWN_CHAIN
 
@@ -24,6 +24,8 @@ BEGIN = 2
 BEGIN_ANEW = 3
 """The target's log begins anew where the source's does; what it has is kept as evidence."""
 REFUSE = 4
+
+_RESTORED = "restored from an old copy, `mk replicate promote` in DST, and replicate the other way"
 
 GAP = "gap"
 COMPACTED = "compacted"
@@ -110,6 +112,10 @@ def reconcile(topic: str, source: Side, target: Side, *, accept_gap: bool = Fals
         and followed(target.epochs, source.epochs, prefix).encode() == target.epochs.encode()
         # Not where only the source knows the chain: the copy has to know it before it can be promoted.
         and source.image.chain in (target.image.chain, UNKNOWN_CHAIN)
+        # A copy of an empty log gets its snapshot after it was begun: whoever began it may have been killed in between.
+        and not (
+            target.image.lacks_producers and prefix == source.image.first_offset and not source.image.lacks_producers
+        )
     ):
         return Decision(NOTHING, prefix)
     return Decision(FOLLOW, prefix, truncated=end - prefix)
@@ -209,19 +215,28 @@ def _behind_a_hole(topic: str, source: Side, target: Side, prefix: int, *, accep
 
 
 def _ahead(topic: str, partition: int, prefix: int, end: int, source: Side) -> Decision:
+    leads = source.epochs.latest.leader_id == source.directory_id
+    if leads and not source.image.is_recovered:
+        # What it lost with the power, the epoch of its recovery will say, and nobody has appended there since.
+        unrecovered = TryAgainError(
+            f"partition {partition} of {topic} was not recovered in SRC since its host was started",
+            why=f"DST has records up to offset {end - 1}, and SRC only up to {prefix - 1}: those of acks 0 may have gone with "
+            "the power",
+            fix="`mk produce` one record there, and run it again: what SRC lost then goes into quarantine/ of DST. If SRC was "
+            f"{_RESTORED}; nothing was changed",
+            topic=topic,
+            partition=partition,
+        )
+        return Decision(REFUSE, prefix, error=unrecovered)
     decision = _diverged(
         topic,
         partition,
         prefix,
         f"DST has records up to offset {end - 1} there, of the leader that SRC has its own from, and SRC has not",
     )
-    if source.epochs.latest.leader_id == source.directory_id:
+    if leads:
         assert decision.error is not None
-        decision.error.fix = (
-            "if SRC lost its power, and with it records of acks 0, `mk produce` one record there: that begins a new leader "
-            "epoch, and this command goes on; if SRC was restored from an old copy, `mk replicate promote` in DST, and replicate "
-            "the other way"
-        )
+        decision.error.fix = f"if SRC was {_RESTORED}"
     return decision
 
 

@@ -12,8 +12,6 @@ import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
 from mk.errors import (
-    CorruptStateError,
-    DivergedLogError,
     NoSuchTopicError,
     NotLeaderError,
     ReplicationGapError,
@@ -21,7 +19,7 @@ from mk.errors import (
     TryAgainError,
 )
 from mk.groups.replicated_offsets import replicated_groups
-from mk.maintenance.findings import DAMAGE, MISSING_SNAPSHOT
+from mk.maintenance.findings import DAMAGE
 from mk.maintenance.verify import verify_topic
 from mk.records.record_batch import encode_columns
 from mk.replication.directory_replica import DirectoryReplica
@@ -31,7 +29,6 @@ from mk.storage import host
 from mk.storage.log_directory import LogDirectory, create_directory
 from mk.storage.partition_cleaner import PartitionCleaner
 from mk.storage.partition_log import DISK, PAGE_CACHE, PartitionLog
-from tests.crash import oracle
 from tests.crash.images import materialise
 from tests.crash.recorder import Killed, RecordingDisk, set_boot
 from tests.property.seen_directories import TOPIC, Ack, Place, Records, SeenDirectories
@@ -138,10 +135,6 @@ class ReplicatedWorld(SeenDirectories):
             self.note("refused")
             assert not self._leads(place), f"{place} leads, and refuses a producer"
             return
-        except CorruptStateError:
-            self.note("has no snapshot")
-            assert self._lacks_snapshot(place)
-            return
         finally:
             if self.disk.kill_after >= 0:
                 self._forget(place)
@@ -159,12 +152,6 @@ class ReplicatedWorld(SeenDirectories):
                     ack.on_disk_in.add(place.directory)
         if observes:
             self.observe()
-
-    def _lacks_snapshot(self, place: Place) -> bool:
-        """Tell whether a log began anew where its source's was empty, and was promoted: a snapshot comes with a batch only, so
-        nobody can say there what is stored of producer ids, and those that have one are refused."""
-        path = self._partition_path(place)
-        return min(oracle.segment_bases(path)) > 0 and not list(path.glob("*.producers"))
 
     def _batch(self, rng: random.Random) -> EncodedBatch:
         values = []
@@ -428,8 +415,8 @@ class ReplicatedWorld(SeenDirectories):
             elif not isinstance(error, StaleSourceError):
                 # A leader that lost records with its power says so with the epoch of its recovery, and that is the next
                 # append's.
-                is_excused = isinstance(error, DivergedLogError) and self._is_unrecovered(Place(source_name, partition))
-                assert is_excused, f"partition {partition}: {error} ({error.why})"
+                waits = isinstance(error, TryAgainError) and self._is_unrecovered(Place(source_name, partition))
+                assert waits, f"partition {partition}: {error} ({error.why})"
         self.observe(cut={source_name, target_name})
         for partition in range(self.partitions):
             if (TOPIC, partition) not in replicator.errors and (TOPIC, -1) not in replicator.errors:
@@ -531,16 +518,7 @@ class ReplicatedWorld(SeenDirectories):
             directory = LogDirectory(self._path(name))
             try:
                 report = verify_topic(directory, TOPIC)
-                assert [
-                    finding
-                    for finding in report.findings
-                    if finding.severity == DAMAGE
-                    and not (
-                        finding.kind == MISSING_SNAPSHOT
-                        and finding.partition is not None
-                        and self._lacks_snapshot(Place(name, finding.partition))
-                    )
-                ] == []
+                assert [finding for finding in report.findings if finding.severity == DAMAGE] == []
                 ends = {place.partition: max(records, default=-1) + 1 for place, records in self.seen.items()}
                 for group, offsets in replicated_groups(directory).items():
                     for (_, partition), offset in offsets.items():

@@ -5,7 +5,7 @@ import zlib
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from mk.errors import DivergedLogError, ReplicationGapError, StaleSourceError
+from mk.errors import DivergedLogError, ReplicationGapError, StaleSourceError, TryAgainError
 from mk.replication import reconciliation
 from mk.replication.reconciliation import BEGIN, BEGIN_ANEW, FOLLOW, NOTHING, REFUSE, Side, proved, reconcile
 from mk.replication.replica import PartitionImage
@@ -51,6 +51,7 @@ class Log:
         image.chain = self.chain(self.end)
         image.epochs = list(self.epochs)
         image.cleaned_to = image.tombstones_dropped_to = 0
+        image.is_recovered, image.lacks_producers = True, False
         return image
 
 
@@ -196,6 +197,20 @@ def test_two_directories_that_led_one_epoch_are_refused():
         decision = reconcile("t", ours, theirs)
         assert decision.kind == REFUSE and isinstance(decision.error, DivergedLogError)
         assert "two directories have led it" in decision.error.why
+
+
+def test_a_leader_that_lost_records_is_waited_for_until_it_is_recovered_and_then_refused():
+    world = World()
+    for _ in range(2):
+        world.produce("a")
+    world.replicate("a", "b")
+    world.logs["a"].records.pop()
+    source = world.logs["a"].image()
+    target = Side(world.logs["b"].image(), "b")
+    for is_recovered, error in ((False, TryAgainError), (True, DivergedLogError)):
+        source.is_recovered = is_recovered
+        decision = reconcile("t", Side(source, "a"), target)
+        assert decision.kind == REFUSE and type(decision.error) is error
 
 
 def test_a_leader_restored_without_its_last_epoch_is_refused():

@@ -135,6 +135,18 @@ ONCE_WRONG = {
         2,
         [("append", 2203541261), ("replicate_without_power", 2923962257), ("promote", 3767915409)],
     ),
+    "a copy begins where its source is empty, and is promoted": (
+        1350,
+        2,
+        [
+            ("append", 67049505),
+            ("append", 1498655438),
+            ("append", 1018375833),
+            ("replicate_without_power", 2458218758),
+            ("replicate", 993645499),
+            ("promote", 2106193293),
+        ],
+    ),
     "a copy is cut where its first segment begins, and promoted": (
         64,
         2,

@@ -81,7 +81,11 @@ def test_an_operation_needs_its_kind(kind, directory):
     before = contents(directory)
     refused = {name for name, (kinds, _) in REQUESTS.items() if kind not in kinds.split()}
     for name, (_, make) in REQUESTS.items():
-        if kind != "push" and name in ("open_directory", "make_topic", "pin_producer", "produce") and name not in refused:
+        if (
+            kind != "push"
+            and name in ("open_directory", "make_topic", "pin_producer", "produce")
+            and name not in refused
+        ):
             continue  # They change something: below.
         with far_side(directory, f"{kind}:mine") as conversation:
             if kind != "push":
