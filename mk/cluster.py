@@ -318,7 +318,9 @@ def connect(
     shared_group: name or number of the group whose members write to it, if it is made. One that is there and not shared
     so raises CannotCreateError. shared_readers: who reads then: "all", or "group" for nobody else.
     """
-    location = location or default_location()
+    import os
+
+    location = os.fspath(location) if location else default_location()
     if ":" in location:
         from mk.transport.address import Address, parse_address
 

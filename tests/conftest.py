@@ -1,11 +1,21 @@
-"""What holds for all tests: signals mean to the commands under test what they mean in a terminal; and an sshd."""
+"""What holds for all tests: signals mean to the commands under test what they mean in a terminal; how thorough sweeps are; an
+sshd."""
 
 import signal
 
+import pytest
+
 from tests.sshd import sshd  # noqa: F401  a fixture
+from tests.thinning import FULL, SAMPLE, Thoroughness
 
 # A shell starts what it puts into the background with some of them ignored, and nohup does; a command keeps that, and a test
 # that stops one by a signal would wait for ever.
 for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+@pytest.fixture(params=[pytest.param(SAMPLE, id="sample"), pytest.param(FULL, id="full", marks=pytest.mark.slow)])
+def thoroughness(request: pytest.FixtureRequest) -> Thoroughness:
+    """How much of a sweep is taken; see thinning.py."""
+    return request.param

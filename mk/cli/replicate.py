@@ -57,6 +57,10 @@ def run(options: Options) -> int:
 
 
 def _check(options: Options) -> None:
+    # As of a variable of a script that is not set: MK_DIR in its place would be another directory than was meant.
+    for name, place in (("SRC", options.source), ("DST", options.target)):
+        if place == "":
+            raise UsageError(f"{name} is empty", fix="name a log directory; nothing was done")
     if options.source is not None and options.directory is not None:
         raise UsageError("-d and SRC exclude each other", fix="leave -d out; nothing was done")
     if options.groups and options.no_groups:
@@ -234,6 +238,6 @@ def _compare(source: Replica, target: Replica | None, choice: Choice, options: O
         raise ConditionFalseError(
             f"DST is behind in {counted(len(behind), 'partition')}, by {counted(sum(one.behind for one in behind), 'record')}",
             why="what both have is the same",
-            fix="`mk replicate` without --verify brings it up to date",
+            fix="`mk replicate` without --verify brings it up to date, or says why it cannot",
         )
     return 0

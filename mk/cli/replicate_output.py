@@ -17,6 +17,7 @@ from mk.replication.events import (
     RENAMED,
     TOPIC,
     TRUNCATE,
+    UPDATED,
 )
 
 TYPE_CHECKING = False
@@ -86,7 +87,7 @@ class Output:
                 text = f"{counted(facts['records'], 'record')}, {size} in {facts['seconds']:.1f} s, "
                 text += f"{facts['partitions']} of {partitions}"
             else:
-                text = f"nothing new, {partitions}"
+                text = f"nothing {'new' if facts['complete'] or facts['refused'] else 'copied yet'}, {partitions}"
             note(f"mk: {text}" + (f", {facts['refused']} refused" if facts["refused"] else ""))
 
     def already_running(self, source: str, target: str) -> None:
@@ -195,6 +196,8 @@ def _note_of(event: Event) -> str:
             return f"mk: made topic {event.topic}"
         if action == RENAMED:
             return f"mk: topic {facts['before']} is now {event.topic}"
+        if action == UPDATED and facts["changed"]:
+            return f"mk: topic {event.topic}: as in SRC now: {', '.join(facts['changed'])}"  # type: ignore[arg-type]
         if action == GONE:
             return f"mk: topic {event.topic} was deleted from SRC; its copy stays (`mk topics delete {event.topic}` removes it)"
     if event.kind == PARTITION:

@@ -26,10 +26,8 @@ _MOST_PIECES = 512
 _NOT_APPENDED = -1
 
 
-class NotAppendedError(MkError):
-    """An append was left alone, since one before it in its run has failed; that one says why. Never shown."""
-
-    exit_status = 75
+class NotAppendedError(Exception):
+    """An append was left alone, since one before it in its run has failed; that one says why, and this is never shown."""
 
 
 class RemoteAppend:

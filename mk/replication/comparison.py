@@ -44,9 +44,12 @@ class Comparison:
 
 def compare(source: Replica, target: Replica | None, choice: Choice) -> Iterator[Comparison]:
     """Compare partition by partition; target is None where there is no log directory. Changes nothing."""
-    chosen = [image for image in source.topics() if choice.is_chosen(image.name)]
+    sources = list(source.topics())
     targets = [] if target is None else list(target.topics())
-    for pair in pair_topics(chosen, targets, prefix=choice.prefix, source_id=source.directory_id):
+    pairs = pair_topics(
+        sources, targets, prefix=choice.prefix, source_id=source.directory_id, is_chosen=choice.is_chosen
+    )
+    for pair in pairs:
         if pair.error is not None:
             yield Comparison(pair.name, -1, error=pair.error)
             continue
@@ -83,10 +86,34 @@ def _compare_partition(
     if start < cleaned_to:
         _compare_records(sides, image.partition, start, cleaned_to, found)
     if found.differs_at < 0 and max(start, cleaned_to) < stop:
-        _compare_bytes(sides, image.partition, max(start, cleaned_to), stop, found)
+        ends = image.next_offset, copy.next_offset
+        if not _differs_in_batches(sides, image.partition, max(start, cleaned_to), stop, ends, found):
+            _compare_bytes(sides, image.partition, max(start, cleaned_to), stop, found)
     if found.differs_at < 0 and copy.next_offset > image.next_offset:
         found.differs_at, found.segment = image.next_offset, copy.first_offset
         found.why = f"DST has {copy.next_offset - image.next_offset} records behind the end of SRC's log"
+
+
+def _differs_in_batches(
+    sides: tuple[tuple[Replica, str], tuple[Replica, str]],
+    partition: int,
+    start: int,
+    stop: int,
+    ends: tuple[int, int],
+    found: Comparison,
+) -> bool:
+    """Tell whether a batch of one side goes across where those of the other begin or end: no damage, but other records.
+
+    Only between two batches can a log be read.
+    """
+    for offset in (start, stop):
+        for replica, topic in sides:
+            if replica.chain_at(topic, partition, offset) is None:
+                found.segment = start
+                found.differs_at = start if offset == start else _first_difference(sides, partition, start, ends)
+                found.why = f"the batches from offset {found.differs_at} on are others"
+                return True
+    return False
 
 
 def _compare_bytes(
@@ -102,8 +129,8 @@ def _compare_bytes(
     )
     for first_offset, next_offset, is_same in _ranges(ours, theirs):
         if not is_same:
-            at = _first_difference(sides, partition, first_offset, next_offset)
-            if at is not None:
+            at = _first_difference(sides, partition, first_offset, (next_offset, next_offset))
+            if at >= 0:
                 found.differs_at, found.segment = at, first_offset
                 found.why = f"the batch at offset {at} has other bytes"
                 return
@@ -131,15 +158,17 @@ def _ranges(ours: Digests, theirs: Digests) -> Iterator[tuple[int, int, bool]]:
 
 
 def _first_difference(
-    sides: tuple[tuple[Replica, str], tuple[Replica, str]], partition: int, start: int, stop: int
-) -> int | None:
-    """Return the base offset of the first batch that is another one; None if all are the same after all."""
-    one, other = (_batches(replica, topic, partition, start, stop) for replica, topic in sides)
+    sides: tuple[tuple[Replica, str], tuple[Replica, str]], partition: int, start: int, stops: tuple[int, int]
+) -> int:
+    """Return the base offset of the first batch that is another one; -1 if all are the same after all."""
+    one, other = (
+        _batches(replica, topic, partition, start, stop) for (replica, topic), stop in zip(sides, stops, strict=True)
+    )
     for batch in one:
         theirs = next(other, None)
         if theirs is None or theirs[1] != batch[1]:
             return batch[0].base_offset
-    return None
+    return -1
 
 
 def _compare_records(

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import time
 
-from mk.errors import ConfigurationError, MkError, NoSuchTopicError, PermissionDeniedError
+from mk.errors import ConfigurationError, MkError, NoSuchDirectoryError, NoSuchTopicError, PermissionDeniedError
 from mk.groups import replicated_offsets
 from mk.replication.reconciliation import GAP
 from mk.replication.replica import CopiedBatches, PartitionImage, TopicImage
 from mk.storage import files, flat_json, replica_directory
 from mk.storage.copy_reader import CopyReader
+from mk.storage.host import boot_id
 from mk.storage.leader_epochs import EpochEntry, LeaderEpochs
 from mk.storage.locks import try_acquire
 from mk.storage.log_directory import FILE_NAME, LogDirectory
@@ -98,6 +99,9 @@ class DirectoryReplica:
     def topics(self, names: Sequence[str] | None = None) -> Iterator[TopicImage]:
         """Yield an image of each of these topics, or of all, by name. One that is not there is left out."""
         if names is None:
+            # Deleted while it is followed, it would be one whose topics were all deleted, and be followed for ever.
+            if not files.exists(FILE_NAME, dir_fd=self._directory.fd):
+                raise NoSuchDirectoryError(path=self.location)
             self._seen.clear()
             names = self._directory.topic_names()
         for name in names:
@@ -124,9 +128,14 @@ class DirectoryReplica:
             return reader.chain_at(offset)
 
     def read(self, topic: str, partition: int, from_offset: int, to_offset: int) -> Iterator[CopiedBatches]:
-        """Yield the batches from one offset up to another, both between two batches."""
+        """Yield the batches from one offset up to another, both between two batches; see Replica.read."""
         # A buffer of its own: another thread may read another partition.
         with _Opened(self._directory, topic, partition, ReadBuffer()) as reader:
+            if from_offset == to_offset == reader.active_segment:
+                producers = reader.producers_of(to_offset) if to_offset else b""
+                if producers:
+                    yield CopiedBatches(to_offset, to_offset, b"", begins_segment=True, producers=producers)
+                return
             for piece in reader.pieces(from_offset, to_offset):
                 begins_segment = piece.position == 0
                 yield CopiedBatches(
@@ -317,6 +326,9 @@ class DirectoryReplica:
                         image.first_offset,
                     )
             writer.restart(_epochs(image.epochs), image.first_offset)
+            if image.next_offset == image.first_offset:
+                # No batch will tell the chain there; promoted without it, this log would be continued by no other one.
+                writer.attach(_epochs(image.epochs), image.next_offset, image.first_offset, image.chain)
         except BaseException:
             writer.close()
             raise
@@ -437,6 +449,8 @@ def _partition_image(reader: CopyReader) -> PartitionImage:
     image.epochs = [(entry.epoch, entry.first_offset, entry.leader_id) for entry in reader.epochs().entries]
     image.cleaned_to = reader.state.cleaned_to
     image.tombstones_dropped_to = reader.state.tombstones_dropped_to
+    image.is_recovered = reader.state.boot_id == boot_id()
+    image.lacks_producers = 0 < image.first_offset == image.next_offset and reader.lacks_producers(image.chain)
     return image
 
 

@@ -191,6 +191,8 @@ def _partition_values(image: PartitionImage, leaders: dict[str, int]) -> list[ob
         image.chain,
         image.cleaned_to,
         image.tombstones_dropped_to,
+        image.is_recovered,
+        image.lacks_producers,
         *_epoch_values(image.epochs, leaders),
     ]
 
@@ -204,5 +206,7 @@ def _take_partition(fields: Fields, leaders: list[str]) -> PartitionImage:
     image.chain = take_chain(fields)
     image.cleaned_to = fields.number()
     image.tombstones_dropped_to = fields.number()
+    image.is_recovered = fields.flag()
+    image.lacks_producers = fields.flag()
     image.epochs = _take_epochs(fields, leaders)
     return image

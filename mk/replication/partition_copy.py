@@ -37,7 +37,8 @@ def decide(
 ) -> tuple[Decision, int]:
     """Return what to do with a partition, and the source's chain where it goes on."""
     ours = Side(source_image, source.directory_id)
-    decision = reconcile(topic, ours, Side(target_image, target.directory_id), accept_gap=accept_gap)
+    theirs = Side(target_image, target.directory_id)
+    decision = reconcile(topic, ours, theirs, accept_gap=accept_gap)
     if decision.kind != FOLLOW:
         return decision, UNKNOWN_CHAIN
     offset, partition = decision.prefix_offset, source_image.partition
@@ -48,7 +49,7 @@ def decide(
     target_chain: int | None = target_image.chain
     if offset != target_image.next_offset:
         target_chain = target.chain_at(topic, partition, offset)
-    decision = proved(topic, ours, decision, source_chain, target_chain)
+    decision = proved(topic, ours, theirs, decision, source_chain, target_chain)
     return decision, UNKNOWN_CHAIN if source_chain is None else source_chain
 
 
@@ -86,6 +87,10 @@ def copy(
                 yield batches.next_offset - batches.base_offset, size_bytes
                 if is_stopping():
                     return
+        elif 0 < writer.next_offset == image.first_offset and not image.lacks_producers:
+            # No batch brings what was stored of producer ids, and promoted without it this log could not say.
+            for batches in source.read(source_topic, image.partition, writer.next_offset, image.next_offset):
+                writer.append(batches)
     except BaseException:
         # What came before is good: the next run need not send it again.
         try:

@@ -48,9 +48,12 @@ class Step:
 
 def plan(source: Replica, target: Replica | None, choice: Choice) -> Iterator[Step]:
     """Yield the steps of a run; target is None where there is no log directory yet. What is as it should be has none."""
-    chosen = [image for image in source.topics() if choice.is_chosen(image.name)]
+    sources = list(source.topics())
     targets = [] if target is None else list(target.topics())
-    for pair in pair_topics(chosen, targets, prefix=choice.prefix, source_id=source.directory_id):
+    pairs = pair_topics(
+        sources, targets, prefix=choice.prefix, source_id=source.directory_id, is_chosen=choice.is_chosen
+    )
+    for pair in pairs:
         if pair.error is not None:
             yield Step(pair.name, -1, REFUSED, error=pair.error)
             continue

@@ -6,7 +6,7 @@ Source of the rules: KIP-101 and KIP-279, and man/mk-guarantees.7, COPIES.
 
 from __future__ import annotations
 
-from mk.errors import DivergedLogError, ReplicationGapError, StaleSourceError
+from mk.errors import DivergedLogError, ReplicationGapError, StaleSourceError, TryAgainError
 from mk.storage.leader_epochs import EpochEntry, LeaderEpochs
 from mk.storage.log_segment import UNKNOWN_CHAIN as UNKNOWN_CHAIN
 
@@ -24,6 +24,8 @@ BEGIN = 2
 BEGIN_ANEW = 3
 """The target's log begins anew where the source's does; what it has is kept as evidence."""
 REFUSE = 4
+
+_RESTORED = "restored from an old copy, `mk replicate promote` in DST, and replicate the other way"
 
 GAP = "gap"
 COMPACTED = "compacted"
@@ -80,9 +82,11 @@ def reconcile(topic: str, source: Side, target: Side, *, accept_gap: bool = Fals
         return refused
     end, source_end = target.image.next_offset, source.image.next_offset
     prefix = target.epochs.common_prefix(end, source.epochs, source_end)
+    has_latest = source.epochs.latest.epoch <= target.epochs.epoch_before(end)
     follows = source.epochs.latest.leader_id != source.directory_id
-    # Asked first where the source follows too: it may well be behind its leader, and then nothing has diverged.
-    if prefix < end and follows and target.epochs.common_prefix(end, source.epochs, end) == end:
+    # Asked first where the source follows too: it may well be behind its leader, or fenced and not yet cut back, and then
+    # nothing has diverged.
+    if prefix < end and follows and (has_latest or target.epochs.common_prefix(end, source.epochs, end) == end):
         stale = StaleSourceError(
             "has not come as far in SRC as in DST",
             topic=topic,
@@ -91,7 +95,7 @@ def reconcile(topic: str, source: Side, target: Side, *, accept_gap: bool = Fals
             fix="run it again when it has them, or replicate from the one that leads",
         )
         return Decision(REFUSE, prefix, error=stale)
-    if prefix < end and source.epochs.latest.epoch <= target.epochs.epoch_before(end):
+    if prefix < end and has_latest:
         return _ahead(topic, partition, prefix, end, source)
     has_records = end > target.image.log_start_offset
     if source.image.first_offset > prefix:
@@ -108,6 +112,10 @@ def reconcile(topic: str, source: Side, target: Side, *, accept_gap: bool = Fals
         and followed(target.epochs, source.epochs, prefix).encode() == target.epochs.encode()
         # Not where only the source knows the chain: the copy has to know it before it can be promoted.
         and source.image.chain in (target.image.chain, UNKNOWN_CHAIN)
+        # A copy of an empty log gets its snapshot after it was begun: whoever began it may have been killed in between.
+        and not (
+            target.image.lacks_producers and prefix == source.image.first_offset and not source.image.lacks_producers
+        )
     ):
         return Decision(NOTHING, prefix)
     return Decision(FOLLOW, prefix, truncated=end - prefix)
@@ -123,7 +131,7 @@ def followed(target: LeaderEpochs, source: LeaderEpochs, prefix_offset: int) -> 
 
 
 def proved(
-    topic: str, source: Side, decision: Decision, source_chain: int | None, target_chain: int | None
+    topic: str, source: Side, target: Side, decision: Decision, source_chain: int | None, target_chain: int | None
 ) -> Decision:
     """Decide again, now that the chains of both where FOLLOW would go on are known; None is no batch ends there."""
     partition, offset = source.image.partition, decision.prefix_offset
@@ -132,8 +140,12 @@ def proved(
             return Decision(BEGIN_ANEW, offset, truncated=decision.truncated, reason=COMPACTED)
         return _diverged(topic, partition, offset, f"no batch of SRC ends at offset {offset}, where one of DST does")
     if target_chain is None:
-        # A batch here covers it that was compacted, or the disk lost some.
-        return Decision(BEGIN_ANEW, offset, truncated=decision.truncated, reason=COMPACTED)
+        if offset < target.image.cleaned_to:
+            # A batch here covers it that was compacted.
+            return Decision(BEGIN_ANEW, offset, truncated=decision.truncated, reason=COMPACTED)
+        # The epochs say that both are the same up to here, and they are not, as after the target was restored from an old
+        # copy and led on. Begun anew, what it alone has in front of this would count as copied, and never be salvaged.
+        return _diverged(topic, partition, offset, f"no batch of DST ends at offset {offset}, where one of SRC does")
     if UNKNOWN_CHAIN not in (source_chain, target_chain) and source_chain != target_chain:
         return _diverged(
             topic, partition, offset, f"the records in front of offset {offset} are others in SRC than in DST"
@@ -203,18 +215,28 @@ def _behind_a_hole(topic: str, source: Side, target: Side, prefix: int, *, accep
 
 
 def _ahead(topic: str, partition: int, prefix: int, end: int, source: Side) -> Decision:
+    leads = source.epochs.latest.leader_id == source.directory_id
+    if leads and not source.image.is_recovered:
+        # What it lost with the power, the epoch of its recovery will say, and nobody has appended there since.
+        unrecovered = TryAgainError(
+            f"partition {partition} of {topic} was not recovered in SRC since its host was started",
+            why=f"DST has records up to offset {end - 1}, and SRC only up to {prefix - 1}: those of acks 0 may have gone with "
+            "the power",
+            fix="`mk produce` one record there, and run it again: what SRC lost then goes into quarantine/ of DST. If SRC was "
+            f"{_RESTORED}; nothing was changed",
+            topic=topic,
+            partition=partition,
+        )
+        return Decision(REFUSE, prefix, error=unrecovered)
     decision = _diverged(
         topic,
         partition,
         prefix,
         f"DST has records up to offset {end - 1} there, of the leader that SRC has its own from, and SRC has not",
     )
-    if source.epochs.latest.leader_id == source.directory_id:
+    if leads:
         assert decision.error is not None
-        decision.error.fix = (
-            "if SRC lost its power, and with it records of acks 0, `mk produce` one record there: that begins a new leader "
-            f"epoch, and this command goes on; else {decision.error.fix}"
-        )
+        decision.error.fix = f"if SRC was {_RESTORED}"
     return decision
 
 
@@ -227,6 +249,7 @@ def _diverged(topic: str, partition: int, offset: int, why: str) -> Decision:
             topic=topic,
             partition=partition,
             why=why,
-            fix="replicate the other way, or `mk topics delete` the topic in DST and run it again",
+            fix="--verify shows from where on; keep what DST alone has from there (`mk consume -o`), `mk topics delete` the topic "
+            "in DST, and run it again",
         ),
     )

@@ -121,18 +121,19 @@ class RemoteReplica:
         return chain
 
     def read(self, topic: str, partition: int, from_offset: int, to_offset: int) -> Iterator[CopiedBatches]:
-        next_offset = from_offset
+        next_offset, is_told = from_offset, False
         parts = self._connection.parts("read", topic, partition, from_offset, to_offset)
         channel = self._connection.channel
         for fields in parts:
             base_offset = fields.number(next_offset, next_offset)
-            next_offset = fields.number(base_offset + 1, to_offset)
+            next_offset = fields.number(base_offset + (from_offset < to_offset), to_offset)
             begins_segment = fields.flag()
             body = channel.body
             length = len(body) - fields.number(0, min(len(body), _MAX_PRODUCERS_BYTES))
             fields.end()
-            if not length:
-                fields.refuse("batches are empty")
+            if bool(length) != (from_offset < to_offset) or (not length and not (begins_segment and body)) or is_told:
+                fields.refuse("batches are empty, or come where there are none")
+            is_told = not length
             yield CopiedBatches(
                 base_offset,
                 next_offset,

@@ -24,6 +24,9 @@ class PartitionImage:
     that begins anew begins. next_offset: the high watermark; on a follower, the end of what is on disk. chain: of the batch
     that ends there, UNKNOWN_CHAIN if nobody can tell. epochs: (epoch, first offset, id of the directory that led it),
     ascending; the last one leads now. cleaned_to, tombstones_dropped_to: up to where the log cleaner has worked.
+    is_recovered: somebody has opened the log for a change since its host was started; before that it may have lost records
+    with the power, and no leader epoch says so yet. lacks_producers: it has no batch and does not begin at 0, and nothing
+    tells what was stored of producer ids in front of it.
     """
 
     __slots__ = (
@@ -31,6 +34,8 @@ class PartitionImage:
         "cleaned_to",
         "epochs",
         "first_offset",
+        "is_recovered",
+        "lacks_producers",
         "log_start_offset",
         "next_offset",
         "partition",
@@ -45,6 +50,8 @@ class PartitionImage:
     epochs: list[tuple[int, int, str]]
     cleaned_to: int
     tombstones_dropped_to: int
+    is_recovered: bool
+    lacks_producers: bool
 
 
 class TopicImage:
@@ -69,7 +76,7 @@ class CopiedBatches:
 
     data: valid until the next one is asked for. begins_segment: base_offset is where a segment of the source begins, so the
     copy begins one there too, and the files are the same. producers: then the content of its `.producers` snapshot, b"" if
-    it has none.
+    it has none. Of a log that does not begin at 0 and is empty that alone is sent, with no batches.
     """
 
     __slots__ = ("base_offset", "begins_segment", "data", "next_offset", "producers")
@@ -128,7 +135,10 @@ class Replica(Protocol):
         """Return the chain of the batch that ends at `offset`; UNKNOWN_CHAIN if it is gone, None if no batch ends there."""
 
     def read(self, topic: str, partition: int, from_offset: int, to_offset: int) -> Iterator[CopiedBatches]:
-        """Yield the batches from one offset up to another, both between two batches. Not checked: the target does that."""
+        """Yield the batches from one offset up to another, both between two batches. Not checked: the target does that.
+
+        From the end of the log up to it, where its last segment begins: the snapshot of that segment, with no batches.
+        """
 
     def size_bytes(self, topic: str, partition: int, from_offset: int, to_offset: int) -> int:
         """Return how many bytes the batches from one offset up to another take, both between two batches."""

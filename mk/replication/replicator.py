@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import time
 
-from mk.errors import BadCopyError, MkError, OffsetOutOfRangeError, StaleSourceError, TryAgainError
+from mk.errors import (
+    BadCopyError,
+    MkError,
+    OffsetOutOfRangeError,
+    PermissionDeniedError,
+    StaleSourceError,
+    TryAgainError,
+)
 from mk.replication import partition_copy, reconciliation
 from mk.replication.events import (
     CREATED,
@@ -34,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from mk.replication.reconciliation import Decision
-    from mk.replication.replica import PartitionImage, PartitionWriter, Replica
+    from mk.replication.replica import CommittedOffset, PartitionImage, PartitionWriter, Replica
 
 _TELL_SECONDS = 1.0
 """How often a run that follows tells each side about the other, and copies where groups stand."""
@@ -127,14 +134,14 @@ class Replicator:
         self.is_complete = self._is_abandoned = False
         self.errors.clear()
         sources = list(self._source.topics())
-        chosen = [image for image in sources if self._choice.is_chosen(image.name)]
         targets = list(self._target.topics())
-        prefix, source_id = self._choice.prefix, self._source.directory_id
-        pairs = pair_topics(chosen, targets, prefix=prefix, source_id=source_id)
+        prefix, source_id, is_chosen = self._choice.prefix, self._source.directory_id, self._choice.is_chosen
+        pairs = pair_topics(sources, targets, prefix=prefix, source_id=source_id, is_chosen=is_chosen)
         self._look(pairs)
         if self.records_expected > self.records:
             # Before the first record: if the source is lost on the way, a promotion has to know what it had.
             yield from self._note_source()
+        pairs = self._stepped_aside(pairs)
         large: list[Callable[[], Iterator[Event]]] = []
         for pair in pairs:
             if self.is_stopping():
@@ -144,7 +151,7 @@ class Replicator:
         lanes = side_by_side(large, _LANES, self._end_lanes) if large else ()
         for event in lanes:
             yield self._counted(event)
-        for name in gone_topics(sources, targets, prefix=prefix, source_id=source_id, is_chosen=self._choice.is_chosen):
+        for name in gone_topics(sources, targets, prefix=prefix, source_id=source_id, is_chosen=is_chosen):
             if (name, -1, GONE) not in self._refused:
                 self._refused.add((name, -1, GONE))
                 yield Event(TOPIC, name, action=GONE)
@@ -196,6 +203,23 @@ class Replicator:
         """Have partitions that are on their way in threads end; does nothing when all have come to their ends."""
         self._is_abandoned = True
 
+    def _stepped_aside(self, pairs: list[TopicPair]) -> list[TopicPair]:
+        """Have copies whose names are exchanged make room for each other, and return the pairs as they are then.
+
+        Killed behind it, the next run finds them by their ids.
+        """
+        if not any(pair.interim for pair in pairs) or not all(self._may_change(p) for p in pairs if p.is_renamed):
+            return pairs
+        try:
+            for pair in pairs:
+                if pair.interim:
+                    self._target.update_topic(_named(pair.source, pair.interim))
+        except (MkError, OSError) as failure:
+            if as_error(failure).exit_status in _LOST_CONNECTION:
+                raise
+            # It is told when it has that name still, and is to get the other one.
+        return [self._look_again(pair, pair.interim) if pair.interim else pair for pair in pairs]
+
     def _run_topic(self, pair: TopicPair, large: list[Callable[[], Iterator[Event]]]) -> Iterator[Event]:
         """Bring a topic up to date, but for partitions with much to send: what does those is added to `large`."""
         if pair.error is not None:
@@ -208,9 +232,9 @@ class Replicator:
                 pair = self._look_again(pair)
             elif pair.differs and self._may_change(pair):
                 action = RENAMED if pair.is_renamed else UPDATED
-                before = pair.target.name
+                changed = pair.changed_fields
                 self._target.update_topic(_named(pair.source, pair.name))
-                yield Event(TOPIC, pair.name, action=action, before=before)
+                yield Event(TOPIC, pair.name, action=action, before=pair.before, changed=changed)
                 pair = self._look_again(pair)
         except (MkError, OSError) as failure:
             yield from self._refuse(pair.name, -1, as_error(failure))
@@ -284,7 +308,8 @@ class Replicator:
             self._source,
             self._target,
             pair.source.name,
-            pair.name,
+            # By the name that it has now: it may be about to get another one.
+            pair.name if pair.target is None else pair.target.name,
             image,
             there,
             accept_gap=self._choice.accept_gap,
@@ -306,17 +331,40 @@ class Replicator:
                     truncated=decision.truncated,
                 )
             next_offset = first_offset
-            for records, size_bytes in partition_copy.copy(
-                self._source, pair.source.name, writer, image, self.is_stopping
-            ):
-                next_offset += records
-                yield Event(PROGRESS, pair.name, partition, offset=next_offset, records=records, bytes=size_bytes)
-            self._reached[pair.source.topic_id, partition] = self._settle(writer, image)
+            sent: list[tuple[int, int, int]] = []
+            try:
+                for records, size_bytes in partition_copy.copy(
+                    self._source, pair.source.name, writer, image, self.is_stopping
+                ):
+                    next_offset += records
+                    sent.append((next_offset, records, size_bytes))
+                    yield Event(PROGRESS, pair.name, partition, offset=next_offset, records=records, bytes=size_bytes)
+                self._reached[pair.source.topic_id, partition] = self._settle(writer, image)
+            except (MkError, OSError) as failure:
+                yield from self._not_stored(pair, partition, sent, first_offset, as_error(failure))
+                raise
         finally:
             writer.close()
         if next_offset > first_offset or decision.truncated:
             self._touched.add((pair.name, partition))
             yield Event(DONE, pair.name, partition, first_offset=first_offset, next_offset=next_offset)
+
+    def _not_stored(
+        self, pair: TopicPair, partition: int, sent: list[tuple[int, int, int]], first_offset: int, error: MkError
+    ) -> Iterator[Event]:
+        """Take back the count of what was sent and is not there: through a channel, it is only known at the next sync."""
+        end_offset = first_offset
+        if sent and error.exit_status not in _LOST_CONNECTION:
+            try:
+                found = self._images(pair, partition)
+            except (MkError, OSError):
+                found = None  # What went wrong first is what is told.
+            if found is not None:
+                end_offset = found[1].next_offset
+        missing = [(records, size_bytes) for next_offset, records, size_bytes in sent if next_offset > end_offset]
+        if missing:
+            records, size_bytes = (-sum(numbers) for numbers in zip(*missing, strict=True))
+            yield Event(PROGRESS, pair.name, partition, offset=end_offset, records=records, bytes=size_bytes)
 
     def _settle(self, writer: PartitionWriter, image: PartitionImage) -> int:
         end_offset = writer.sync()
@@ -340,10 +388,13 @@ class Replicator:
                 raise
             # It may not be written to, by us at least. Then a later run tells it, or who promotes it.
 
-    def _look_again(self, pair: TopicPair) -> TopicPair:
-        """Return the pair with the target's topic as it is now."""
-        target = next(iter(self._target.topics([pair.name])), None)
-        return TopicPair(pair.source, target, pair.name)
+    def _look_again(self, pair: TopicPair, name: str = "") -> TopicPair:
+        """Return the pair with the target's topic as it is now, under its name or another one."""
+        target = next(iter(self._target.topics([name or pair.name])), None)
+        found = TopicPair(pair.source, target, pair.name)
+        if name:
+            found.before = pair.before
+        return found
 
     def _images(self, pair: TopicPair, partition: int) -> tuple[PartitionImage, PartitionImage] | None:
         """Return both images of a partition as they are now; None if one is gone."""
@@ -393,12 +444,19 @@ class Replicator:
         yield from self._note_source()
         try:
             if self._choice.groups:
-                offsets = source.committed_offsets([image.topic_id for image in self._sources])
+                offsets = self._committed_offsets()
                 target.store_committed_offsets(source.directory_id, offsets)
         except (MkError, OSError) as failure:
             yield from self._untold(failure)
         reached = [(topic_id, partition, end) for (topic_id, partition), end in self._reached.items()]
         source.note_follower(target.directory_id, target.address, reached)
+
+    def _committed_offsets(self) -> list[CommittedOffset]:
+        try:
+            return self._source.committed_offsets([image.topic_id for image in self._sources])
+        except PermissionDeniedError as error:
+            error.fix = "--no-groups leaves out where groups stand; the records are copied all the same"
+            raise
 
 
 def _named(image: TopicImage, name: str) -> TopicImage:

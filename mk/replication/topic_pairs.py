@@ -15,19 +15,26 @@ if TYPE_CHECKING:
     from mk.replication.replica import TopicImage
 
 
+_ABSENT = object()
+_UNREADABLE = "`mk topics verify` there tells more; the other topics are not affected"
+
+
 class TopicPair:
     """A topic of the source, its copy if there is one, and the name that the copy has, or shall have.
 
-    error: why there can be none.
+    error: why there can be none. before: the name that the copy had when the run began. interim: one that it takes first, so
+    that another copy can have that.
     """
 
-    __slots__ = ("error", "name", "source", "target")
+    __slots__ = ("before", "error", "interim", "name", "source", "target")
 
     def __init__(self, source: TopicImage, target: TopicImage | None, name: str, error: MkError | None = None) -> None:
         self.source = source
         self.target = target
         self.name = name
         self.error = error
+        self.before = name if target is None else target.name
+        self.interim = ""
 
     @property
     def is_renamed(self) -> bool:
@@ -38,11 +45,15 @@ class TopicPair:
         """Tell whether the copy is to be changed: its settings, number of partitions, pins or name."""
         if self.target is None:
             return False
-        return (
-            self.target.fields != {**self.source.fields, "name": self.name}
-            or not self.source.pins.items() <= self.target.pins.items()
-            or self.is_renamed
-        )
+        return bool(self.changed_fields) or not self.source.pins.items() <= self.target.pins.items() or self.is_renamed
+
+    @property
+    def changed_fields(self) -> list[str]:
+        """Return the names of the settings, and what else topic.json has, in which the copy is to become as the source."""
+        if self.target is None:
+            return []
+        there, here = self.target.fields, {**self.source.fields, "name": self.target.name}
+        return sorted(key for key in {*there, *here} if there.get(key, _ABSENT) != here.get(key, _ABSENT))
 
     @property
     def lacks_pins(self) -> bool:
@@ -50,12 +61,20 @@ class TopicPair:
 
 
 def pair_topics(
-    sources: Sequence[TopicImage], targets: Sequence[TopicImage], *, prefix: str, source_id: str
+    sources: Sequence[TopicImage],
+    targets: Sequence[TopicImage],
+    *,
+    prefix: str,
+    source_id: str,
+    is_chosen: Callable[[str], bool],
 ) -> list[TopicPair]:
-    """Return the pairs, renamed ones first: they make room for those that take their old names.
+    """Return the pairs of the topics that are chosen, by name in the source; of those that are to be renamed, each behind
+    the one that makes room for it, and before those that take the old names.
 
     prefix: what the names have in front in the target, with its dot; may be empty.
     """
+    left_out = {image.topic_id: image.name for image in sources if not is_chosen(image.name)}
+    sources = [image for image in sources if is_chosen(image.name)]
     by_id = {image.topic_id: image for image in targets if image.topic_id}
     by_name = {image.name: image for image in targets}
     ids = {image.topic_id for image in sources}
@@ -69,11 +88,9 @@ def pair_topics(
             holder = None  # It is the one, or will have another name itself.
         error: MkError | None = None
         if source.problem:
-            error = DataError(
-                f"topic {source.name} of SRC cannot be read", why=source.problem, fix="the others are copied"
-            )
+            error = DataError(f"topic {source.name} of SRC cannot be read", why=source.problem, fix=_UNREADABLE)
         elif target is not None and target.problem:
-            error = DataError(f"topic {name} of DST cannot be read", why=target.problem, fix="the others are copied")
+            error = DataError(f"topic {name} of DST cannot be read", why=target.problem, fix=_UNREADABLE)
         elif source.topic_id in twice:
             error = DataError(
                 f"there are two topics with the id of topic {source.name} of SRC",
@@ -90,13 +107,29 @@ def pair_topics(
             error = DataError(
                 f"topic {source.name} of SRC is {target.name} in DST, and cannot be {name} there too",
                 why=f"both have the id {source.topic_id}",
-                fix="give the --prefix that it was copied with, or leave it out with --exclude; nothing of it was changed",
+                fix="give the --prefix that it was copied with, or leave it out with --exclude; if it was renamed in SRC, "
+                f"`mk topics rename {target.name} {name}` in DST; nothing of it was changed",
             )
         elif holder is not None:
-            error = _is_another(source, holder, name, source_id)
+            error = _is_another(source, holder, name, source_id, left_out.get(holder.topic_id))
         pairs.append(TopicPair(source, target, name, error))
-    pairs.sort(key=lambda pair: not pair.is_renamed)
-    return pairs
+    return _renamed_in_turn(pairs, prefix) + [pair for pair in pairs if not pair.is_renamed]
+
+
+def _renamed_in_turn(pairs: Sequence[TopicPair], prefix: str) -> list[TopicPair]:
+    waiting = {pair.target.name: pair for pair in pairs if pair.target is not None and pair.is_renamed}
+    ordered: list[TopicPair] = []
+    aside: list[TopicPair] = []
+    while waiting:
+        free = [name for name, pair in waiting.items() if pair.name not in waiting]
+        ordered += [waiting.pop(name) for name in free]
+        if not free:
+            # They have exchanged their names: no one can go first, unless one steps aside.
+            pair = waiting.pop(next(iter(waiting)))
+            if pair.error is None:
+                pair.interim = prefix + pair.source.topic_id
+            aside.append(pair)
+    return ordered + aside
 
 
 def gone_topics(
@@ -128,9 +161,16 @@ def _more_than_once(ids: Sequence[str]) -> set[str]:
     return {id for id in ids if id and ids.count(id) > 1} if len(set(ids)) < len(ids) else set()
 
 
-def _is_another(source: TopicImage, holder: TopicImage, name: str, source_id: str) -> MkError:
+def _is_another(source: TopicImage, holder: TopicImage, name: str, source_id: str, renamed_to: str | None) -> MkError:
     if holder.problem:
-        return DataError(f"topic {name} of DST cannot be read", why=holder.problem, fix="the others are copied")
+        return DataError(f"topic {name} of DST cannot be read", why=holder.problem, fix=_UNREADABLE)
+    if renamed_to is not None:
+        return DataError(
+            f"topic {name} of DST is no copy of {source.name} of SRC",
+            why=f"it is one of {renamed_to}, which had that name in SRC, and is not among the topics of this run",
+            fix=f"replicate {renamed_to} as well; nothing of it was changed",
+            topic=name,
+        )
     was_copied = any(partition.epochs[-1][2] == source_id for partition in holder.partitions)
     return DataError(
         f"topic {name} of DST is no copy of {source.name} of SRC",

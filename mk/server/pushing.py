@@ -118,11 +118,14 @@ def append(session: Session, fields: Fields) -> None:
     """(writer, base, next, begins a segment, length of producers) with batches: no answer."""
     writer = _take_writer(session, fields)
     base_offset = fields.number()
-    next_offset = fields.number(base_offset + 1)
+    next_offset = fields.number(base_offset)
     begins_segment = fields.flag()
     body = session.channel.body
     length = len(body) - fields.number(0, min(MAX_PRODUCERS_BYTES, len(body)))
     fields.end()
+    is_empty = next_offset == base_offset
+    if is_empty == bool(length) or (is_empty and not (begins_segment and body)):
+        fields.refuse("batches are empty, or hold no offset")
     writer.append(
         CopiedBatches(
             base_offset,

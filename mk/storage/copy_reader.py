@@ -14,6 +14,7 @@ from mk.storage import files, offset_index
 from mk.storage.host import boot_id
 from mk.storage.log_segment import PRODUCERS_SUFFIX, UNKNOWN_CHAIN, list_segments, open_segment, segment_name
 from mk.storage.partition_reader import PartitionReader
+from mk.storage.partition_state import LogEnd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,8 +134,8 @@ class CopyReader(PartitionReader):
     def producers_of(self, base_offset: int) -> bytes:
         """Return the snapshot of a segment's producers, b"" if it has none.
 
-        In a topic that never had a producer with an id it is known all the same, behind the segment's first batch: a copy
-        may have had one, of an old leader, and could not say then what is stored.
+        In a topic that never had a producer with an id it is known all the same, behind the segment's first batch, or at its
+        start if it is empty: a copy may have had one, of an old leader, and could not say then what is stored.
         """
         if not self._files.topic.has_producers():
             return self._no_producers(base_offset)
@@ -143,6 +144,16 @@ class CopyReader(PartitionReader):
             return files.read_file(name, dir_fd=self._files.fd, max_bytes=_MAX_SNAPSHOT_BYTES)
         except FileNotFoundError:
             return b""
+
+    def lacks_producers(self, chain: int) -> bool:
+        """Tell whether nobody can say what is stored of producer ids, in a log that has no batch but its start.
+
+        chain: with which it goes on there.
+        """
+        from mk.storage.producer_state import knows_start
+
+        end = LogEnd(0, self.high_watermark, chain, -1)
+        return self._files.topic.has_producers() and not knows_start(self._files, end)
 
     def _no_producers(self, base_offset: int) -> bytes:
         from mk.storage.producer_state import ProducerState
@@ -155,6 +166,8 @@ class CopyReader(PartitionReader):
             batch = parse_header(files.pread(fd, HEADER_SIZE, 0))
         finally:
             files.close(fd)
+        if batch is None and base_offset == self.high_watermark:
+            return ProducerState(base_offset, 0, base_offset, self.end_chain(), {}).encode()
         if batch is None or batch.producer_id:
             return b""
         return ProducerState(base_offset, batch.size_bytes, batch.next_offset, batch.chain, {}).encode()

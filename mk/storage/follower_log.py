@@ -141,7 +141,8 @@ class FollowerLog(PartitionLog):
     ) -> int:
         """Append whole batches of the log that is followed, all of them or none. Returns where the next one has to begin.
 
-        Not on disk, and not seen by readers, before `sync`. begins_segment: a segment of the source begins at base_offset,
+        None at all, where the log has none yet: then there is nothing but the snapshot, which is on disk when it returns.
+        Else not on disk, and not seen by readers, before `sync`. begins_segment: a segment of the source begins at base_offset,
         and so does one here. producers: its `.producers` snapshot, which is used where this log cannot tell by itself.
 
         Raises:
@@ -153,6 +154,9 @@ class FollowerLog(PartitionLog):
             state = self._refresh()
             if base_offset != state.written.offset:
                 raise self._moved(f"its next offset is {state.written.offset}, and was {base_offset}")
+            if not data:
+                self._keep_start(producers, state)
+                return base_offset
             rolls = begins_segment and state.segment != base_offset
             self._load_producers(state)
             proof = self._prove(memoryview(data), base_offset if rolls else state.segment, state, rolls)
@@ -420,6 +424,20 @@ class FollowerLog(PartitionLog):
             return
         snapshot = decode_snapshot(producers, base_offset)
         if snapshot is not None and snapshot.fits(data) and read_snapshot(self._files, base_offset) is None:
+            snapshot.write_snapshot(self._files)
+
+    def _keep_start(self, producers: bytes, state: PartitionState) -> None:
+        """Keep the source's snapshot of the place at which both logs begin, where none was kept."""
+        from mk.storage.producer_state import decode_snapshot, knows_start
+
+        start = state.written
+        if not 0 < start.offset == state.segment or start.position or not self._files.topic.has_producers():
+            return
+        snapshot = decode_snapshot(producers, start.offset)
+        # Not where the chain is unknown here: it could be what another log has stored.
+        if snapshot is None or start.chain == UNKNOWN_CHAIN or not snapshot.is_at(start.offset, start):
+            return
+        if not knows_start(self._files, start):
             snapshot.write_snapshot(self._files)
 
     # What to say.

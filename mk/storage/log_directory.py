@@ -362,6 +362,7 @@ def create_directory(path: str, *, sharing: Sharing | None = None, allow_network
             os.close(fd)
     try:
         if not os.path.exists(os.path.join(path, FILE_NAME)):
+            _refuse_nested(path)
             _make_directories(os.path.abspath(path))
         foreign = [name for name in os.listdir(path) if name not in _OWN_NAMES and not name.startswith(".tmp-")]
     except (FileExistsError, NotADirectoryError):
@@ -414,6 +415,19 @@ def create_directory(path: str, *, sharing: Sharing | None = None, allow_network
         _link_new_file(FILE_NAME, content, 0o644, dir_fd=fd)
     finally:
         os.close(fd)
+
+
+def _refuse_nested(path: str) -> None:
+    """Raise CannotCreateError for a directory below another log directory: topics are made, moved and deleted there."""
+    place = os.path.realpath(path)
+    while (above := os.path.dirname(place)) != place:
+        if os.path.exists(os.path.join(above, FILE_NAME)) and os.path.isdir(os.path.join(above, "topics")):
+            raise CannotCreateError(
+                f"{path} is inside a log directory",
+                why=f"{above} is one, and what is in there is its own",
+                fix="name a directory beside it; nothing was written",
+            )
+        place = above
 
 
 def _link_new_file(name: str, data: bytes, mode: int, *, dir_fd: int) -> None:

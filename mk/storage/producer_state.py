@@ -328,6 +328,12 @@ def read_snapshot(partition: PartitionFiles, base_offset: int) -> ProducerState 
         files.close(fd)
 
 
+def knows_start(partition: PartitionFiles, start: LogEnd) -> bool:
+    """Tell whether the snapshot of a segment that is empty is there, and of its start and nothing else."""
+    found = read_snapshot(partition, start.offset)
+    return found is not None and found.is_at(start.offset, start)
+
+
 def begin_segment(partition: PartitionFiles, segment: int, end: LogEnd, known: ProducerState | None = None) -> None:
     """Write the snapshot of the segment that begins at `end` of `segment`, before `state` names it.
 

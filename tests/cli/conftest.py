@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,23 @@ from running import Mk
 def mk(tmp_path: Path) -> Mk:
     """The command line on a log directory of the test's own, which does not exist yet."""
     return Mk(tmp_path / "log")
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """Return a function that gives a Mk a copy of the log directory that `make` makes, which it does once a session."""
+    templates = {}
+
+    def give(mk: Mk, make: Callable[..., object], *arguments: str) -> Mk:
+        key = make, *arguments
+        if key not in templates:
+            template = Mk(tmp_path_factory.mktemp("template") / "log")
+            make(template, *arguments)
+            templates[key] = template.directory
+        shutil.copytree(templates[key], mk.directory)
+        return mk
+
+    return give
 
 
 @pytest.fixture

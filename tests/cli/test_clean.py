@@ -37,13 +37,16 @@ def locked(path):
 
 
 @pytest.fixture
-def large(mk):
+def large(mk, made_once):
     """Two partitions over their limit of 7000 bytes, as they are when the limit was set only now."""
+    return made_once(mk, make_large)
+
+
+def make_large(mk):
     mk.ok("topics", "create", "t", "-p", "2", "-c", "segment.bytes=4k", "-c", "retention.ms=-1")
     fill(mk, "t", 5)
     fill(mk, "t", 4, partition="1")
     mk.ok("topics", "alter", "t", "-c", "retention.bytes=7000", "--yes")
-    return mk
 
 
 def test_a_dry_run_says_what_would_go_and_why_the_rest_stays(large):
@@ -179,13 +182,17 @@ def test_whoever_may_only_read_may_look(large, for_reader):
 
 
 @pytest.fixture
-def hundred(mk):
+def hundred(mk, made_once):
+    """Two partitions of a hundred records, in segments of ten or twenty."""
+    return made_once(mk, make_hundred)
+
+
+def make_hundred(mk):
     mk.ok("topics", "create", "t", "-p", "2", "-c", "segment.bytes=4k")
     for partition in ("0", "1"):
         for start in range(0, 100, 10):
             lines = b"".join(b"%d %s\n" % (number, b"x" * 200) for number in range(start, start + 10))
             mk.ok("produce", "t", "-p", partition, stdin=lines)
-    return mk
 
 
 def first(mk, partition):

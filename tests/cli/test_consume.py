@@ -10,28 +10,32 @@ import pytest
 from running import read_to_end, read_until
 
 from mk.records.record_batch import COLUMNS, KIND_MASK
+from tests.thinning import crossed
+
+KINDS = ["lines", "keyed lines", "columns", "zstd lines", "zstd columns"]
 
 
-@pytest.fixture(params=["lines", "keyed lines", "columns", "zstd lines", "zstd columns"])
-def thousand(mk, request):
+@pytest.fixture
+def thousand(mk, made_once, request):
     """The numbers 0 to 999 in `t`, in three batches of one kind."""
+    return made_once(mk, make_thousand, request.param)
+
+
+def make_thousand(mk, kind):
     for first, last in ((0, 300), (300, 301), (301, 1000)):
         numbers = range(first, last)
-        options = ["-z", "zstd"] if "zstd" in request.param else []
-        if "columns" in request.param:
+        options = ["-z", "zstd"] if "zstd" in kind else []
+        if "columns" in kind:
             data = b"".join(b"k%d:%d\n" % (number % 7, number) for number in numbers)
             options += ["-K", ":"]
-            if len(numbers) == 1:
-                data += b""
         else:
             data = b"".join(b"%d\n" % number for number in numbers)
-            options += ["-k", "key"] if "keyed" in request.param else []
+            options += ["-k", "key"] if "keyed" in kind else []
         mk.ok("produce", "t", "-q", *options, stdin=data)
     batches = mk.batches("t")
     assert [batch.record_count for batch in batches] == [300, 1, 699]
-    assert (batches[0].attributes & KIND_MASK == COLUMNS) == ("columns" in request.param)
-    assert bool(batches[0].codec) == ("zstd" in request.param)
-    return mk
+    assert (batches[0].attributes & KIND_MASK == COLUMNS) == ("columns" in kind)
+    assert bool(batches[0].codec) == ("zstd" in kind)
 
 
 def numbers(first, last):
@@ -41,31 +45,32 @@ def numbers(first, last):
 # Which records.
 
 
-@pytest.mark.parametrize(
-    ("offset", "first"),
-    [
-        ("start", 0),
-        ("beginning", 0),
-        ("earliest", 0),
-        ("end", 1000),
-        ("latest", 1000),
-        ("0", 0),
-        ("1", 1),
-        ("299", 299),
-        ("300", 300),
-        ("301", 301),
-        ("500", 500),
-        ("999", 999),
-        ("1000", 1000),
-        ("-1", 999),
-        ("-700", 300),
-        ("-701", 299),
-        ("-1000", 0),
-        ("-5000", 0),
-        ("-0", 1000),
-    ],
-)
-def test_from_an_offset(thousand, offset, first):
+OFFSETS = [
+    ("start", 0),
+    ("beginning", 0),
+    ("earliest", 0),
+    ("end", 1000),
+    ("latest", 1000),
+    ("0", 0),
+    ("1", 1),
+    ("299", 299),
+    ("300", 300),
+    ("301", 301),
+    ("500", 500),
+    ("999", 999),
+    ("1000", 1000),
+    ("-1", 999),
+    ("-700", 300),
+    ("-701", 299),
+    ("-1000", 0),
+    ("-5000", 0),
+    ("-0", 1000),
+]
+
+
+@pytest.mark.parametrize(("thousand", "place"), crossed(KINDS, OFFSETS, every=2), indirect=["thousand"])
+def test_from_an_offset(thousand, place):
+    offset, first = place
     assert thousand.ok("consume", "t", "-o", offset) == numbers(first, 1000)
     assert thousand.ok("consume", "t", "-o", offset, "-n", 5) == numbers(first, min(first + 5, 1000))
     records = [json.loads(line) for line in thousand.ok("consume", "t", "-J", "-o", offset).splitlines()]
@@ -73,7 +78,10 @@ def test_from_an_offset(thousand, offset, first):
     assert [record["payload"] for record in records] == [str(number) for number in range(first, 1000)]
 
 
-@pytest.mark.parametrize("count", [0, 1, 299, 300, 301, 302, 650, 999, 1000, 1001])
+COUNTS = [0, 1, 299, 300, 301, 302, 650, 999, 1000, 1001]
+
+
+@pytest.mark.parametrize(("thousand", "count"), crossed(KINDS, COUNTS, every=2), indirect=["thousand"])
 def test_exactly_so_many(thousand, count):
     assert thousand.ok("consume", "t", "-n", count) == numbers(0, min(count, 1000))
     assert thousand.ok("consume", "t", "-n", count, "-0") == numbers(0, min(count, 1000)).replace(b"\n", b"\0")
@@ -298,9 +306,9 @@ def test_to_a_pipe_that_does_not_block(mk, size):
 def test_following_sees_new_records_and_rolls(mk):
     mk.ok("topics", "create", "t", "-c", "segment.bytes=4096", "-p", 2)
     with mk.start("consume", "t", "-F") as consumer:
-        for number in range(30):
+        for number in range(12):
             for partition in (0, 1):
-                line = b"%d-%d " % (number, partition) + b"x" * 1000 + b"\n"
+                line = b"%d-%d " % (number, partition) + b"x" * 2500 + b"\n"
                 mk.ok("produce", "t", "-p", partition, stdin=line)
                 assert read_until(consumer.stdout.fileno(), line) == line
     assert len(mk.segments("t")) > 5

@@ -218,15 +218,15 @@ def test_max_time_notes_what_was_written(mk, cursor):
     assert out + mk.ok("consume", "t", "--cursor-file", cursor) == numbers(0, 200_000)
 
 
-def test_kills_leave_nothing_out_and_repeat_only_what_was_in_flight(mk, cursor, tmp_path):
+def test_kills_leave_nothing_out_and_repeat_only_what_was_in_flight(mk, cursor, tmp_path, thoroughness):
     chosen = random.Random(5)
     mk.ok("topics", "create", "t", "-p", 2)
     total = 0
     out = []
-    for kill in range(8):
+    for kill in range(thoroughness.pick(5, 8)):
         for partition in range(2):
-            mk.ok("produce", "t", "-q", "-p", partition, stdin=numbers(total, total + 20_000))
-        total += 20_000
+            mk.ok("produce", "t", "-q", "-p", partition, stdin=numbers(total, total + 10_000))
+        total += 10_000
         words = chosen.choice([[], ["-F"], ["--merge", "-F"], ["-n", "3000"]])
         noted = positions(cursor) if cursor.exists() else {}
         with (

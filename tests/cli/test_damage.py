@@ -23,13 +23,16 @@ def contents(directory):
 
 
 @pytest.fixture
-def three(mk):
+def three(mk, made_once):
     """Two partitions with three batches each: one, two, three; and the same with `other `."""
+    return made_once(mk, make_three)
+
+
+def make_three(mk):
     mk.ok("topics", "create", "t", "-p", 2)
     for word in ("one", "two", "three"):
         mk.ok("produce", "t", "-p", 0, word)
         mk.ok("produce", "t", "-p", 1, f"other {word}")
-    return mk
 
 
 def second_batch(mk):
@@ -199,13 +202,16 @@ def test_state_of_another_partition_of_another_topic(three):
 
 
 @pytest.fixture
-def rolled(mk):
+def rolled(mk, made_once):
     """Twenty batches, a segment for each two of them."""
+    return made_once(mk, make_rolled)
+
+
+def make_rolled(mk):
     mk.ok("topics", "create", "t", "-c", "segment.bytes=4096")
     for number in range(20):
         mk.ok("produce", "t", f"{number} " + "x" * 1800)
     assert len(mk.segments("t")) == 10
-    return mk
 
 
 def test_a_missing_segment_in_the_middle(rolled):

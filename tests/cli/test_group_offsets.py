@@ -12,12 +12,15 @@ from running import Mk
 
 
 @pytest.fixture
-def topic(mk):
+def topic(mk, made_once):
     """Ten records in partition 0, none in partition 1; billing has read six."""
+    return made_once(mk, make_topic)
+
+
+def make_topic(mk):
     mk.ok("topics", "create", "t", "-p", "2")
     mk.ok("produce", "t", "-p", "0", stdin=b"".join(b"%d\n" % number for number in range(10)))
     commit(mk.directory, "billing", "t", 0, 6)
-    return mk
 
 
 def claim_of(mk, group="billing", partition=0, generation=1):

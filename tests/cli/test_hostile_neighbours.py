@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from mk.cli import definition
+from tests.thinning import crossed
 
 SECRET = b"do not touch"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make devices and to give files away")
@@ -107,10 +108,13 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_is_planted_does_no_harm(mk, outside, kind, place):
+def make_abc(mk):
     mk.ok("produce", "t", *"abc")
+
+
+@pytest.mark.parametrize(("kind", "place"), crossed(KINDS, PLACES, every=4))
+def test_what_is_planted_does_no_harm(mk, made_once, outside, kind, place):
+    made_once(mk, make_abc)
     topic_id = next(path.name for path in (mk.directory / "locks").iterdir() if path.is_dir())
     path = mk.directory / place.replace("ID", topic_id)
     plant(kind, path, outside)
@@ -229,13 +233,15 @@ def commands_with_topics():
 @pytest.mark.parametrize(
     ("command", "arguments"), list(commands_with_topics()), ids=lambda value: "-".join(getattr(value, "path", ()))
 )
-def test_hostile_names_of_topics(mk, outside, command, arguments):
+def test_hostile_names_of_topics(mk, outside, command, arguments, thoroughness):
     mk.ok("produce", "t", "v")
     before, log = picture(outside), picture(mk.directory)
     topics = [parameter for parameter in arguments if parameter.complete == definition.TOPIC] or arguments[:1]
     flags = ["--yes"] if any(parameter.name == "yes" for parameter in command.parameters) else []
     others = {"values": "v", "keys": "k", "key": "segment.bytes", "new_name": "u", "new": "u"}
-    for name in HOSTILE:
+    # Of the sample, other names for each command.
+    turn = len(" ".join(command.path))
+    for name in thoroughness.of(HOSTILE[turn:] + HOSTILE[:turn], 6):
         if name == "" and topics[0].environment:
             continue  # asked of the environment, and then of the default
         words = [
@@ -261,10 +267,10 @@ def check_shown(done):
 
 
 @pytest.mark.parametrize("letter", ["\x1b]52;c;aGk=\x07", "\u202e", "\x9b31m", "\udcff", "\r", "\n"])
-def test_what_was_typed_is_shown_and_not_obeyed(mk, tmp_path, letter):
+def test_what_was_typed_is_shown_and_not_obeyed(mk, tmp_path, letter, thoroughness):
     mk.ok("produce", "t", "v")
     hostile = f"x{letter}y"
-    for words in (
+    lines = [
         [hostile],
         ["topics", hostile],
         ["help", hostile],
@@ -281,12 +287,15 @@ def test_what_was_typed_is_shown_and_not_obeyed(mk, tmp_path, letter):
         ["topics", "create", "u", "-c", f"partitioner={hostile}"],
         ["topics", "create", "u", "-c", f"segment.bytes={hostile}"],
         ["topics", "create", "u", "--shared-group", hostile],
-    ):
-        for more in ([], ["--json"]):
-            done = mk(*words, *more, timeout=30)
-            assert done.status in (2, 66, 78), done
-            for line in done.err.splitlines():
-                assert line.isprintable(), (words, repr(line))
+    ]
+    # Of the sample, other command lines for each letter, so that each line has one.
+    turn = ord(letter[-1]) % 7
+    both = [[*words, *more] for words in lines[turn:] + lines[:turn] for more in ([], ["--json"])]
+    for words in thoroughness.of(both, 9):
+        done = mk(*words, timeout=30)
+        assert done.status in (2, 66, 78), done
+        for line in done.err.splitlines():
+            assert line.isprintable(), (words, repr(line))
 
 
 def test_hostile_names_and_contents_in_the_directory_are_shown_and_not_obeyed(mk, tmp_path):

@@ -14,7 +14,7 @@ LIMIT_OF_LARGE_JSON_KIB = 2 * LIMIT_KIB
 
 LINES = "yes 'a line of some hundred bytes, as a log file has them, with a number: 0123456789 and a word or two at the end' | head -c {}M"
 KEYED = "seq 1 100000000 | sed 's/$/:a value of some bytes 0123456789012345678901234567890123456789/' | head -c {}M"
-SHORT = "yes '' | head -c {}M"
+SHORT = "yes '' | head -c {}K"
 LONG = "for i in $(seq {}); do head -c 16000000 /dev/zero | tr '\\0' x; echo; done"
 RANDOM = "head -c {}M /dev/urandom"
 
@@ -56,8 +56,8 @@ CASES = {
     "zstd": (LINES, 20, 200, ["-z", "zstd"]),
     "keys": (KEYED, 10, 200, ["-K", ":"]),
     "keys, many partitions": (KEYED, 10, 100, ["-K", ":", "--partitions", "64"]),
-    "short lines": (SHORT, 1, 10, []),
-    "short lines with keys": (SHORT, 1, 5, ["-K", ":"]),
+    "short lines": (SHORT, 500, 10000, []),
+    "short lines with keys": (SHORT, 500, 5000, ["-K", ":"]),
     "long lines": (LONG, 2, 12, []),
     "long lines, zstd": (LONG, 2, 12, ["-z", "zstd"]),
     "random": (RANDOM, 20, 200, []),
@@ -65,32 +65,24 @@ CASES = {
     "lz4": (LINES, 20, 200, ["-z", "lz4"]),
     "long lines, lz4": (LONG, 2, 12, ["-z", "lz4"]),
     "NUL": (LINES + " | tr '\\n' '\\0'", 20, 200, ["-0"]),
-    "NUL, many empty": (SHORT + " | tr '\\n' '\\0'", 1, 10, ["-0"]),
-    "spaces": (LINES, 10, 100, ["-D", " "]),
-    "a delimiter that overlaps itself": (SHORT, 2, 20, ["-D", r"\n\n"]),
+    "NUL, many empty": (SHORT + " | tr '\\n' '\\0'", 500, 10000, ["-0"]),
+    "spaces": (LINES, 3, 100, ["-D", " "]),
+    "a delimiter that overlaps itself": (SHORT, 1000, 20000, ["-D", r"\n\n"]),
     "headers": (LINES, 20, 200, ["-H", "trace=1234567890"]),
-    "headers of short lines": (SHORT, 1, 5, ["-H", "trace=1234567890"]),
-    "nulls": (SHORT, 1, 10, ["-Z"]),
+    "headers of short lines": (SHORT, 500, 5000, ["-H", "trace=1234567890"]),
+    "nulls": (SHORT, 500, 10000, ["-Z"]),
     "passed on": (LINES, 20, 200, ["-T"]),
     "skipped": ("for i in $(seq {}); do head -c 64M /dev/zero; echo; echo ok; done", 1, 4, ["--skip-bad"]),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_some_input(mk, case):
-    source, size, _, words = CASES[case]
-    assert produce(mk, source.format(size), *words) < LIMIT_KIB
-    for form in ([], ["-J"], ["-0"]):
-        limit = LIMIT_OF_LARGE_JSON_KIB if form == ["-J"] and "long" in case else LIMIT_KIB
-        assert peak_kib(mk, "consume", "t", *form) < limit, form
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("case", CASES)
-def test_a_lot_of_input(mk, case):
-    source, _, size, words = CASES[case]
-    assert produce(mk, source.format(size), *words) < LIMIT_KIB
-    for form in ([], ["-J"], ["-f", "kv"], ["-0"]):
+def test_as_much_input_as_there_may_be(mk, case, thoroughness):
+    """Of the sample, less input, which is still many batches, and in two forms."""
+    source, some, much, words = CASES[case]
+    assert produce(mk, source.format(thoroughness.pick(some, much)), *words) < LIMIT_KIB
+    plain = ["-0"] if len(case) % 2 else []
+    for form in thoroughness.pick([plain, ["-J"]], [[], ["-J"], ["-f", "kv"], ["-0"]]):
         limit = LIMIT_OF_LARGE_JSON_KIB if form == ["-J"] and "long" in case else LIMIT_KIB
         assert peak_kib(mk, "consume", "t", *form) < limit, form
 

@@ -221,32 +221,39 @@ environs = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=5000, deadline=None)
-@given(command_lines, environs)
-@example(["produce", "--", "--"], {})
-@example(["topics", "--json", "describe"], {})
-def test_the_parsers_agree_or_the_fast_one_declines(arguments, environ):
-    try:
-        "".join(arguments).encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return  # no process can be given such an argument
-    taken = fast_parser.parse(arguments, environ)
-    event("taken" if taken else "declined")
-    if taken is not None:
-        assert taken == typed(arguments, environ)
+def test_the_parsers_agree_or_the_fast_one_declines(thoroughness):
+    @settings(max_examples=thoroughness.pick(500, 5000), deadline=None)
+    @given(command_lines, environs)
+    @example(["produce", "--", "--"], {})
+    @example(["topics", "--json", "describe"], {})
+    def check(arguments, environ):
+        try:
+            "".join(arguments).encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            return  # no process can be given such an argument
+        taken = fast_parser.parse(arguments, environ)
+        event("taken" if taken else "declined")
+        if taken is not None:
+            assert taken == typed(arguments, environ)
+
+    check()
 
 
-@settings(max_examples=1500, deadline=None)
-@given(command_lines, environs)
-def test_what_typer_accepts_the_fast_parser_accepts(arguments, environ):
+def test_what_typer_accepts_the_fast_parser_accepts(thoroughness):
     """Not needed for truth, but for speed: only help and version are left to Typer."""
-    try:
-        "".join(arguments).encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return
-    options = typed(arguments, environ)
-    if isinstance(options, Options) and "--" not in arguments:
-        assert fast_parser.parse(arguments, environ) == options
+
+    @settings(max_examples=thoroughness.pick(300, 1500), deadline=None)
+    @given(command_lines, environs)
+    def check(arguments, environ):
+        try:
+            "".join(arguments).encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            return
+        options = typed(arguments, environ)
+        if isinstance(options, Options) and "--" not in arguments:
+            assert fast_parser.parse(arguments, environ) == options
+
+    check()
 
 
 def options_of(line, **environ):

@@ -13,6 +13,7 @@ import pytest
 from running import read_to_end, read_until
 
 from mk.records.codecs import CODEC_NAMES, ZSTD
+from tests.thinning import crossed
 
 MIB = 1 << 20
 
@@ -67,8 +68,10 @@ UNUSUAL = [
 ]
 
 
-@pytest.mark.parametrize("options", [(), ("-k", "key"), ("-K", ":::"), ("-z", "zstd"), ("-K", ":::", "-z", "zstd")])
-@pytest.mark.parametrize("data", UNUSUAL)
+WAYS_TO_STORE = [(), ("-k", "key"), ("-K", ":::"), ("-z", "zstd"), ("-K", ":::", "-z", "zstd")]
+
+
+@pytest.mark.parametrize(("data", "options"), crossed(UNUSUAL, WAYS_TO_STORE, every=2))
 def test_lines_are_unchanged_whatever_they_hold(mk, data, options):
     mk.ok("produce", "t", *options, stdin=data)
     expected = data + b"\n" if data and data[-1:] != b"\n" else data
@@ -76,8 +79,7 @@ def test_lines_are_unchanged_whatever_they_hold(mk, data, options):
     assert mk.offsets("t") == [(0, expected.count(b"\n"))]
 
 
-@pytest.mark.parametrize("codec", ["none", "gzip", "lz4", "zstd"])
-@pytest.mark.parametrize("options", [(), ("-K", ":")])
+@pytest.mark.parametrize(("codec", "options"), crossed(["none", "gzip", "lz4", "zstd"], [(), ("-K", ":")], every=2))
 def test_values_of_ten_megabytes(mk, codec, options):
     big = os.urandom(5 * MIB).hex().encode() + b"x"
     data = b"k:%b\nk:small\nk:%b\n" % (big, big[::-1])

@@ -8,6 +8,8 @@ import subprocess
 import pytest
 from running import read_to_end, read_until
 
+from tests.thinning import crossed
+
 MIB = 1 << 20
 
 
@@ -23,28 +25,30 @@ def documents(mk, topic="t"):
 # Delimiters.
 
 
-@pytest.mark.parametrize(
-    ("options", "data", "expected"),
-    [
-        (["-0"], b"a\0b\nc\0d", [b"a", b"b\nc", b"d"]),
-        (["--null"], b"a\0\0", [b"a", b""]),
-        (["-D", r"\0"], b"a\0b", [b"a", b"b"]),
-        (["-D", ","], b"a,b\n,c\n", [b"a", b"b\n", b"c\n"]),
-        (["-D", ","], b"a,b,,c", [b"a", b"b", b"", b"c"]),
-        (["-D", ","], b",", [b""]),
-        (["-D", ","], b"", []),
-        (["-D", r"\r\n"], b"a\r\nb\nc\rd\r\n", [b"a", b"b\nc\rd"]),
-        (["--delimiter", "END"], b"oneENDtwo\nENDENE", [b"one", b"two\n", b"ENE"]),
-        (["-D", r"\n\n"], b"p 1\nstill\n\n\np 2\n", [b"p 1\nstill", b"\np 2\n"]),
-        (["-D", "aa"], b"xaaayaaaa", [b"x", b"ay", b""]),
-        (["-D", "aa"], b"xaaa", [b"x", b"a"]),
-        (["-D", r"\n"], b"a\nb", [b"a", b"b"]),
-    ],
-)
-@pytest.mark.parametrize("more", [(), ("-z", "lz4"), ("-H", "h=1"), ("-k", "key"), ("-Z",)])
-def test_a_record_is_what_stands_between_delimiters(mk, options, data, expected, more):
+DELIMITED = [
+    (["-0"], b"a\0b\nc\0d", [b"a", b"b\nc", b"d"]),
+    (["--null"], b"a\0\0", [b"a", b""]),
+    (["-D", r"\0"], b"a\0b", [b"a", b"b"]),
+    (["-D", ","], b"a,b\n,c\n", [b"a", b"b\n", b"c\n"]),
+    (["-D", ","], b"a,b,,c", [b"a", b"b", b"", b"c"]),
+    (["-D", ","], b",", [b""]),
+    (["-D", ","], b"", []),
+    (["-D", r"\r\n"], b"a\r\nb\nc\rd\r\n", [b"a", b"b\nc\rd"]),
+    (["--delimiter", "END"], b"oneENDtwo\nENDENE", [b"one", b"two\n", b"ENE"]),
+    (["-D", r"\n\n"], b"p 1\nstill\n\n\np 2\n", [b"p 1\nstill", b"\np 2\n"]),
+    (["-D", "aa"], b"xaaayaaaa", [b"x", b"ay", b""]),
+    (["-D", "aa"], b"xaaa", [b"x", b"a"]),
+    (["-D", r"\n"], b"a\nb", [b"a", b"b"]),
+]
+MORE = [(), ("-z", "lz4"), ("-H", "h=1"), ("-k", "key"), ("-Z",)]
+
+
+@pytest.mark.parametrize(("case", "more"), crossed(DELIMITED, MORE, every=2))
+def test_a_record_is_what_stands_between_delimiters(mk, case, more):
+    options, data, expected = case
     mk.ok("produce", "t", *options, *more, stdin=data)
-    mk.ok("topics", "create", "t", "--if-not-exists")
+    if not data:
+        mk.ok("topics", "create", "t", "--if-not-exists")
     assert values(mk) == expected
     for document in documents(mk):
         assert document["key"] == ("key" if "-k" in more else None)

@@ -13,7 +13,7 @@ from running import read_until
 
 import mk as api
 
-COUNT = 100_000
+COUNT = 20_000
 LENGTHS = "%T{big64}%K{big32}%k%V{big32}%v%H{big32}%h{%K{big32}%k%V{big32}%v}"
 BY_LENGTH = ["-f", "%V{big32}%v"]
 

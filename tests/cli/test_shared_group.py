@@ -184,13 +184,13 @@ def killed_at(mk, member, call, number, *words):
 
 @pytest.mark.skipif(STRACE is None, reason="needs strace, to kill at a system call")
 @pytest.mark.parametrize("shared", ["all"], indirect=True)
-def test_a_member_killed_before_it_shares_what_it_made_shuts_nobody_out(shared):
+def test_a_member_killed_before_it_shares_what_it_made_shuts_nobody_out(shared, thoroughness):
     """Between making something under its umask and giving it to the group, it is the maker's alone."""
     mk = shared
     number = stored = 0
     kills = 1
     while kills:
-        number += 1
+        number += thoroughness.pick(2, 1)
         kills = killed_at(mk, ANN, "fchmod", number, "topics", "create", f"t{number}")
         mk.ok("topics", "create", f"u{number}", prefix=BOB)
         # This one rolls, and makes an index.
@@ -218,11 +218,11 @@ def test_a_member_killed_while_adding_to_a_topic_shuts_nobody_out(shared, words)
 
 
 @pytest.mark.skipif(STRACE is None, reason="needs strace, to kill at a system call")
-def test_first_use_can_be_killed_at_any_change_of_a_mode(place):
+def test_first_use_can_be_killed_at_any_change_of_a_mode(place, thoroughness):
     mk = place
     number, killed = 0, True
     while killed:
-        number += 1
+        number += thoroughness.pick(2, 1)
         shutil.rmtree(mk.directory, ignore_errors=True)
         words = ("topics", "create", "t", "--shared-group", GROUP)
         killed = killed_at(mk, ANN, "fchmod", number, *words)

@@ -19,8 +19,12 @@ def flip(path, position, mask=0x40):
 
 
 @pytest.fixture
-def filled(mk):
+def filled(mk, made_once):
     """Topic t: two partitions with batches of several kinds; topic u: one record."""
+    return made_once(mk, make_filled)
+
+
+def make_filled(mk):
     mk.ok("topics", "create", "t", "-p", 2, "-c", "segment.bytes=4096")
     for number in range(4):
         mk.ok("produce", "t", "-p", 0, f"{number} " + "x" * 1500)
@@ -28,7 +32,6 @@ def filled(mk):
     mk.ok("produce", "t", "-p", 1, "-K", ":", stdin=b"a:1\nb:2\n")
     mk.ok("produce", "t", "-p", 1, "-z", "zstd", stdin=b"same\n" * 100)
     mk.ok("produce", "u", "only")
-    return mk
 
 
 def findings(mk, *words, status=65):

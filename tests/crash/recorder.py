@@ -65,7 +65,7 @@ class RecordingDisk:
         self.kill_after = -1
         self.pinned = False
         self.initial: list[tuple[int, bytes | dict[str, int]]] = []
-        self._asked = 0
+        self.kinds: list[str] = []
         self._next_node = 1
         self._node_of: dict[int, int] = {}
         self._real: dict[str, object] = {}
@@ -85,17 +85,17 @@ class RecordingDisk:
         self.notes.append(Note(kind, len(self.operations), facts))
 
     def restart_count(self) -> None:
-        """Count operations for faults and kills from here on."""
-        self._asked = 0
+        """Count operations for faults and kills from here on. kinds: what has been asked since, in order."""
+        self.kinds = []
 
     @property
     def asked(self) -> int:
-        return self._asked
+        return len(self.kinds)
 
     def revive(self) -> None:
         self.kill_after = -1
         self.fault = None
-        self._asked = 0
+        self.kinds = []
 
     def settle(self) -> None:
         """Let everything asked so far reach the disk, as before a reboot in good order."""
@@ -157,10 +157,10 @@ class RecordingDisk:
 
     def _ask(self, kind: str, name: str = "") -> int:
         """Die or fail here if that is wanted. Returns how many bytes a write shall take, or -1 for all."""
-        number = self._asked
+        number = self.asked
         if self.kill_after >= 0 and number >= self.kill_after:
             raise Killed
-        self._asked += 1
+        self.kinds.append(kind)
         answer = self.fault(number, kind, name) if self.fault is not None else 0
         if answer > 0:
             raise OSError(answer, os.strerror(answer))

@@ -6,7 +6,6 @@ No acknowledged commit is rolled back, a claim never turns into one that says no
 from __future__ import annotations
 
 import errno
-import itertools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +20,7 @@ from mk.maintenance.verify import verify_topic
 from mk.storage.log_directory import LogDirectory
 from mk.storage.partition_log import DISK
 from tests.crash.recorder import Killed, RecordingDisk, fast_disk
-from tests.crash.world import TOPIC, Sweep, World
+from tests.crash.world import TOPIC, Moments, Sweep, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from mk.groups.claim import Claim
     from mk.groups.claim_directory import ClaimDirectory
+    from tests.thinning import Thoroughness
 
 GROUP = "billing"
 
@@ -156,9 +156,13 @@ def check(path: Path, possible: set[int]) -> None:
         directory.close()
 
 
-def sweep_claims(tmp_path: Path, history: Callable[[Members], None], *, per_cut: int, cut_every: int) -> None:
-    sweep = Sweep(tmp_path, seed=11, per_cut=per_cut)
-    for kill_after in itertools.count():
+@pytest.mark.parametrize("history", HISTORIES, ids=lambda history: history.__name__)
+def test_no_acknowledged_commit_is_rolled_back(
+    tmp_path: Path, history: Callable[[Members], None], thoroughness: Thoroughness
+) -> None:
+    sweep = Sweep(tmp_path, seed=11, per_cut=thoroughness.pick(4, 25), thoroughness=thoroughness)
+    moments = Moments(thoroughness, 12)
+    for number, kill_after in enumerate(moments):
         base = tmp_path / f"killed-{kill_after}"
         base.mkdir()
         with RecordingDisk(base) as disk:
@@ -169,12 +173,12 @@ def sweep_claims(tmp_path: Path, history: Callable[[Members], None], *, per_cut:
             start = len(disk.operations)
             disk.restart_count()
             disk.kill_after = kill_after
-            finished = False
             try:
                 history(members)
-                finished = True
+                assert kill_after == moments.NEVER
             except Killed:
                 pass
+            moments.saw(disk)
             disk.revive()
             end = len(disk.operations)
             members.abandon()
@@ -186,20 +190,7 @@ def sweep_claims(tmp_path: Path, history: Callable[[Members], None], *, per_cut:
                 with fast_disk():
                     check(target / "mk", outcomes(disk, count))
 
-        if kill_after % cut_every == 0 or finished:
+        if thoroughness.is_full or number % 3 == 0:
             sweep.power_cuts(disk, check_image, start=start)
-        if finished:
-            break
-    assert kill_after >= 10
-    print(f"{history.__name__}: {kill_after + 1} kills, {sweep.images} images")
-
-
-@pytest.mark.parametrize("history", HISTORIES, ids=lambda history: history.__name__)
-def test_no_acknowledged_commit_is_rolled_back(tmp_path: Path, history: Callable[[Members], None]) -> None:
-    sweep_claims(tmp_path, history, per_cut=4, cut_every=8)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("history", HISTORIES, ids=lambda history: history.__name__)
-def test_nor_is_one_in_many_more_images(tmp_path: Path, history: Callable[[Members], None]) -> None:
-    sweep_claims(tmp_path, history, per_cut=25, cut_every=1)
+    assert len(moments.kinds) >= 10
+    print(f"{history.__name__}: {number} kills, {sweep.images} images")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 from mk.consumer.cursor_file import CursorFile, CursorPosition
 from tests.crash.recorder import Killed, RecordingDisk, fast_disk
-from tests.crash.world import Sweep
+from tests.crash.world import Moments, Sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.thinning import Thoroughness
 
 DIRECTORY = "d" * 32
 TOPIC = "a" * 32
@@ -49,14 +50,15 @@ def outcomes(disk: RecordingDisk, count: int) -> set[int]:
     return possible
 
 
-def test_a_saved_position_is_never_lost_and_the_file_never_damaged(tmp_path: Path) -> None:
-    sweep = Sweep(tmp_path, seed=7, per_cut=6)
-    for kill_after in itertools.count():
+def test_a_saved_position_is_never_lost_and_the_file_never_damaged(tmp_path: Path, thoroughness: Thoroughness) -> None:
+    sweep = Sweep(tmp_path, seed=7, per_cut=6, thoroughness=thoroughness)
+    moments = Moments(thoroughness, 12)
+    for kill_after in moments:
         base = tmp_path / f"killed-{kill_after}"
         base.mkdir()
         with RecordingDisk(base) as disk:
             disk.kill_after = kill_after
-            finished, cursor = False, None
+            cursor = None
             try:
                 for offsets in ((1, 2), (3, 4)):
                     cursor = CursorFile(str(base / "cursor"), DIRECTORY)
@@ -65,9 +67,9 @@ def test_a_saved_position_is_never_lost_and_the_file_never_damaged(tmp_path: Pat
                         save(cursor, offset)
                         disk.note("saved", offset)
                     cursor.close()
-                finished = True
             except Killed:
                 pass
+            moments.saw(disk)
             disk.revive()
             end = len(disk.operations)
             if cursor is not None:
@@ -80,6 +82,4 @@ def test_a_saved_position_is_never_lost_and_the_file_never_damaged(tmp_path: Pat
                     check(target, outcomes(disk, count))
 
         sweep.power_cuts(disk, check_image)
-        if finished:
-            break
-    assert kill_after > 20
+    assert len(moments.kinds) > 20

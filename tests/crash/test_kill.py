@@ -15,13 +15,14 @@ import pytest
 from mk.errors import SyncFailedError
 from mk.storage.partition_log import DISK, PAGE_CACHE
 from tests.crash.recorder import Killed, RecordingDisk
-from tests.crash.world import Sweep, World, attempts, check_directory, drain, next_boot, promised
+from tests.crash.world import Moments, Sweep, World, attempts, check_directory, drain, next_boot, promised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from mk.storage.partition_log import PartitionLog
+    from tests.thinning import Thoroughness
 
 Action = "Callable[[World, PartitionLog], None]"
 
@@ -142,30 +143,14 @@ CASES: list[tuple[Callable[[World, PartitionLog], None], Callable[[World, Partit
 
 @pytest.mark.parametrize(("before", "action"), CASES, ids=lambda function: function.__name__)
 def test_killed_at_any_operation_the_next_append_works_and_nothing_is_lost(
-    tmp_path: Path, before: Callable[[World, PartitionLog], None], action: Callable[[World, PartitionLog], None]
-) -> None:
-    kill_everywhere(tmp_path, before, action, seed=2, per_cut=2, cut_every=4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("before", "action"), CASES, ids=lambda function: function.__name__)
-def test_killed_at_any_operation_with_many_power_cuts_behind_it(
-    tmp_path: Path, before: Callable[[World, PartitionLog], None], action: Callable[[World, PartitionLog], None]
-) -> None:
-    kill_everywhere(tmp_path, before, action, seed=3, per_cut=20, cut_every=1)
-
-
-def kill_everywhere(
     tmp_path: Path,
     before: Callable[[World, PartitionLog], None],
     action: Callable[[World, PartitionLog], None],
-    *,
-    seed: int,
-    per_cut: int,
-    cut_every: int,
+    thoroughness: Thoroughness,
 ) -> None:
-    sweep = Sweep(tmp_path, seed=seed, per_cut=per_cut)
-    for kill_after in itertools.count():
+    sweep = Sweep(tmp_path, seed=3, per_cut=thoroughness.pick(2, 20), thoroughness=thoroughness, cuts=6)
+    moments = Moments(thoroughness, 8)
+    for number, kill_after in enumerate(moments):
         base = tmp_path / f"killed-{kill_after}"
         base.mkdir()
         with RecordingDisk(base) as disk:
@@ -178,12 +163,12 @@ def kill_everywhere(
             start = len(disk.operations)
             disk.restart_count()
             disk.kill_after = kill_after
-            finished = False
             try:
                 action(world, survivor)
-                finished = True
+                assert kill_after == moments.NEVER
             except Killed:
                 pass
+            moments.saw(disk)
             disk.revive()
             # Records without a sync may go with a failed one; nothing else may.
             level = DISK if "refus" in action.__name__ else PAGE_CACHE
@@ -197,12 +182,10 @@ def kill_everywhere(
                 print(f"killed after {kill_after} operations: {[o.text or o.kind for o in disk.operations[start:]]}")
                 raise
             world.abandon()
-        if kill_after % cut_every == 0 or finished:
+        if thoroughness.is_full or number % 3 == 0:
             sweep_cuts(sweep, disk, start)
-        if finished:
-            break
-    assert kill_after >= 2
-    print(f"{kill_after + 1} kills, {sweep.images} images")
+    assert len(moments.kinds) >= 2
+    print(f"{number} kills, {sweep.images} images")
 
 
 def check_watcher(watcher, seen, found, *, strict):  # type: ignore[no-untyped-def]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-PER_CUT = 8
+    from tests.thinning import Thoroughness
 
 
 def single_appends(world: World) -> None:
@@ -147,39 +147,25 @@ def record(tmp_path: Path, scenario: Callable[[World], None]) -> RecordingDisk:
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_a_power_cut_loses_nothing_that_was_acknowledged_on_disk(
-    tmp_path: Path, scenario: Callable[[World], None]
+    tmp_path: Path, scenario: Callable[[World], None], thoroughness: Thoroughness
 ) -> None:
-    sweep = Sweep(tmp_path, seed=1, per_cut=PER_CUT)
+    sweep = Sweep(tmp_path, seed=1, per_cut=thoroughness.pick(4, 500), thoroughness=thoroughness, cuts=14)
     sweep.check_partition(record(tmp_path, scenario))
-    assert sweep.images > 80
+    assert sweep.images > 12
     print(f"{sweep.images} images")
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_a_power_cut_during_the_recovery_from_a_power_cut_loses_no_more(
-    tmp_path: Path, scenario: Callable[[World], None]
+    tmp_path: Path, scenario: Callable[[World], None], thoroughness: Thoroughness
 ) -> None:
-    assert twice(tmp_path, scenario, seed=5, firsts=12, per_cut=4) > 30
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_many_power_cuts(tmp_path: Path, scenario: Callable[[World], None], seed: int) -> None:
-    sweep = Sweep(tmp_path, seed=100 + seed, per_cut=150)
-    sweep.check_partition(record(tmp_path, scenario))
-    (tmp_path / "more").mkdir()
-    twice(tmp_path / "more", scenario, seed=200 + seed, firsts=60, per_cut=10)
-
-
-def twice(tmp_path: Path, scenario: Callable[[World], None], *, seed: int, firsts: int, per_cut: int) -> int:
     """Recover from some of the first power cuts on a recording disk, and cut the power again behind each operation."""
-    rng = random.Random(seed)
+    rng = random.Random(5)
     disk = record(tmp_path, scenario)
     numbers = itertools.count(10_000_000)
-    sweep = Sweep(tmp_path, seed=seed, per_cut=per_cut)
+    sweep = Sweep(tmp_path, seed=5, per_cut=thoroughness.pick(3, 10), thoroughness=thoroughness, cuts=7)
     start = min(note.at for note in disk.notes)
-    for number in range(firsts):
+    for number in range(thoroughness.pick(4, 240)):
         count = rng.randint(start, len(disk.operations))
         image = rng.choice(list(disk.replay(count).images(rng, 20)))
         base = tmp_path / f"recovered-{number}"
@@ -201,4 +187,4 @@ def twice(tmp_path: Path, scenario: Callable[[World], None], *, seed: int, first
 
         sweep.power_cuts(second, check)
     print(f"{sweep.images} images")
-    return sweep.images
+    assert sweep.images > 12

@@ -19,11 +19,13 @@ from mk.storage.partition_reader import PartitionReader
 from mk.storage.topic import encode_topic
 from tests.crash import oracle
 from tests.crash.recorder import Killed, RecordingDisk, fast_disk
-from tests.crash.world import TOPIC, Records, Sweep, World, drain, make_batch, promised
+from tests.crash.world import TOPIC, Moments, Records, Sweep, World, drain, make_batch, promised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from tests.thinning import Thoroughness
 
 
 def cleaner(world: World) -> PartitionCleaner:
@@ -133,10 +135,14 @@ def limit_of(tmp_path: Path, action: Callable[[World], None]) -> int:
     return limit
 
 
-def sweep_removal(tmp_path: Path, action: Callable[[World], None], *, per_cut: int, cut_every: int) -> None:
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.__name__)
+def test_killed_at_any_operation_nothing_above_the_log_start_is_lost(
+    tmp_path: Path, action: Callable[[World], None], thoroughness: Thoroughness
+) -> None:
     limit = limit_of(tmp_path, action)
-    sweep = Sweep(tmp_path, seed=5, per_cut=per_cut)
-    for kill_after in itertools.count():
+    sweep = Sweep(tmp_path, seed=5, per_cut=thoroughness.pick(2, 20), thoroughness=thoroughness)
+    moments = Moments(thoroughness, 8)
+    for number, kill_after in enumerate(moments):
         base = tmp_path / f"killed-{kill_after}"
         base.mkdir()
         with RecordingDisk(base) as disk:
@@ -147,12 +153,12 @@ def sweep_removal(tmp_path: Path, action: Callable[[World], None], *, per_cut: i
             start = len(disk.operations)
             disk.restart_count()
             disk.kill_after = kill_after
-            finished = False
             try:
                 action(world)
-                finished = True
+                assert kill_after == moments.NEVER
             except Killed:
                 pass
+            moments.saw(disk)
             disk.revive()
             end = len(disk.operations)
             position = follower.next_offset
@@ -171,31 +177,21 @@ def sweep_removal(tmp_path: Path, action: Callable[[World], None], *, per_cut: i
                 with fast_disk():
                     check(target / "mk", promised(disk, count), limit)
 
-        if kill_after % cut_every == 0 or finished:
+        if thoroughness.is_full or number % 3 == 0:
             sweep.power_cuts(disk, check_image, start=start)
-        if finished:
-            break
-    assert kill_after >= 3
-    print(f"{action.__name__}: {kill_after + 1} kills, {sweep.images} images")
+    assert len(moments.kinds) >= 3
+    print(f"{action.__name__}: {number} kills, {sweep.images} images")
 
 
-@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.__name__)
-def test_killed_at_any_operation_nothing_above_the_log_start_is_lost(
-    tmp_path: Path, action: Callable[[World], None]
+@pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "refused"])
+@pytest.mark.parametrize("action", [clean_by_size, trim_to_the_end], ids=lambda action: action.__name__)
+def test_nothing_is_unlinked_by_a_log_start_that_somebody_did_not_come_to_put_on_disk(
+    tmp_path: Path, action: Callable[[World], None], is_killed: bool, thoroughness: Thoroughness
 ) -> None:
-    sweep_removal(tmp_path, action, per_cut=2, cut_every=4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.__name__)
-def test_with_many_power_cuts_behind_it(tmp_path: Path, action: Callable[[World], None]) -> None:
-    sweep_removal(tmp_path, action, per_cut=20, cut_every=1)
-
-
-def sweep_second_removal(tmp_path: Path, action: Callable[[World], None], *, is_killed: bool, per_cut: int) -> None:
     """Break an action off at each operation, by a kill or a refusal, clean, and cut the power anywhere behind it."""
-    sweep = Sweep(tmp_path, seed=5, per_cut=per_cut)
-    for number in itertools.count():
+    sweep = Sweep(tmp_path, seed=5, per_cut=3, thoroughness=thoroughness)
+    moments = Moments(thoroughness, 8)
+    for number in moments:
         base = tmp_path / f"broken-{number}"
         base.mkdir()
         with RecordingDisk(base) as disk:
@@ -210,7 +206,7 @@ def sweep_second_removal(tmp_path: Path, action: Callable[[World], None], *, is_
                 action(world)
             except (Killed, MkError, OSError):
                 pass
-            finished = disk.asked <= number and disk.kill_after != disk.asked
+            moments.saw(disk)
             disk.revive()
             start = len(disk.operations)
             (world.partition / "FAILED").unlink(missing_ok=True)
@@ -225,17 +221,7 @@ def sweep_second_removal(tmp_path: Path, action: Callable[[World], None], *, is_
             assert not found, found
 
         sweep.power_cuts(disk, check_image, start=start)
-        if finished:
-            break
-    assert number >= 3
-
-
-@pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "refused"])
-@pytest.mark.parametrize("action", [clean_by_size, trim_to_the_end], ids=lambda action: action.__name__)
-def test_nothing_is_unlinked_by_a_log_start_that_somebody_did_not_come_to_put_on_disk(
-    tmp_path: Path, action: Callable[[World], None], is_killed: bool
-) -> None:
-    sweep_second_removal(tmp_path, action, is_killed=is_killed, per_cut=3)
+    assert len(moments.kinds) >= 3
 
 
 def test_trimming_again_what_a_kill_broke_off_is_on_disk(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ Each partition stands where it stood or where it was to stand, what was done sta
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,13 +23,14 @@ from mk.storage import files
 from mk.storage.log_directory import LogDirectory
 from mk.storage.partition_log import DISK
 from tests.crash.recorder import Killed, RecordingDisk, fast_disk
-from tests.crash.world import TOPIC, Sweep, World
+from tests.crash.world import TOPIC, Moments, Sweep, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from mk.storage.topic import Topic
+    from tests.thinning import Thoroughness
 
 GROUP = "billing"
 
@@ -146,9 +146,13 @@ def check_findings(directory: LogDirectory, severities: tuple[str, ...]) -> None
     assert not [one for one in found if one.severity in severities and one.kind != UNSAFE_MODE], found
 
 
-def sweep_resets(tmp_path: Path, history: Callable[[Hand], None], *, per_cut: int, cut_every: int) -> None:
-    sweep = Sweep(tmp_path, seed=5, per_cut=per_cut)
-    for kill_after in itertools.count():
+@pytest.mark.parametrize("history", HISTORIES, ids=lambda history: history.__name__)
+def test_what_was_done_stays_and_what_moved_is_in_the_journal(
+    tmp_path: Path, history: Callable[[Hand], None], thoroughness: Thoroughness
+) -> None:
+    sweep = Sweep(tmp_path, seed=5, per_cut=thoroughness.pick(3, 20), thoroughness=thoroughness)
+    moments = Moments(thoroughness, 12)
+    for number, kill_after in enumerate(moments):
         base = tmp_path / f"killed-{kill_after}"
         base.mkdir()
         with RecordingDisk(base) as disk:
@@ -159,12 +163,12 @@ def sweep_resets(tmp_path: Path, history: Callable[[Hand], None], *, per_cut: in
             start = len(disk.operations)
             disk.restart_count()
             disk.kill_after = kill_after
-            finished = False
             try:
                 history(hand)
-                finished = True
+                assert kill_after == moments.NEVER
             except Killed:
                 pass
+            moments.saw(disk)
             disk.revive()
             end = len(disk.operations)
             for claim in list(claims_module._held):
@@ -177,26 +181,13 @@ def sweep_resets(tmp_path: Path, history: Callable[[Hand], None], *, per_cut: in
                 with fast_disk():
                     check(target / "mk", outcomes(disk, count))
 
-        if kill_after % cut_every == 0 or finished:
+        if thoroughness.is_full or number % 4 == 0:
             sweep.power_cuts(disk, check_image, start=start)
-        if finished:
-            break
-    assert kill_after >= 20
-    print(f"{history.__name__}: {kill_after + 1} kills, {sweep.images} images")
+    assert len(moments.kinds) >= 20
+    print(f"{history.__name__}: {number} kills, {sweep.images} images")
 
 
 @pytest.fixture(autouse=True)
 def small_journal(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if a_journal_that_is_split in request.node.callspec.params.values():
         monkeypatch.setattr(reset_journal, "ROTATE_BYTES", 600)
-
-
-@pytest.mark.parametrize("history", HISTORIES, ids=lambda history: history.__name__)
-def test_what_was_done_stays_and_what_moved_is_in_the_journal(tmp_path: Path, history: Callable[[Hand], None]) -> None:
-    sweep_resets(tmp_path, history, per_cut=3, cut_every=24)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("history", HISTORIES, ids=lambda history: history.__name__)
-def test_so_it_is_in_many_more_images(tmp_path: Path, history: Callable[[Hand], None]) -> None:
-    sweep_resets(tmp_path, history, per_cut=20, cut_every=3)

@@ -14,11 +14,13 @@ from mk.producer.producer import Producer
 from mk.storage.log_directory import LogDirectory, create_directory
 from tests.crash import oracle
 from tests.crash.recorder import Killed, RecordingDisk, fast_disk
-from tests.crash.world import TOPIC, Sweep
+from tests.crash.world import TOPIC, Moments, Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from tests.thinning import Thoroughness
 
 NAME = "import-7"
 PARTITIONS = 2
@@ -116,14 +118,17 @@ def beside_plain_records(path: Path) -> None:
 SCENARIOS = [first_use, many_appends, without_waiting_for_the_disk, stored_before_but_not_on_disk, beside_plain_records]
 
 
-def sweep_power_cuts(tmp_path: Path, scenario: Callable[[Path], None], *, seed: int, per_cut: int) -> int:
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_after_a_power_cut_the_same_command_stores_what_is_missing(
+    tmp_path: Path, scenario: Callable[[Path], None], thoroughness: Thoroughness
+) -> None:
     base = tmp_path / "recorded"
     base.mkdir()
     with RecordingDisk(base) as disk:
         create(base / "mk")
         start = len(disk.operations)
         scenario(base / "mk")
-    sweep = Sweep(tmp_path, seed=seed, per_cut=per_cut)
+    sweep = Sweep(tmp_path, seed=1, per_cut=thoroughness.pick(3, 100), thoroughness=thoroughness)
     pieces = itertools.cycle((48, 5, 17))
 
     def check_image(target: Path, count: int) -> None:
@@ -132,42 +137,29 @@ def sweep_power_cuts(tmp_path: Path, scenario: Callable[[Path], None], *, seed: 
 
     sweep.power_cuts(disk, check_image, start=start)
     print(f"{sweep.images} images")
-    return sweep.images
-
-
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_after_a_power_cut_the_same_command_stores_what_is_missing(
-    tmp_path: Path, scenario: Callable[[Path], None]
-) -> None:
-    assert sweep_power_cuts(tmp_path, scenario, seed=1, per_cut=4) > 20
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_after_any_of_many_power_cuts(tmp_path: Path, scenario: Callable[[Path], None], seed: int) -> None:
-    sweep_power_cuts(tmp_path, scenario, seed=10 + seed, per_cut=40)
+    assert sweep.images > 5
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_killed_at_any_operation_and_then_cut_off_from_power_it_stores_what_is_missing(
-    tmp_path: Path, scenario: Callable[[Path], None]
+    tmp_path: Path, scenario: Callable[[Path], None], thoroughness: Thoroughness
 ) -> None:
     """A kill, the same command again, and a power cut during that."""
-    sweep = Sweep(tmp_path, seed=4, per_cut=2)
-    for kill_after in itertools.count(step=3):
+    sweep = Sweep(tmp_path, seed=4, per_cut=2, thoroughness=thoroughness, cuts=5)
+    moments = Moments(thoroughness, 9)
+    for number, kill_after in enumerate(moments):
         base = tmp_path / f"killed-{kill_after}"
         base.mkdir()
         with RecordingDisk(base) as disk:
             create(base / "mk")
             disk.restart_count()
             disk.kill_after = kill_after
-            finished = False
             try:
                 scenario(base / "mk")
-                finished = True
+                assert kill_after == moments.NEVER
             except Killed:
                 pass
+            moments.saw(disk)
             disk.revive()
             start = len(disk.operations)
             check(base / "mk", piece=9)
@@ -176,32 +168,28 @@ def test_killed_at_any_operation_and_then_cut_off_from_power_it_stores_what_is_m
             with fast_disk():
                 check(target / "mk", piece=48)
 
-        if kill_after % 12 == 0:
+        if number % 4 == 1:
             sweep.power_cuts(disk, check_image, start=start)
-        if finished:
-            break
-    print(f"{kill_after // 3 + 1} kills, {sweep.images} images")
-    assert kill_after > 20
+    print(f"{number} kills, {sweep.images} images")
+    assert len(moments.kinds) > 20
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_refused_any_operation_the_same_command_stores_what_is_missing(
-    tmp_path: Path, scenario: Callable[[Path], None]
+    tmp_path: Path, scenario: Callable[[Path], None], thoroughness: Thoroughness
 ) -> None:
     """A full disk, or one that fails a sync, at one operation; then it works again."""
     base = tmp_path / "refused"
-    for nth in itertools.count(step=2):
+    moments = Moments(thoroughness, 12)
+    for nth in moments:
         with RecordingDisk(tmp_path) as disk:
             path = base / str(nth)
             path.parent.mkdir(exist_ok=True)
             create(path)
             disk.restart_count()
-            asked = False
 
             def fault(number: int, kind: str, name: str) -> int:
-                nonlocal asked
                 if number == nth:  # noqa: B023
-                    asked = True
                     return 5 if kind == "sync" else 28
                 return 0
 
@@ -210,10 +198,9 @@ def test_refused_any_operation_the_same_command_stores_what_is_missing(
                 scenario(path)
             except (MkError, OSError):
                 pass
+            moments.saw(disk)
             disk.revive()
             for partition in range(PARTITIONS):
                 (path / "topics" / TOPIC / str(partition) / "FAILED").unlink(missing_ok=True)
             check(path, piece=9)
-            if not asked:
-                break
-    assert nth > 20
+    assert len(moments.kinds) > 20

@@ -14,11 +14,13 @@ from mk.storage.partition_log import DISK, PartitionLog
 from mk.storage.partition_reader import PartitionReader
 from tests.crash import oracle
 from tests.crash.recorder import Killed, RecordingDisk, fast_disk
-from tests.crash.world import Sweep, drain, make_batch
+from tests.crash.world import Moments, Sweep, drain, make_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from tests.thinning import Thoroughness
 
     Step = Callable[[LogDirectory], object]
 
@@ -139,7 +141,9 @@ def use(root: Path, known: dict[str, set[object]]) -> None:
         directory.close()
 
 
-def test_a_power_cut_at_any_operation_leaves_the_old_or_the_new_topic(tmp_path: Path) -> None:
+def test_a_power_cut_at_any_operation_leaves_the_old_or_the_new_topic(
+    tmp_path: Path, thoroughness: Thoroughness
+) -> None:
     base = tmp_path / "recorded"
     base.mkdir()
     prepare(base / "mk")
@@ -150,19 +154,20 @@ def test_a_power_cut_at_any_operation_leaves_the_old_or_the_new_topic(tmp_path: 
         with fast_disk():
             use(target / "mk", facts(disk, count))
 
-    sweep = Sweep(tmp_path, seed=5, per_cut=24)
+    sweep = Sweep(tmp_path, seed=5, per_cut=thoroughness.pick(8, 24), thoroughness=thoroughness, cuts=16)
     sweep.power_cuts(disk, check)
-    assert sweep.images > 100
+    assert sweep.images > 20
     print(f"{sweep.images} images")
 
 
 @pytest.mark.parametrize("what", ["altered", "renamed", "sealed"])
 def test_killed_at_any_operation_others_go_on_and_a_power_cut_takes_nothing_from_them(
-    tmp_path: Path, what: str
+    tmp_path: Path, what: str, thoroughness: Thoroughness
 ) -> None:
     """Whoever appends to a new partition before the killed one had its name on disk must not lose that."""
-    sweep = Sweep(tmp_path, seed=6, per_cut=4)
-    for kill_after in itertools.count():
+    sweep = Sweep(tmp_path, seed=6, per_cut=4, thoroughness=thoroughness)
+    moments = Moments(thoroughness, 10)
+    for kill_after in moments:
         base = tmp_path / f"{what}-{kill_after}"
         base.mkdir()
         prepare(base / "mk")
@@ -172,7 +177,7 @@ def test_killed_at_any_operation_others_go_on_and_a_power_cut_takes_nothing_from
                 change(base / "mk", what, disk)
             except Killed:
                 pass
-            finished = disk.kill_after > disk.asked
+            moments.saw(disk)
             disk.revive()
             start = len(disk.operations)
             directory = LogDirectory(str(base / "mk"))
@@ -190,16 +195,17 @@ def test_killed_at_any_operation_others_go_on_and_a_power_cut_takes_nothing_from
                     use(target / "mk", known)
 
         sweep.power_cuts(disk, check, start=start)
-        if finished:
-            break
-    assert sweep.images > 15
+    assert sweep.images > 6
     print(f"{sweep.images} images")
 
 
 @pytest.mark.parametrize("what", ["altered", "sealed"])
-def test_a_change_that_a_kill_broke_off_is_on_disk_when_it_is_made_again(tmp_path: Path, what: str) -> None:
-    sweep = Sweep(tmp_path, seed=7, per_cut=4)
-    for kill_after in itertools.count():
+def test_a_change_that_a_kill_broke_off_is_on_disk_when_it_is_made_again(
+    tmp_path: Path, what: str, thoroughness: Thoroughness
+) -> None:
+    sweep = Sweep(tmp_path, seed=7, per_cut=4, thoroughness=thoroughness)
+    moments = Moments(thoroughness, 10)
+    for kill_after in moments:
         base = tmp_path / f"{what}-{kill_after}"
         base.mkdir()
         prepare(base / "mk")
@@ -209,7 +215,7 @@ def test_a_change_that_a_kill_broke_off_is_on_disk_when_it_is_made_again(tmp_pat
                 change(base / "mk", what, disk)
             except Killed:
                 pass
-            finished = disk.kill_after > disk.asked
+            moments.saw(disk)
             disk.revive()
             change(base / "mk", what, disk)
 
@@ -218,6 +224,4 @@ def test_a_change_that_a_kill_broke_off_is_on_disk_when_it_is_made_again(tmp_pat
                 use(target / "mk", facts(disk, count))
 
         sweep.power_cuts(disk, check, start=len(disk.operations))
-        if finished:
-            break
-    assert kill_after >= 3
+    assert len(moments.kinds) >= 3

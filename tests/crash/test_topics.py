@@ -11,10 +11,12 @@ from mk.storage.partition_log import DISK, PartitionLog
 from mk.storage.partition_reader import PartitionReader
 from tests.crash import oracle
 from tests.crash.recorder import Killed, RecordingDisk, fast_disk
-from tests.crash.world import Sweep, drain, make_batch
+from tests.crash.world import Moments, Sweep, drain, make_batch
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.thinning import Thoroughness
 
 NAMES = ("a", "b")
 
@@ -109,7 +111,7 @@ def use(root: Path, known: dict[str, set[object]]) -> None:
         directory.close()
 
 
-def test_a_power_cut_at_any_operation_leaves_topics_whole_or_absent(tmp_path: Path) -> None:
+def test_a_power_cut_at_any_operation_leaves_topics_whole_or_absent(tmp_path: Path, thoroughness: Thoroughness) -> None:
     base = tmp_path / "recorded"
     base.mkdir()
     with RecordingDisk(base) as disk:
@@ -119,23 +121,16 @@ def test_a_power_cut_at_any_operation_leaves_topics_whole_or_absent(tmp_path: Pa
         with fast_disk():
             use(target / "deep" / "mk", facts(disk, count))
 
-    sweep = Sweep(tmp_path, seed=3, per_cut=12)
+    sweep = Sweep(tmp_path, seed=3, per_cut=thoroughness.pick(6, 12), thoroughness=thoroughness, cuts=20)
     sweep.power_cuts(disk, check)
-    assert sweep.images > 120
+    assert sweep.images > 25
     print(f"{sweep.images} images")
 
 
-def test_killed_at_any_operation_the_next_process_goes_on(tmp_path: Path) -> None:
+def test_killed_at_any_operation_the_next_process_goes_on(tmp_path: Path, thoroughness: Thoroughness) -> None:
     sweep = Sweep(tmp_path, seed=4, per_cut=3)
-    kinds: list[str] = []
-    base = tmp_path / "recorded"
-    base.mkdir()
-    with RecordingDisk(base) as disk:
-        disk.fault = lambda number, kind, name: kinds.append(kind) or 0  # type: ignore[func-returns-value]
-        whole_life(base / "mk", disk)
-    # Each third operation, and behind each rename and link: the moments in which something is seen and not yet on disk.
-    moments = {number + 1 for number, kind in enumerate(kinds) if kind in ("rename", "link")}
-    for kill_after in sorted(moments | set(range(0, len(kinds) + 3, 3))):
+    moments = Moments(thoroughness, 25)
+    for kill_after in moments:
         base = tmp_path / f"killed-{kill_after}"
         base.mkdir()
         with RecordingDisk(base) as disk:
@@ -144,7 +139,7 @@ def test_killed_at_any_operation_the_next_process_goes_on(tmp_path: Path) -> Non
                 whole_life(base / "mk", disk)
             except Killed:
                 pass
-            finished = disk.kill_after > disk.asked
+            moments.saw(disk)
             start = len(disk.operations)
             disk.revive()
             known = facts(disk, start)
@@ -178,7 +173,5 @@ def test_killed_at_any_operation_the_next_process_goes_on(tmp_path: Path) -> Non
                     use(target / "mk", produced)
 
         sweep.power_cuts(disk, check, start=len(disk.operations))
-        if finished:
-            break
-    assert sweep.images > 50
+    assert sweep.images > 15
     print(f"{sweep.images} images")

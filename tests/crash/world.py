@@ -17,12 +17,14 @@ from mk.storage.partition_reader import PartitionReader
 from tests.crash import oracle
 from tests.crash.images import digest, materialise
 from tests.crash.recorder import RecordingDisk, fast_disk, set_boot
+from tests.thinning import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from mk.storage.topic import Topic
+    from tests.thinning import Thoroughness
 
 TOPIC = "t"
 SEGMENT_BYTES = 4096
@@ -286,12 +288,44 @@ def _check_evidence(path: Path, partition: Path, tail: bytes) -> None:
         assert any(tail in data for data in kept), "a whole batch was cut off and not kept"
 
 
-class Sweep:
-    """Check the directories that a power cut may leave behind each operation of a recorded history, each once."""
+class Moments:
+    """The operations of an action, for a loop that breaks it off at each of them, or at some `count` of each kind.
 
-    def __init__(self, tmp_path: Path, *, seed: int, per_cut: int) -> None:
+    The first pass gets NEVER, and lets the action end; by `saw` it tells, before the disk is revived, what was asked of it.
+    """
+
+    NEVER = -1
+
+    def __init__(self, thoroughness: Thoroughness, count: int) -> None:
+        self.thoroughness = thoroughness
+        self.count = count
+        self.kinds: list[str] = []
+
+    def __iter__(self) -> Iterator[int]:
+        yield self.NEVER
+        assert self.kinds
+        # What it stands between: a kill behind a rename is another thing than one before it.
+        between = list(itertools.pairwise(["", *self.kinds]))
+        yield from self.thoroughness.of(range(len(self.kinds)), self.count, kind=between.__getitem__)
+
+    def saw(self, disk: RecordingDisk) -> None:
+        if not self.kinds:
+            self.kinds = disk.kinds
+
+
+class Sweep:
+    """Check the directories that a power cut may leave behind each operation of a recorded history, each once.
+
+    Of each cut, at most `per_cut` images; of the cuts, all or a sample of `cuts`.
+    """
+
+    def __init__(
+        self, tmp_path: Path, *, seed: int, per_cut: int, thoroughness: Thoroughness = FULL, cuts: int = 8
+    ) -> None:
         self.rng = random.Random(seed)
         self.per_cut = per_cut
+        self.thoroughness = thoroughness
+        self.cuts = cuts
         self.images = 0
         self._seen: set[tuple[bytes, int]] = set()
         self._target = tmp_path / "image"
@@ -306,9 +340,13 @@ class Sweep:
     ) -> None:
         """Call `check` with each directory and the number of operations done, on another boot."""
         model = disk.replay(start)
-        for count in range(start, len(disk.operations) + 1):
+        done = range(start, len(disk.operations) + 1)
+        chosen = set(self.thoroughness.of(done, self.cuts, kind=lambda count: disk.operations[count - 1].kind))
+        for count in done:
             if count > start:
                 model.apply(disk.operations[count - 1])
+            if count not in chosen:
+                continue
             notes = sum(note.at <= count for note in disk.notes)
             for image in model.images(self.rng, self.per_cut):
                 fingerprint = (digest(image), notes)

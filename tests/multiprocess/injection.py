@@ -109,6 +109,14 @@ def points_of(directory, arguments, *, stdin=b"", calls=CALLS, only=()):
         return points
 
 
+def to_kill_at(points, thoroughness, count=7):
+    """Return all of a command's points, or a sample of those behind which something has changed."""
+    if thoroughness.is_full:
+        return points
+    changing = [point for point in points if point.changes_something]
+    return thoroughness.of(changing, count, kind=lambda point: point.call)
+
+
 def kill_at(point, directory, arguments, *, stdin=b""):
     """Run a command that is killed as it enters `point`, before the call is made."""
     # Without --seccomp-bpf, with which strace 6.1 sends no signals.

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from injection import kill_at, needs_strace, points_of
+from injection import kill_at, needs_strace, points_of, to_kill_at
 from processes import create_topic, kill_all, must, run, wait_until
 
 from mk.groups.claim_directory import open_claims
@@ -244,13 +244,13 @@ def test_offsets_of_a_log_that_was_cut_count_up_to_the_cut_only(tmp_path):
 
 
 @needs_strace
-def test_a_clean_for_groups_that_is_killed_at_any_call_keeps_what_they_have_not_read(tmp_path):
+def test_a_clean_for_groups_that_is_killed_at_any_call_keeps_what_they_have_not_read(tmp_path, thoroughness):
     template, directory = tmp_path / "template", tmp_path / "log"
     _segments(template, retention_groups="billing")
     commit(template, "billing", 6)
     shutil.copytree(template, directory)
     arguments = ["topics", "clean", "-q"]
-    points = [point for point in points_of(directory, arguments) if point.changes_something]
+    points = to_kill_at(points_of(directory, arguments), thoroughness)
     assert points and _first(directory) == 6
     for point in points:
         shutil.rmtree(directory)

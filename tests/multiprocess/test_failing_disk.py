@@ -106,48 +106,33 @@ def clear_failed_mark(directory, explain):
         mark.unlink()
 
 
-@pytest.mark.parametrize("name", [name for name in SCENARIOS if name not in ALIKE])
-def test_a_call_that_fails_gives_status_74_or_does_not_matter(tmp_path, name):
-    """One error at each kind of call, once or from then on; all of them in the slow part."""
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in ALIKE else name for name in SCENARIOS]
+)
+def test_a_call_that_fails_gives_status_74_or_does_not_matter(tmp_path, name, thoroughness):
+    """Every error at every call, once and from then on; of the sample, one at each kind of call."""
     prepared = Prepared(name, tmp_path)
-    seen = set()
-    for when in (ONCE, FROM_THEN_ON):
-        for number, point in enumerate(prepared.points[when]):
-            # Of many alike (a file of each partition, say) one is enough here.
-            kind = point.call, re.sub(r"[0-9a-f]{8,}|\d+", "#", point.line.split("{")[0].split("=")[0])
-            if kind not in seen and (number % 2 == 0) == (when == ONCE) and point.call not in ("close", "newfstatat"):
-                seen.add(kind)
-                prepared.strike([(point, outcomes(point, when)[number % len(outcomes(point, when))], when)])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("when", [ONCE, FROM_THEN_ON], ids=["once", "from then on"])
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_every_error_at_every_call(tmp_path, name, when):
-    prepared = Prepared(name, tmp_path)
-    faults = prepared.faults(when)
+    faults = [fault for when in (ONCE, FROM_THEN_ON) for fault in prepared.faults(when)]
+    if not thoroughness.is_full:
+        faults = [fault for fault in faults if fault[0].call not in ("close", "newfstatat")]
+    faults = thoroughness.of(faults, 10, kind=lambda fault: fault[0].call)
     for fault in faults:
         prepared.strike([fault])
     print(f"{name}: {len(faults)} faults")
 
 
-@pytest.mark.parametrize("name", ["a plain append", "an append that rolls", "a recovery from a torn payload"])
-def test_two_faults_in_one_command(tmp_path, name):
-    _strike_twice(tmp_path, name, 10)
+TWICE = ("a plain append", "an append that rolls", "a recovery from a torn payload")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_many_pairs_of_faults_in_one_command(tmp_path, name):
-    _strike_twice(tmp_path, name, 300)
-
-
-def _strike_twice(tmp_path, name, pairs):
-    """Two faults in one command, the second often in what the first one set off."""
+@pytest.mark.parametrize(
+    "name", [name if name in TWICE else pytest.param(name, marks=pytest.mark.slow) for name in SCENARIOS]
+)
+def test_two_faults_in_one_command(tmp_path, name, thoroughness):
+    """The second is often in what the first one set off."""
     prepared = Prepared(name, tmp_path)
     chosen = random.Random(2)
     done = 0
-    while done < pairs:
+    while done < thoroughness.pick(5, 300):
         faults = prepared.faults(chosen.choice((ONCE, FROM_THEN_ON)))
         first, second = chosen.choice(faults), chosen.choice(faults)
         if first[0].call != second[0].call:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from injection import fail_at, kill_at, needs_strace, points_of
+from injection import fail_at, kill_at, needs_strace, points_of, to_kill_at
 from processes import must, run
 
 from mk import connect
@@ -91,18 +91,11 @@ def template(tmp_path):
     return directory
 
 
-@pytest.mark.parametrize("name", BY_DEFAULT)
-def test_a_kill_at_any_call_leaves_what_was_or_what_is_to_be(template, tmp_path, name):
-    _kill_at_each(template, tmp_path / "log", CHANGES[name], name)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in CHANGES if name not in BY_DEFAULT])
-def test_so_does_one_in_commands_that_make_the_same_calls(template, tmp_path, name):
-    _kill_at_each(template, tmp_path / "log", CHANGES[name], name)
-
-
-def _kill_at_each(template, directory, change, name):
+@pytest.mark.parametrize(
+    "name", [name if name in BY_DEFAULT else pytest.param(name, marks=pytest.mark.slow) for name in CHANGES]
+)
+def test_a_kill_at_any_call_leaves_what_was_or_what_is_to_be(template, tmp_path, name, thoroughness):
+    directory, change = tmp_path / "log", CHANGES[name]
     for arguments in change.prepare:
         must(template, *arguments)
     earlier = len(changes(template, "g"))
@@ -113,12 +106,10 @@ def _kill_at_each(template, directory, change, name):
         shutil.copytree(template, directory)
 
     fresh()
-    points = [point for point in points_of(directory, change.arguments, stdin=change.stdin) if point.changes_something]
+    points = points_of(directory, change.arguments, stdin=change.stdin)
     assert stands(directory, change.group) == change.after
     kills = 0
-    for point in points:
-        if point.line.startswith("2<"):
-            continue
+    for point in to_kill_at([point for point in points if not point.line.startswith("2<")], thoroughness):
         fresh()
         kill_at(point, directory, change.arguments, stdin=change.stdin)
         kills += 1
@@ -132,7 +123,7 @@ def _kill_at_each(template, directory, change, name):
         assert stands(directory, change.group) == {("t", 0): 2, ("t", 1): 2}, context
         verify_finds_nothing(directory)
         assert (Path(directory) / "groups" / change.group / "journal").read_bytes().endswith(b"}\n")
-    assert kills >= 8
+    assert kills >= thoroughness.pick(5, 8)
     print(f"{name}: {kills} kills")
 
 

@@ -4,13 +4,14 @@ import random
 
 import pytest
 from history import parse_acks, read_log
-from injection import kill_at, needs_strace, points_of
+from injection import kill_at, needs_strace, points_of, to_kill_at
 from scenarios import SCENARIOS, Scenario, check_after
 
 pytestmark = needs_strace
 
 ALIKE = ("a topic's creation", "a recovery from a torn header")
 """Scenarios that make the same calls as others, for the slow part alone."""
+ALL = [pytest.param(name, marks=pytest.mark.slow) if name in ALIKE else name for name in SCENARIOS]
 
 
 @pytest.fixture
@@ -28,26 +29,10 @@ def prepared(tmp_path):
     return prepare
 
 
-@pytest.mark.parametrize("name", [name for name in SCENARIOS if name not in ALIKE])
-def test_a_kill_at_any_call_costs_nothing_acknowledged_and_needs_no_repair(prepared, name):
-    _kill_at_each(prepared, name, lambda point: point.changes_something)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ALIKE)
-def test_nor_in_scenarios_that_make_the_same_calls(prepared, name):
-    _kill_at_each(prepared, name, lambda point: point.changes_something)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_nor_does_a_kill_between_calls_that_only_look_or_sync(prepared, name):
-    _kill_at_each(prepared, name, lambda point: not point.changes_something)
-
-
-def _kill_at_each(prepared, name, chosen):
+@pytest.mark.parametrize("name", ALL)
+def test_a_kill_at_any_call_costs_nothing_acknowledged_and_needs_no_repair(prepared, name, thoroughness):
     scenario, template, directory, points = prepared(name)
-    points = [point for point in points if chosen(point)]
+    points = to_kill_at(points, thoroughness)
     for point in points:
         scenario.fresh(template, directory)
         result = kill_at(point, directory, scenario.arguments, stdin=scenario.stdin)
@@ -55,21 +40,18 @@ def _kill_at_each(prepared, name, chosen):
     print(f"{name}: {len(points)} kills")
 
 
-@pytest.mark.parametrize(("name", "pairs"), [("a plain append", 15), ("an append that rolls", 15)])
-def test_a_second_kill_in_the_recovery_from_the_first_costs_nothing_either(prepared, name, pairs):
-    _kill_twice(prepared, name, pairs)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in SCENARIOS if "several" not in name and "topic's" not in name])
-def test_pairs_of_kills(prepared, name):
-    _kill_twice(prepared, name, 400)
-
-
-def _kill_twice(prepared, name, pairs):
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("a plain append", "an append that rolls") else pytest.param(name, marks=pytest.mark.slow)
+        for name in SCENARIOS
+        if "several" not in name and "topic's" not in name
+    ],
+)
+def test_a_second_kill_in_the_recovery_from_the_first_costs_nothing_either(prepared, name, thoroughness):
     scenario, template, directory, points = prepared(name)
     chosen = random.Random(1)
-    for _ in range(pairs):
+    for _ in range(thoroughness.pick(6, 400)):
         first = chosen.choice(points)
         scenario.fresh(template, directory)
         result = kill_at(first, directory, scenario.arguments, stdin=scenario.stdin)

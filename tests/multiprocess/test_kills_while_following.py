@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from history import read_log
-from injection import kill_at, needs_strace, points_of
+from injection import kill_at, needs_strace, points_of, to_kill_at
 from processes import create_topic, end, kill_all, must, run, start, wait_until
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -432,7 +432,9 @@ def emptied(log):
     [None, pytest.param(rotation, marks=pytest.mark.slow), pytest.param(emptied, marks=pytest.mark.slow)],
     ids=["first use", "rotation", "emptied"],
 )
-def test_killed_at_any_call_that_changes_something_it_goes_on_where_the_topic_ends(tmp_path, log, happens):
+def test_killed_at_any_call_that_changes_something_it_goes_on_where_the_topic_ends(
+    tmp_path, log, happens, thoroughness
+):
     template, directory = tmp_path / "template", tmp_path / "mk"
     create_topic(template, "t")
     words = ["produce", "t", "--follow", str(log.path), "--producer-id", NAME, "-q", "-n"]
@@ -446,7 +448,7 @@ def test_killed_at_any_call_that_changes_something_it_goes_on_where_the_topic_en
 
     shutil.copytree(template, directory)
     command = [*words, missing()]
-    points = [point for point in points_of(directory, command) if point.changes_something]
+    points = to_kill_at(points_of(directory, command), thoroughness)
     assert values(directory) == log.written
     for point in points:
         shutil.rmtree(directory)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from history import read_log
-from injection import kill_at, needs_strace, points_of
+from injection import kill_at, needs_strace, points_of, to_kill_at
 from processes import TIMEOUT, create_topic, end, kill_all, must, run, start
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -205,18 +205,7 @@ PREPARED = {"first use": _first_use, "resumed": _resumed, "stored": _stored}
 
 @needs_strace
 @pytest.mark.parametrize("name", PREPARED)
-def test_killed_at_any_call_the_same_command_stores_the_rest(tmp_path, name):
-    kill_at_each(tmp_path, name, lambda point: point.changes_something)
-
-
-@pytest.mark.slow
-@needs_strace
-@pytest.mark.parametrize("name", PREPARED)
-def test_killed_between_calls_that_only_look_or_sync_too(tmp_path, name):
-    kill_at_each(tmp_path, name, lambda point: not point.changes_something)
-
-
-def kill_at_each(tmp_path, name, chosen):
+def test_killed_at_any_call_the_same_command_stores_the_rest(tmp_path, name, thoroughness):
     template, directory = tmp_path / "template", tmp_path / "log"
     PREPARED[name](template)
     arguments = ["produce", "t", *KEYED, "-v"]
@@ -227,7 +216,7 @@ def kill_at_each(tmp_path, name, chosen):
         subprocess.run(["cp", "-a", template, directory], check=True)
 
     fresh()
-    points = [point for point in points_of(directory, arguments, stdin=LINES) if chosen(point)]
+    points = to_kill_at(points_of(directory, arguments, stdin=LINES), thoroughness)
     expected = [[], []]
     for line in LINES.splitlines():
         key, _, value = line.partition(b":")

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from history import read_state
-from injection import kill_at, needs_strace, points_of
+from injection import kill_at, needs_strace, points_of, to_kill_at
 from processes import ENVIRONMENT, MK, create_topic, end, kill_all, must, run, start
 
 
@@ -69,23 +69,12 @@ def _check(directory, limit, context, *, may_append):
 
 @needs_strace
 @pytest.mark.parametrize("name", REMOVALS)
-def test_a_kill_at_any_call_leaves_a_log_that_works(tmp_path, name):
-    _kill_at_each(tmp_path, name, lambda point: point.changes_something)
-
-
-@needs_strace
-@pytest.mark.slow
-@pytest.mark.parametrize("name", REMOVALS)
-def test_and_so_does_one_between_calls_that_only_look_or_sync(tmp_path, name):
-    _kill_at_each(tmp_path, name, lambda point: not point.changes_something)
-
-
-def _kill_at_each(tmp_path, name, chosen):
+def test_a_kill_at_any_call_leaves_a_log_that_works(tmp_path, name, thoroughness):
     prepare, arguments, limit = REMOVALS[name]
     template, directory = tmp_path / "template", tmp_path / "log"
     prepare(template)
     shutil.copytree(template, directory)
-    points = [point for point in points_of(directory, arguments) if chosen(point)]
+    points = to_kill_at(points_of(directory, arguments), thoroughness)
     assert points
     for point in points:
         shutil.rmtree(directory)
@@ -95,17 +84,9 @@ def _kill_at_each(tmp_path, name, chosen):
     print(f"{name}: {len(points)} kills")
 
 
-def test_a_producer_a_follower_and_clean_side_by_side(tmp_path):
-    _side_by_side(tmp_path / "log", 5)
-
-
-@pytest.mark.slow
-def test_they_get_along_for_a_minute(tmp_path):
-    _side_by_side(tmp_path / "log", 60)
-
-
-def _side_by_side(directory, seconds):
+def test_a_producer_a_follower_and_clean_side_by_side(tmp_path, thoroughness):
     """The log stays within its limits, and the follower has each record or is told that it is gone, once and in order."""
+    directory, seconds = tmp_path / "log", thoroughness.pick(2, 60)
     limit, segment = 1 << 20, 64 << 10
     create_topic(directory, "t", segment_bytes=segment, retention_bytes=limit)
     must(directory, "produce", "t", "0")

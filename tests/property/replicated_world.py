@@ -12,7 +12,6 @@ import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
 from mk.errors import (
-    DivergedLogError,
     NoSuchTopicError,
     NotLeaderError,
     ReplicationGapError,
@@ -30,10 +29,9 @@ from mk.storage import host
 from mk.storage.log_directory import LogDirectory, create_directory
 from mk.storage.partition_cleaner import PartitionCleaner
 from mk.storage.partition_log import DISK, PAGE_CACHE, PartitionLog
-from mk.storage.partition_reader import PartitionReader
-from tests.crash import oracle
 from tests.crash.images import materialise
 from tests.crash.recorder import Killed, RecordingDisk, set_boot
+from tests.property.seen_directories import TOPIC, Ack, Place, Records, SeenDirectories
 from tests.unit.replication.leaders import commit
 
 if TYPE_CHECKING:
@@ -43,12 +41,8 @@ if TYPE_CHECKING:
     from mk.records.record_batch import EncodedBatch
     from mk.replication.events import Event
 
-TOPIC = "t"
 PRODUCERS = ("p", "q")
 SIZES = (10, 10, 200, 1500)
-
-Records = dict[int, bytes]
-"""Offset -> value."""
 
 
 class Step(NamedTuple):
@@ -56,50 +50,21 @@ class Step(NamedTuple):
     seed: int
 
 
-class Place(NamedTuple):
-    """One partition in one directory."""
-
-    directory: str
-    partition: int
-
-
-class Ack:
-    """What was promised of one value. is_kept: nothing may cost it but a trim; one of acks 0 may be lost with the power.
-
-    on_disk_in: the directories that acknowledged it so.
-    """
-
-    __slots__ = ("is_kept", "on_disk_in", "partition")
-
-    def __init__(self, partition: int) -> None:
-        self.partition = partition
-        self.on_disk_in: set[str] = set()
-        self.is_kept = True
-
-
-class ReplicatedWorld:
+class ReplicatedWorld(SeenDirectories):
     """Some directories, the first of which has a topic to begin with.
 
-    seen: what readers see, by place. acked: by value. protected: of each partition, what the latest promotion that made a
-    leader found there; it must outlive every promotion that is not forced. report: what happened, for whoever looks into a
-    failure.
+    protected: of each partition, what the latest promotion that made a leader found there; it must outlive every promotion
+    that is not forced.
     """
 
     def __init__(self, root: Path, seed: int, directories: int) -> None:
-        self.root = root
-        self.names = "abc"[:directories]
-        self.report: list[str] = []
-        self.seen: dict[Place, Records] = {}
-        self.acked: dict[bytes, Ack] = {}
+        super().__init__(root, "abc"[:directories])
         self.attempted: set[bytes] = set()
         self.protected: dict[int, Records] = {}
         self.counts: dict[str, int] = {}
-        self._state: dict[Place, bytes] = {}
-        self._start: dict[Place, int] = {}
         self._logs: dict[Place, PartitionLog] = {}
         self._number = 0
         self._boots = 0
-        self._anew: set[Place] = set()
         self._random = random.Random(seed)
         self._real_boot, self._real_urandom = host._boot_id, os.urandom
 
@@ -111,7 +76,6 @@ class ReplicatedWorld:
         self.partitions = self._random.choice((1, 1, 2, 3))
         for name in self.names:
             create_directory(self._path(name))
-        self.ids = {}
         for name in self.names:
             directory = LogDirectory(self._path(name))
             self.ids[directory.directory_id] = name
@@ -132,12 +96,6 @@ class ReplicatedWorld:
         os.urandom = self._real_urandom  # type: ignore[assignment]
         host._boot_id = self._real_boot
 
-    def _path(self, name: str) -> str:
-        return str(self.root / name)
-
-    def _partition_path(self, place: Place) -> Path:
-        return self.root / place.directory / "topics" / TOPIC / str(place.partition)
-
     # Steps.
 
     def take(self, step: Step) -> None:
@@ -145,9 +103,6 @@ class ReplicatedWorld:
         self.report.append(f"{step.kind} {step.seed}:")
         getattr(self, f"_{step.kind}")(rng)
         self.counts[step.kind] = self.counts.get(step.kind, 0) + 1
-
-    def note(self, text: str) -> None:
-        self.report[-1] += f" {text}"
 
     def _append(self, rng: random.Random) -> None:
         self._append_to(Place(rng.choice(self.names), rng.randrange(self.partitions)), rng)
@@ -237,16 +192,6 @@ class ReplicatedWorld:
                 return None
             self._logs[place] = PartitionLog(topic, place.partition, lock_wait_ms=0)
         return self._logs[place]
-
-    def _leads(self, place: Place) -> bool:
-        return self.ids[self.epochs_of(place)[-1][2]] == place.directory
-
-    def epochs_of(self, place: Place) -> list[tuple[int, int, str]]:
-        return oracle.read_epochs_file((self._partition_path(place) / "epochs").read_bytes())
-
-    def _is_unrecovered(self, place: Place) -> bool:
-        state = oracle.read_state_file((self._partition_path(place) / "state").read_bytes())
-        return self._leads(place) and (state is None or state["boot"] != host.boot_id())
 
     def _trim(self, rng: random.Random) -> None:
         place = Place(rng.choice(self.names), rng.randrange(self.partitions))
@@ -470,8 +415,8 @@ class ReplicatedWorld:
             elif not isinstance(error, StaleSourceError):
                 # A leader that lost records with its power says so with the epoch of its recovery, and that is the next
                 # append's.
-                is_excused = isinstance(error, DivergedLogError) and self._is_unrecovered(Place(source_name, partition))
-                assert is_excused, f"partition {partition}: {error} ({error.why})"
+                waits = isinstance(error, TryAgainError) and self._is_unrecovered(Place(source_name, partition))
+                assert waits, f"partition {partition}: {error} ({error.why})"
         self.observe(cut={source_name, target_name})
         for partition in range(self.partitions):
             if (TOPIC, partition) not in replicator.errors and (TOPIC, -1) not in replicator.errors:
@@ -482,86 +427,6 @@ class ReplicatedWorld:
         if not self._partition_path(Place(source, partition)).exists():
             return
         self._check_same(Place(source, partition), Place(target, partition))
-
-    def _check_same(self, source: Place, target: Place) -> None:
-        """Compare what both have; the copy may have removed more, by itself, when it led."""
-        ours, theirs = self.seen[source], self.seen[target]
-        start = max(self._start[source], self._start[target])
-        ours = {offset: value for offset, value in ours.items() if offset >= start}
-        assert theirs == ours, f"{target} is no copy of {source}: {_short(theirs)}, and not {_short(ours)}"
-
-    # What is seen.
-
-    def observe(self, *, cut: set[str] | frozenset[str] = frozenset(), lost: bool = False) -> None:
-        """Read all that has changed. cut: where records may be gone, to quarantine/; lost: or with the power."""
-        for name in self.names:
-            for partition in range(self.partitions):
-                place = Place(name, partition)
-                path = self._partition_path(place) / "state"
-                state = path.read_bytes() if path.exists() else b""
-                if not state or (state == self._state.get(place) and not lost):
-                    continue
-                found = self._read(place)
-                if found is None:
-                    continue
-                self._state[place] = state
-                start, records = found
-                before = self.seen.get(place, {})
-                gone = {offset: value for offset, value in before.items() if records.get(offset) != value}
-                for offset, value in list(gone.items()):
-                    if offset < start and offset >= self._start.get(place, 0):
-                        del gone[offset]
-                        if value in self.acked:
-                            self.acked[value].is_kept = False  # It was removed.
-                self._start[place] = start
-                if gone:
-                    assert name in cut, f"{place} lost {_short(gone)}"
-                    self._check_kept(place, gone, records, lost=lost)
-                self.seen[place] = records
-
-    def _check_kept(self, place: Place, gone: Records, records: Records, *, lost: bool) -> None:
-        kept = {value for value, _ in self.quarantined(place)} | set(records.values())
-        for offset, value in gone.items():
-            ack = self.acked.get(value)
-            if ack is not None and ack.is_kept and (not lost or place.directory in ack.on_disk_in):
-                assert value in kept, f"{place} lost {value[:10]!r} at offset {offset}, and has it nowhere"
-
-    def _read(self, place: Place) -> tuple[int, Records] | None:
-        directory = LogDirectory(self._path(place.directory))
-        try:
-            try:
-                topic = directory.open_topic(TOPIC)
-            except NoSuchTopicError:
-                return None
-            try:
-                reader = PartitionReader(topic, place.partition)
-                try:
-                    found: Records = {}
-                    while batches := reader.fetch():
-                        for batch in batches:
-                            for record in batch.records(TOPIC, place.partition):
-                                if record.offset >= reader.log_start_offset:
-                                    found[record.offset] = record.value  # type: ignore[assignment]
-                    return reader.log_start_offset, found
-                finally:
-                    reader.close()
-            finally:
-                topic.close()
-        finally:
-            directory.close()
-
-    def quarantined(self, place: Place) -> list[tuple[bytes, tuple[str, int]]]:
-        """Return each value of a partition in quarantine/ with where it is: the file, and its batch's checksum."""
-        found = []
-        directory = self.root / place.directory / "quarantine"
-        for path in sorted(directory.iterdir()) if directory.is_dir() else ():
-            if path.name.startswith(f"{TOPIC}-{place.partition}-"):
-                data = path.read_bytes()
-                for batch in oracle.batches_in(data[max(0, data.find(b"\x8aMK\x01")) :]):
-                    for record in oracle.decode_records(batch):
-                        assert record.value is not None
-                        found.append((record.value, (path.name, batch["header_crc"])))
-        return found
 
     # The end.
 
@@ -643,26 +508,10 @@ class ReplicatedWorld:
     def _check_bytes(self, place: Place, leader: Place) -> None:
         ours, theirs = self._log_bytes(place), self._log_bytes(leader)
         common = ours.keys() & theirs.keys()
-        assert ours and theirs and ours.keys() - common <= set(range(min(theirs))), (
-            place,
-            sorted(ours),
-            sorted(theirs),
-        )
+        behind = min([*theirs, self._start[leader]])
+        assert all(offset < behind for offset in ours.keys() - common), (place, sorted(ours), sorted(theirs))
         for offset in common:
             assert ours[offset] == theirs[offset], f"{place} has other bytes at offset {offset}"
-
-    def _log_bytes(self, place: Place) -> dict[int, bytes]:
-        """Return the bytes of each batch, by its offset, with those of its segment's place."""
-        path = self._partition_path(place)
-        found = {}
-        for base in oracle.segment_bases(path):
-            data = (path / f"{base:020d}.log").read_bytes()
-            batches = oracle.batches_in(data)
-            for batch in batches:
-                stop = batch["position"] + 128 + batch["payload_length"]
-                found[batch["base_offset"]] = data[batch["position"] : stop]
-            assert not data or stop == len(data), f"{place}: segment {base} has bytes behind its last batch"
-        return found
 
     def _check_topics(self) -> None:
         for name in self.names:
@@ -692,10 +541,6 @@ def _after_a_power_cut(node: object, how: str, rng: random.Random) -> bytes | di
     if how == "everything":
         return node.content()  # type: ignore[attr-defined, no-any-return]
     return rng.choice(_variants(node, rng))  # type: ignore[arg-type]
-
-
-def _short(records: Records) -> str:
-    return ", ".join(f"{offset}: {value[:10]!r}" for offset, value in records.items()) or "nothing"
 
 
 def _differences(before: dict[str, bytes], after: dict[str, bytes]) -> list[str]:

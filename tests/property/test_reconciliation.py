@@ -5,7 +5,7 @@ import zlib
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from mk.errors import DivergedLogError, ReplicationGapError, StaleSourceError
+from mk.errors import DivergedLogError, ReplicationGapError, StaleSourceError, TryAgainError
 from mk.replication import reconciliation
 from mk.replication.reconciliation import BEGIN, BEGIN_ANEW, FOLLOW, NOTHING, REFUSE, Side, proved, reconcile
 from mk.replication.replica import PartitionImage
@@ -51,6 +51,7 @@ class Log:
         image.chain = self.chain(self.end)
         image.epochs = list(self.epochs)
         image.cleaned_to = image.tombstones_dropped_to = 0
+        image.is_recovered, image.lacks_producers = True, False
         return image
 
 
@@ -90,7 +91,7 @@ class World:
         if decision.kind == FOLLOW:
             offset = decision.prefix_offset
             assert offset <= min(source.end, target.end)
-            decision = proved("t", ours, decision, source.chain(offset), target.chain(offset))
+            decision = proved("t", ours, theirs, decision, source.chain(offset), target.chain(offset))
         self.told.append(f"kind {decision.kind} {type(decision.error).__name__} {decision.reason}")
         self.check(source, target, decision)
         if decision.kind == REFUSE:
@@ -198,6 +199,20 @@ def test_two_directories_that_led_one_epoch_are_refused():
         assert "two directories have led it" in decision.error.why
 
 
+def test_a_leader_that_lost_records_is_waited_for_until_it_is_recovered_and_then_refused():
+    world = World()
+    for _ in range(2):
+        world.produce("a")
+    world.replicate("a", "b")
+    world.logs["a"].records.pop()
+    source = world.logs["a"].image()
+    target = Side(world.logs["b"].image(), "b")
+    for is_recovered, error in ((False, TryAgainError), (True, DivergedLogError)):
+        source.is_recovered = is_recovered
+        decision = reconcile("t", Side(source, "a"), target)
+        assert decision.kind == REFUSE and type(decision.error) is error
+
+
 def test_a_leader_restored_without_its_last_epoch_is_refused():
     world = World()
     world.produce("a")
@@ -223,13 +238,28 @@ def test_a_copy_behind_dropped_tombstones_or_inside_a_covering_batch_is_fetched_
     decision = reconcile("t", Side(source, "a"), Side(target, "b"))
     assert (decision.kind, decision.reason) == (BEGIN_ANEW, reconciliation.COMPACTED)
     source.tombstones_dropped_to = 6
-    decision = reconcile("t", Side(source, "a"), Side(target, "b"))
+    ours, theirs = Side(source, "a"), Side(target, "b")
+    decision = reconcile("t", ours, theirs)
     assert decision.kind == FOLLOW
-    decision = proved("t", Side(source, "a"), decision, None, target.chain)
+    decision = proved("t", ours, theirs, decision, None, target.chain)
     assert (decision.kind, decision.reason) == (BEGIN_ANEW, reconciliation.COMPACTED)
     source.cleaned_to = 6
-    decision = proved("t", Side(source, "a"), reconcile("t", Side(source, "a"), Side(target, "b")), None, target.chain)
+    decision = proved("t", Side(source, "a"), theirs, reconcile("t", Side(source, "a"), theirs), None, target.chain)
     assert isinstance(decision.error, DivergedLogError)
+
+
+def test_where_a_batch_of_the_target_goes_across_it_begins_anew_only_if_that_may_be_compacted():
+    world = World()
+    for _ in range(3):
+        world.produce("a")
+    world.replicate("a", "b")
+    world.produce("a")
+    source, target = world.logs["a"].image(), world.logs["b"].image()
+    ours, theirs = Side(source, "a"), Side(target, "b")
+    assert isinstance(proved("t", ours, theirs, reconcile("t", ours, theirs), 1, None).error, DivergedLogError)
+    target.cleaned_to = target.next_offset + 1
+    decision = proved("t", ours, theirs, reconcile("t", ours, theirs), 1, None)
+    assert (decision.kind, decision.reason) == (BEGIN_ANEW, reconciliation.COMPACTED)
 
 
 def test_other_records_in_front_of_the_same_offset_are_refused():
@@ -239,6 +269,6 @@ def test_other_records_in_front_of_the_same_offset_are_refused():
     world.replicate("a", "b")
     world.produce("a")
     source, target = Side(world.logs["a"].image(), "a"), Side(world.logs["b"].image(), "b")
-    decision = proved("t", source, reconcile("t", source, target), 1, 2)
+    decision = proved("t", source, target, reconcile("t", source, target), 1, 2)
     assert isinstance(decision.error, DivergedLogError)
-    assert proved("t", source, reconcile("t", source, target), reconciliation.UNKNOWN_CHAIN, 2).kind == FOLLOW
+    assert proved("t", source, target, reconcile("t", source, target), reconciliation.UNKNOWN_CHAIN, 2).kind == FOLLOW

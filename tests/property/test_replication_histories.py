@@ -112,6 +112,19 @@ ONCE_WRONG = {
             ("replicate", 353592361),
         ],
     ),
+    "a fenced leader that was not cut back yet is replicated to a follower of the new one": (
+        1057,
+        3,
+        [
+            ("replicate", 1418910604),
+            ("promote", 4274354560),
+            ("append", 4114461689),
+            ("append", 3597284178),
+            ("replicate", 3644026966),
+            ("replicate", 2046378066),
+            ("replicate_killed", 2082973731),
+        ],
+    ),
     "a producer id comes while a topic is led in part here and in part there": (
         0,
         2,
@@ -121,6 +134,18 @@ ONCE_WRONG = {
         40,
         2,
         [("append", 2203541261), ("replicate_without_power", 2923962257), ("promote", 3767915409)],
+    ),
+    "a copy begins where its source is empty, and is promoted": (
+        1350,
+        2,
+        [
+            ("append", 67049505),
+            ("append", 1498655438),
+            ("append", 1018375833),
+            ("replicate_without_power", 2458218758),
+            ("replicate", 993645499),
+            ("promote", 2106193293),
+        ],
     ),
     "a copy is cut where its first segment begins, and promoted": (
         64,

@@ -39,6 +39,7 @@ def partition_image(number, *, epochs=None):
     image.chain = -1 if number else 0xFFFFFFFF
     image.epochs = epochs or [(0, 0, DIRECTORY_ID), (1 << 32, 40, OTHER_ID)]
     image.cleaned_to, image.tombstones_dropped_to = 7, 5
+    image.is_recovered, image.lacks_producers = not number, bool(number)
     return image
 
 
@@ -100,6 +101,8 @@ class FakeReplica:
     def read(self, topic, partition, from_offset, to_offset):
         if topic == "audit":
             raise errors.CorruptBatchError(path=f"{topic}/0.log", position=9, offset=4, found="no batch")
+        if from_offset == to_offset == END:
+            yield CopiedBatches(END, END, b"", begins_segment=True, producers=PRODUCERS)
         endless = "FAKE_ENDLESS" in os.environ
         for number in range(from_offset // RECORDS_PER_BATCH, 1 << 40 if endless else to_offset // RECORDS_PER_BATCH):
             base = number * RECORDS_PER_BATCH

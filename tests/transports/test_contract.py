@@ -42,6 +42,7 @@ def test_what_a_source_tells_arrives_as_it_is(any_far_side):
     assert copied(far.read("orders", 1, 0, END)) == copied(near().read("orders", 1, 0, END))
     assert copied(far.read("orders", 1, 30, 50)) == copied(near().read("orders", 1, 30, 50))
     assert copied(far.read("orders", 1, 30, 30)) == []
+    assert copied(far.read("orders", 1, END, END)) == copied(near().read("orders", 1, END, END)) != []
     ids = [topic_id_of(name) for name in TOPICS]
     assert plain(far.committed_offsets(ids)) == plain(near().committed_offsets(ids))
     assert far.committed_offsets([]) == []
@@ -77,6 +78,7 @@ def test_what_a_target_is_told_arrives_as_it_is(any_far_side, tmp_path):
         writer.close()
         third = replica.follow("audit", partition_image(0), 0, -1)
         third.append(CopiedBatches(0, 7, b"x", begins_segment=True, producers=b"p"))
+        third.append(CopiedBatches(7, 7, b"", begins_segment=True, producers=b"q"))
         assert third.sync() == 7
         third.close()
         other.close()

@@ -182,6 +182,11 @@ PUSHED = [
     frame("append", 0, 0, 1, False, 2, body=b"x"),
     frame("append", 0, 0, 1, False, 0, 0, body=b"x"),
     frame("append", 0, -1, 1, False, 0, body=b"x"),
+    frame("append", 0, 5, 5, True, 0),  # nothing at all
+    frame("append", 0, 5, 5, False, 1, body=b"p"),
+    frame("append", 0, 5, 5, True, 1, body=b"xp"),
+    frame("append", 0, 5, 4, True, 1, body=b"p"),
+    frame("append", 0, 0, 1, True, 1, body=b"p"),
     frame("append", 0, 0, 1, False, (1 << 20) + 1, body=bytes(2 << 20)[:100_000]),
     frame("sync", 0, 0),
     frame("sync", 0, body=b"x"),

@@ -44,6 +44,7 @@ TOPICS = lambda replica: list(replica.topics())  # noqa: E731
 NAMED = lambda replica: list(replica.topics(["orders"]))  # noqa: E731
 CHAIN = lambda replica: replica.chain_at("orders", 0, 5)  # noqa: E731
 READ = lambda replica: list(replica.read("orders", 0, 10, 30))  # noqa: E731
+READ_END = lambda replica: list(replica.read("orders", 0, 30, 30))  # noqa: E731
 COMMITTED = lambda replica: replica.committed_offsets([ORDERS])  # noqa: E731
 DIGESTS = lambda replica: replica.digests("orders", 0, 10, 30)  # noqa: E731
 WAIT = lambda replica: replica.wait(5)  # noqa: E731
@@ -101,6 +102,8 @@ LIES = [
     (TOPICS, frame(1, *image(next_offset=1 << 63))),
     (TOPICS, frame(1, *image(chain=1 << 32))),
     (TOPICS, frame(1, *image(cleaned_to=-1))),
+    (TOPICS, frame(1, *image(is_recovered=1))),
+    (TOPICS, frame(1, *image(lacks_producers=0))),
     (TOPICS, frame(1, *image(epochs=[]))),
     (TOPICS, frame(1, *image(epochs=epochs((1, 0), (1, 5))))),
     (TOPICS, frame(1, *image(epochs=epochs((1, 5), (2, 4))))),
@@ -134,6 +137,14 @@ LIES = [
     (READ, frame(1, 10, 20, False, 0, body=b"x") + frame(0)),  # not to the end
     (READ, frame(0)),
     (READ, frame(1, 10, 30, False, 0, body=b"x") + frame(0, 0)),
+    (READ, frame(1, 10, 10, True, 1, body=b"p")),
+    (READ, frame(1, 10, 30, True, 1, body=b"xp") + frame(1, 30, 30, True, 1, body=b"p")),
+    (READ_END, frame(1, 30, 30, True, 0)),  # nothing at all
+    (READ_END, frame(1, 30, 30, False, 1, body=b"p")),
+    (READ_END, frame(1, 30, 30, True, 1, body=b"xp")),
+    (READ_END, frame(1, 30, 31, True, 1, body=b"xp")),
+    (READ_END, frame(1, 30, 30, True, 2, body=b"p")),
+    (READ_END, frame(1, 30, 30, True, 1, body=b"p") * 2),
     # Lists.
     (COMMITTED, frame(1, 0)),
     (COMMITTED, frame(1, 1, "g", topic_id_of("other"), 0, 0, 0)),

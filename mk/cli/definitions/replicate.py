@@ -178,8 +178,9 @@ REPLICATE_RUN = Command(
         ("mk replicate /srv/mk /mnt/backup/mk --verify", "whether the copy is one"),
     ),
     exit_status="The status is 65 if a partition or topic was refused because DST has what SRC does not have, or SRC no longer "
-    "has what comes next, or what comes is damaged; 75 if DST leads, or a lock was not got; 69 if the other host does not "
-    "answer, 76 if there is no mk there, or one that is too old or too new; 3 if --verify finds DST behind. The worst of all "
+    "has what comes next, or what comes is damaged; 75 if DST leads, SRC lost power and took no record since, or a lock was "
+    "not got; 69 if the other host does not answer, 76 if there is no mk there, or one that is too old or too new; 3 if "
+    "--verify finds DST behind. The worst of all "
     "partitions counts; the others are copied.",
 )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +17,11 @@ from mk.errors import MkError
 from mk.maintenance.findings import DAMAGE, Report
 from mk.storage import host
 from tests.unit.maintenance.sample_log import TOPIC, Records, build, consume, flip, headers, verify
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.thinning import Thoroughness
 
 PARTITIONS = range(2)
 
@@ -102,8 +107,8 @@ def boot_of_sample(boot: None, sample: Sample) -> None:
     host._boot_id = "boot-3" if sample.rebooted else "boot-2"
 
 
-def check_flips(sample: Sample, file: Path, places: list[tuple[int, int]]) -> None:
-    for position, bit in places:
+def check_flips(sample: Sample, places: list[tuple[Path, int, int]]) -> None:
+    for file, position, bit in places:
         flip(file, position, 1 << bit)
         try:
             what = f"bit {bit} of byte {position} of {file.relative_to(sample.path)}"
@@ -124,55 +129,35 @@ def check_place(sample: Sample, report: Report | None, file: Path, position: int
     assert found[0].partition == int(file.parent.name)
 
 
-def places_of(size: int, step: int) -> list[tuple[int, int]]:
-    """Return (byte, bit) of every `step`th bit of a file, so that each byte's turn comes with another bit."""
-    return [divmod(number, 8) for number in range(size * 8)][:: step or 1]
+def all_bits(files: list[Path]) -> list[tuple[Path, int, int]]:
+    """Return (file, byte, bit) of every bit of some files."""
+    return [(file, *divmod(number, 8)) for file in files for number in range(file.stat().st_size * 8)]
 
 
-def sampled(file: Path) -> list[tuple[int, int]]:
-    """Two bits of each byte of some headers; of all else a bit of every few bytes. The slow tests take all of them."""
-    size = file.stat().st_size
-    if file.suffix != ".log":
-        return places_of(size, 83)
-    places = places_of(size, 211)
-    if file.name.startswith("0" * 20) and file.parent.name == "0":
+def file_of(place: tuple[Path, int] | tuple[Path, int, int]) -> Path:
+    return place[0]
+
+
+def test_a_flipped_bit_of_a_segment_is_found_where_it_is(sample: Sample, thoroughness: Thoroughness) -> None:
+    """Every bit; of the sample, one of each byte of a header, and some of all else."""
+    places = thoroughness.of(all_bits(sample.segments()), 80, kind=file_of)
+    if not thoroughness.is_full:
+        file = sample.segments()[0]
         second = headers(file)[1].position
-        places += [(second + byte, bit) for byte in range(128) for bit in range(byte % 4, 8, 4)]
-    return places
+        places += [(file, second + byte, byte * 5 % 8) for byte in range(128)]
+    check_flips(sample, places)
 
 
-def test_a_flipped_bit_of_a_segment_is_found_where_it_is(sample: Sample) -> None:
-    for file in sample.segments():
-        check_flips(sample, file, sampled(file))
+def test_a_flipped_bit_of_another_file_is_named_or_harmless(sample: Sample, thoroughness: Thoroughness) -> None:
+    check_flips(sample, thoroughness.of(all_bits(sample.others()), 160, kind=file_of))
 
 
-def test_a_flipped_bit_of_another_file_is_named_or_harmless(sample: Sample) -> None:
-    for file in sample.others():
-        check_flips(sample, file, sampled(file))
-
-
-@pytest.mark.slow
-def test_every_flipped_bit_of_every_file(sample: Sample) -> None:
-    for file in sample.files:
-        check_flips(sample, file, places_of(file.stat().st_size, 1))
-
-
-def test_a_file_cut_short_anywhere(sample: Sample) -> None:
-    for file in sample.files:
-        check_cuts(sample, file, range(0, file.stat().st_size, 131))
-
-
-@pytest.mark.slow
-def test_a_file_cut_short_at_every_byte(sample: Sample) -> None:
-    for file in sample.files:
-        check_cuts(sample, file, range(file.stat().st_size))
-
-
-def check_cuts(sample: Sample, file: Path, sizes: range) -> None:
-    whole = file.read_bytes()
-    durable = sample.durable_position(file) if file.suffix == ".log" else 0
-    ends = [] if file.suffix != ".log" else [batch.position for batch in headers(file)]
-    for size in sizes:
+def test_a_file_cut_short_anywhere(sample: Sample, thoroughness: Thoroughness) -> None:
+    cuts = [(file, size) for file in sample.files for size in range(file.stat().st_size)]
+    for file, size in thoroughness.of(cuts, 130, kind=file_of):
+        whole = file.read_bytes()
+        durable = sample.durable_position(file) if file.suffix == ".log" else 0
+        ends = [] if file.suffix != ".log" else [batch.position for batch in headers(file)]
         file.write_bytes(whole[:size])
         try:
             if file.suffix == ".log" and size >= durable:
@@ -260,11 +245,11 @@ def test_several_places_at_once_are_all_named(sample: Sample) -> None:
             file.write_bytes(whole)
 
 
-def test_bytes_of_another_life_written_over_a_part(sample: Sample) -> None:
+def test_bytes_of_another_life_written_over_a_part(sample: Sample, thoroughness: Thoroughness) -> None:
     chance = random.Random(11)
     for file in sample.segments():
         whole = file.read_bytes()
-        for _ in range(6):
+        for _ in range(thoroughness.pick(2, 6)):
             start = chance.randrange(len(whole))
             length = chance.randrange(1, 300)
             for patch in (bytes(length), chance.randbytes(length), whole[:length]):

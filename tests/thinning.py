@@ -1,0 +1,71 @@
+"""How much of a sweep a run takes: a sample by default, all of it with the slow tests.
+
+A sweep strikes a command, or a file, at each of many places: a kill at every call, every bit flipped, every image that a
+power cut may leave. The fixture `thoroughness` runs such a test twice: as `sample`, and, marked slow, as `full`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Sequence
+
+Case = TypeVar("Case")
+
+
+class Thoroughness:
+    """Whether a sweep takes all of its cases, or a sample that is the same on every run."""
+
+    __slots__ = ("is_full",)
+
+    def __init__(self, *, full: bool) -> None:
+        self.is_full = full
+
+    def of(
+        self, cases: Iterable[Case], count: int, *, kind: Callable[[Case], Hashable] = lambda case: None
+    ) -> list[Case]:
+        """Return all cases; of the sample about `count`: the first, the last, one of each kind, others evenly spread."""
+        cases = list(cases)
+        if self.is_full or len(cases) <= count:
+            return cases
+        of_kind: dict[Hashable, list[int]] = {}
+        for number, case in enumerate(cases):
+            of_kind.setdefault(kind(case), []).append(number)
+        last = len(cases) - 1
+        chosen = {0, last}
+        for place, numbers in enumerate(of_kind.values()):
+            if chosen.isdisjoint(numbers):
+                # Of each kind another one: of the early, of the late, of those between.
+                chosen.add(numbers[len(numbers) * (2 * place + 1) // 5 % len(numbers)])
+        if (more := count - len(chosen)) > 0:
+            chosen.update(round(last * at / (more + 1)) for at in range(1, more + 1))
+        return [cases[number] for number in sorted(chosen)]
+
+    def pick(self, sample: int, full: int) -> int:
+        """Return one of two numbers: of examples, of rounds, of bytes."""
+        return full if self.is_full else sample
+
+
+SAMPLE, FULL = Thoroughness(full=False), Thoroughness(full=True)
+
+
+def crossed(first: Sequence[object], second: Sequence[object], *, every: int) -> list[object]:
+    """Return all pairs of two lists, for parametrize; all but each `every`th diagonal are marked slow.
+
+    So each value of one list is met by default, with about one of `every` values of the other.
+    """
+    found = []
+    for (row, one), (column, other) in itertools.product(enumerate(first), enumerate(second)):
+        values, marks = [], []
+        for value in (one, other):
+            is_param = hasattr(value, "marks")
+            values += value.values if is_param else [value]  # type: ignore[attr-defined]
+            marks += value.marks if is_param else []  # type: ignore[attr-defined]
+        if (row + column) % every:
+            marks.append(pytest.mark.slow)
+        found.append(pytest.param(*values, marks=marks))
+    return found
