@@ -1,4 +1,4 @@
-"""What holds for all tests: signals mean to the commands under test what they mean in a terminal; how thorough sweeps are; an
+"""What holds for all tests: signals mean to the commands under test what they mean in a terminal; how thorough they are; an
 sshd."""
 
 import signal
@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from tests.sshd import sshd  # noqa: F401  a fixture
-from tests.thinning import FULL, SAMPLE, Thoroughness
+from tests.thinning import FULL, SAMPLE, Thoroughness, leave_cases_to_the_slow
 
 # A shell starts what it puts into the background with some of them ignored, and nohup does; a command keeps that, and a test
 # that stops one by a signal would wait for ever.
@@ -19,3 +19,8 @@ for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
 def thoroughness(request: pytest.FixtureRequest) -> Thoroughness:
     """How much of a sweep is taken; see thinning.py."""
     return request.param
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    leave_cases_to_the_slow(items)

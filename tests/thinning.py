@@ -1,4 +1,4 @@
-"""How much of a sweep a run takes: a sample by default, all of it with the slow tests.
+"""How much a run takes of sweeps, and of tests with many cases: a sample by default, all of it with the slow tests.
 
 A sweep strikes a command, or a file, at each of many places: a kill at every call, every bit flipped, every image that a
 power cut may leave. The fixture `thoroughness` runs such a test twice: as `sample`, and, marked slow, as `full`.
@@ -69,3 +69,26 @@ def crossed(first: Sequence[object], second: Sequence[object], *, every: int) ->
             marks.append(pytest.mark.slow)
         found.append(pytest.param(*values, marks=marks))
     return found
+
+
+_COSTLY = ("cli", "crash", "multiprocess")
+"""Where each case starts processes, or builds directories again and again."""
+
+_FEWEST = 4
+
+
+def leave_cases_to_the_slow(items: Iterable[pytest.Item]) -> None:
+    """Mark as slow most cases of a costly test that has many: the first, the last and every fourth in between stay.
+
+    Not of a test that is marked `every_case`: each of its cases is the only one of its kind.
+    """
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        is_costly = item.path.parent.name in _COSTLY and hasattr(item, "callspec")
+        if is_costly and not item.get_closest_marker("slow") and not item.get_closest_marker("every_case"):
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for of_one_test in cases.values():
+        chosen = SAMPLE.of(of_one_test, max(_FEWEST, -(-len(of_one_test) // 4)))
+        for item in of_one_test:
+            if item not in chosen:
+                item.add_marker(pytest.mark.slow)

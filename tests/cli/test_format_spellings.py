@@ -10,6 +10,8 @@ from mk.formats import format_spellings
 from mk.formats.format_parts import DIRECTIVES, ESCAPES
 from mk.formats.writers import PRESETS
 
+pytestmark = pytest.mark.every_case
+
 PRINTED = [row for _, rows in format_spellings.sections() for row in rows]
 
 

@@ -12,6 +12,8 @@ import mk as api
 from mk.consumer import offset_spellings
 from mk.consumer.offset_spellings import Spelling
 
+pytestmark = pytest.mark.every_case
+
 FIRST_MS = 1795428000000  # 2026-11-23T10:00Z
 DAY_MS = 86_400_000
 READ = [row for _, rows in offset_spellings.sections() for row in rows if row.reads]
