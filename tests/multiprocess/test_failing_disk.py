@@ -133,7 +133,12 @@ def test_two_faults_in_one_command(tmp_path, name, thoroughness):
     chosen = random.Random(2)
     done = 0
     while done < thoroughness.pick(5, 300):
-        faults = prepared.faults(chosen.choice((ONCE, FROM_THEN_ON)))
+        # Not at a close by default: where a pipe brings its input in other pieces, the one of that number may be a stream's.
+        faults = [
+            fault
+            for fault in prepared.faults(chosen.choice((ONCE, FROM_THEN_ON)))
+            if thoroughness.is_full or fault[0].call != "close"
+        ]
         first, second = chosen.choice(faults), chosen.choice(faults)
         if first[0].call != second[0].call:
             prepared.strike([first, second])
