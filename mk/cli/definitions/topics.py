@@ -7,15 +7,10 @@ from mk.cli.definition import (
     GROUP,
     INTEGER,
     JSON_OPTION,
-    LOCK_WAIT_OPTION,
-    NETWORK_OPTION,
     NO_COLOR_OPTION,
-    OFFSET,
-    OFFSETS,
     OUTPUT,
     PARTITIONS,
     PLACE,
-    QUIET_OPTION,
     SETTING,
     TOPIC,
     YES_OPTION,
@@ -23,25 +18,15 @@ from mk.cli.definition import (
     Parameter,
 )
 from mk.cli.definitions.consume import RECORD_OUTPUT
+from mk.cli.definitions.topics_care import (
+    CHANGE_OPTIONS,
+    DRY_RUN_OPTION,
+    IF_EXISTS_OPTION,
+    TOPIC_ARGUMENT,
+    TOPICS_OR_REGEX,
+)
+from mk.cli.definitions.topics_care import COMMANDS as CARE
 
-_TOPIC_ARGUMENT = Parameter("topic", metavar="TOPIC", required=True, complete=TOPIC, help="the topic")
-_TOPICS_OR_REGEX = (
-    Parameter("topics", metavar="TOPIC", default=(), multiple=True, complete=TOPIC, help="the topics"),
-    Parameter(
-        "regex",
-        "-r",
-        "--regex",
-        metavar="REGEX",
-        help="all topics in whose name the regular expression is found somewhere; ^ and $ tie it to the ends",
-    ),
-)
-_DRY_RUN_OPTION = Parameter(
-    "dry_run", "--dry-run", kind=FLAG, default=False, panel="Safety", help="only show what would be done"
-)
-_IF_EXISTS_OPTION = Parameter(
-    "if_exists", "--if-exists", kind=FLAG, default=False, panel="Safety", help="succeed if there is no such topic"
-)
-_CHANGE_OPTIONS = (LOCK_WAIT_OPTION, DIRECTORY_OPTION, NETWORK_OPTION, JSON_OPTION, QUIET_OPTION)
 _SETTINGS = (
     "Settings, with their defaults: compression.type=none (or gzip, lz4, zstd), flush.ms=1000, "
     "max.message.bytes=16777216, min.free=-1 (1 % of the disk, at most 1 GiB; 0 switches it off), retention.bytes=-1 "
@@ -58,7 +43,7 @@ TOPICS_LIST = Command(
     run="mk.cli.topics:list_topics",
     description=("Lists the topics with their partitions, records and size. It is what `mk topics` alone does.",),
     parameters=(
-        _TOPICS_OR_REGEX[1],
+        TOPICS_OR_REGEX[1],
         Parameter("quiet", "-q", kind=FLAG, default=False, panel=OUTPUT, help="names only, one a line"),
         DIRECTORY_OPTION,
         JSON_OPTION,
@@ -124,8 +109,8 @@ TOPICS_CREATE = Command(
             panel=PLACE,
             help="who reads a directory made with --shared-group: all, or group for its members only; default all",
         ),
-        _DRY_RUN_OPTION,
-        *_CHANGE_OPTIONS,
+        DRY_RUN_OPTION,
+        *CHANGE_OPTIONS,
     ),
     examples=(
         ("mk topics create orders -p 8", "eight partitions"),
@@ -150,7 +135,7 @@ TOPICS_DESCRIBE = Command(
         ),
     ),
     parameters=(
-        *_TOPICS_OR_REGEX,
+        *TOPICS_OR_REGEX,
         Parameter("summary", "-s", "--summary", kind=FLAG, default=False, panel="Sections", help="the summary"),
         Parameter(
             "configs", "-c", "--configs", kind=FLAG, default=False, panel="Sections", help="the settings in force"
@@ -181,7 +166,7 @@ TOPICS_DELETE = Command(
             "needs --yes."
         ),
     ),
-    parameters=(*_TOPICS_OR_REGEX, _DRY_RUN_OPTION, YES_OPTION, _IF_EXISTS_OPTION, *_CHANGE_OPTIONS),
+    parameters=(*TOPICS_OR_REGEX, DRY_RUN_OPTION, YES_OPTION, IF_EXISTS_OPTION, *CHANGE_OPTIONS),
     examples=(
         ("mk topics delete scratch --dry-run", "look first"),
         ("mk topics delete scratch --yes --if-exists", "in a script"),
@@ -207,7 +192,7 @@ TOPICS_ALTER = Command(
         _SETTINGS,
     ),
     parameters=(
-        _TOPIC_ARGUMENT,
+        TOPIC_ARGUMENT,
         Parameter(
             "config",
             "-c",
@@ -235,10 +220,10 @@ TOPICS_ALTER = Command(
             metavar="N",
             help="the number of partitions that the topic shall have",
         ),
-        _DRY_RUN_OPTION,
+        DRY_RUN_OPTION,
         YES_OPTION,
-        _IF_EXISTS_OPTION,
-        *_CHANGE_OPTIONS,
+        IF_EXISTS_OPTION,
+        *CHANGE_OPTIONS,
     ),
     examples=(
         ("mk topics alter orders -c max.message.bytes=32M", "room for records of 32 MiB"),
@@ -261,9 +246,9 @@ TOPICS_RENAME = Command(
     parameters=(
         Parameter("topic", metavar="OLD", required=True, complete=TOPIC, help="the topic"),
         Parameter("new_name", metavar="NEW", required=True, help="its new name"),
-        _DRY_RUN_OPTION,
-        _IF_EXISTS_OPTION,
-        *_CHANGE_OPTIONS,
+        DRY_RUN_OPTION,
+        IF_EXISTS_OPTION,
+        *CHANGE_OPTIONS,
     ),
     examples=(
         ("mk topics rename orders orders-2025", "make room for a new orders"),
@@ -283,11 +268,11 @@ TOPICS_SEAL = Command(
         ),
     ),
     parameters=(
-        _TOPIC_ARGUMENT,
+        TOPIC_ARGUMENT,
         Parameter("undo", "--undo", kind=FLAG, default=False, help="open it to records again"),
-        _DRY_RUN_OPTION,
-        _IF_EXISTS_OPTION,
-        *_CHANGE_OPTIONS,
+        DRY_RUN_OPTION,
+        IF_EXISTS_OPTION,
+        *CHANGE_OPTIONS,
     ),
     examples=(
         ("mk topics seal orders-2025", "no more records"),
@@ -307,7 +292,7 @@ TOPICS_WHICH = Command(
         ),
     ),
     parameters=(
-        _TOPIC_ARGUMENT,
+        TOPIC_ARGUMENT,
         Parameter("keys", kind=BYTES, metavar="KEY", default=(), multiple=True, help="a key; stdin is then not read"),
         Parameter("quiet", "-q", kind=FLAG, default=False, panel=OUTPUT, help="only the partitions, one a line"),
         DIRECTORY_OPTION,
@@ -336,7 +321,7 @@ TOPICS_GET = Command(
         "On a terminal, control characters in values are shown, not executed; a pipe gets the bytes.",
     ),
     parameters=(
-        _TOPIC_ARGUMENT,
+        TOPIC_ARGUMENT,
         Parameter("key", kind=BYTES, metavar="KEY", required=True, help="the key"),
         Parameter(
             "partitions",
@@ -374,7 +359,7 @@ TOPICS_OFFSETS = Command(
     run="mk.cli.topics:offsets",
     description=("Shows where each partition of TOPIC starts and ends; the end is the offset of the next record.",),
     parameters=(
-        _TOPIC_ARGUMENT,
+        TOPIC_ARGUMENT,
         Parameter(
             "partitions",
             "-p",
@@ -390,203 +375,6 @@ TOPICS_OFFSETS = Command(
         NO_COLOR_OPTION,
     ),
     examples=(("mk topics offsets orders", "all partitions"),),
-)
-
-TOPICS_VERIFY = Command(
-    "topics",
-    "verify",
-    summary="prove every byte of topics, and name damage",
-    run="mk.cli.verify:verify",
-    description=(
-        (
-            "Reads each TOPIC, all topics if none is named, and checks every batch, what it holds, and the files beside "
-            "it. It changes nothing, needs no more than read permission, and may run while others write."
-        ),
-        (
-            "A finding is damage, a warning (no record is affected, but somebody should act) or a note (harmless: a stale "
-            "index, an append that was broken off). Behind damage it reads on, and says which offsets cannot be read."
-        ),
-        (
-            "It also checks the claims of groups on the topic: that where they stand can be read, and is in the log. If no TOPIC "
-            "is named, the journals and members of groups too, and claims on topics that are gone. Who may only read does "
-            "not see groups."
-        ),
-    ),
-    parameters=(
-        *_TOPICS_OR_REGEX,
-        Parameter(
-            "partitions",
-            "-p",
-            "--partition",
-            kind=PARTITIONS,
-            metavar="N,...",
-            default=(),
-            multiple=True,
-            help="only these partitions, such as 0,3",
-        ),
-        DIRECTORY_OPTION,
-        JSON_OPTION,
-        NO_COLOR_OPTION,
-        QUIET_OPTION,
-    ),
-    examples=(
-        ("mk topics verify", "everything there is"),
-        ("mk topics verify orders --json | jq '.findings[]'", "for programs"),
-    ),
-    exit_status="The status is 65 if there is damage; warnings and notes do not fail.",
-)
-
-TOPICS_DUMP = Command(
-    "topics",
-    "dump",
-    summary="show what stands in the files of a log",
-    run="mk.cli.verify:dump",
-    description=(
-        (
-            "Shows SOURCE batch by batch: a topic, or a file, which may have been copied to anywhere. A file is one that "
-            "has a slash in its name, or that is there; it may be a segment, an .index or .producers file, state or epochs."
-        ),
-        "Damage is shown where it stands; then it goes on with the next batch that proves itself.",
-    ),
-    parameters=(
-        Parameter("source", metavar="SOURCE", required=True, complete=TOPIC, help="a topic or a file"),
-        Parameter(
-            "partitions",
-            "-p",
-            "--partition",
-            kind=PARTITIONS,
-            metavar="N,...",
-            default=(),
-            multiple=True,
-            help="only these partitions of the topic, such as 0,3",
-        ),
-        Parameter(
-            "from_offset",
-            "-o",
-            "--offset",
-            kind=INTEGER,
-            metavar="N",
-            default=0,
-            help="begin with the batch that holds offset N",
-        ),
-        Parameter(
-            "records", "--records", kind=FLAG, default=False, help="show the records too, as `mk consume -J` does"
-        ),
-        DIRECTORY_OPTION,
-        Parameter(
-            "json",
-            "--json",
-            kind=FLAG,
-            default=False,
-            panel=OUTPUT,
-            help="a JSON object a line, its type in `type`; errors too",
-        ),
-    ),
-    examples=(
-        ("mk topics dump orders -p 0 -o 1000", "the batches from offset 1000 on"),
-        ("mk topics dump 00000000000000000000.log --records", "a lone segment, with its records"),
-    ),
-    exit_status="The status is 65 if something that was shown is damaged.",
-)
-
-TOPICS_CLEAN = Command(
-    "topics",
-    "clean",
-    summary="remove the records that the topics' limits let go",
-    run="mk.cli.clean:clean",
-    description=(
-        (
-            "Removes from each TOPIC, all topics if none is named, the oldest segments that are older than retention.ms or make a "
-            "partition larger than retention.bytes. Whoever begins a new segment does the same for the partition that it "
-            "writes to; this does it also for topics to which nobody writes any more. A segment goes when its last record "
-            "is old enough, so a log may hold one segment more than its limits say. What the groups of retention.groups have "
-            "not read stays beyond retention.ms, and --dry-run names the group that holds it and its offset."
-        ),
-        (
-            "It also seals segments that are older than segment.ms, and removes what killed processes left. It works when "
-            "the disk is full. A clock that has leapt removes nothing: it is believed again when it has run evenly for a "
-            "day."
-        ),
-    ),
-    parameters=(
-        *_TOPICS_OR_REGEX,
-        Parameter(
-            "dry_run",
-            "--dry-run",
-            kind=FLAG,
-            default=False,
-            panel="Safety",
-            help="only show which segments would go, and why the others stay",
-        ),
-        LOCK_WAIT_OPTION,
-        DIRECTORY_OPTION,
-        NETWORK_OPTION,
-        JSON_OPTION,
-        NO_COLOR_OPTION,
-        QUIET_OPTION,
-    ),
-    examples=(
-        ("mk topics clean --dry-run", "what would go, and why the rest stays"),
-        ("0 * * * * mk topics clean -q", "in a crontab: every hour, silent unless something is wrong"),
-    ),
-    exit_status="The status is 0 also when there was nothing to do. A partition that stays locked is left out, named, and "
-    "makes the status 75; the others are cleaned.",
-)
-
-TOPICS_TRIM = Command(
-    "topics",
-    "trim",
-    summary="remove the records of a topic below an offset or time",
-    run="mk.cli.clean:trim",
-    description=(
-        (
-            "Removes the records of TOPIC below the offset that --to gives in each partition, after showing what would "
-            "go. The log begins exactly there from then on; whole segments below it are removed, so space is freed a "
-            "segment at a time. Up to the end, all of it is freed. It asks on a terminal; elsewhere it needs --yes."
-        ),
-    ),
-    parameters=(
-        _TOPIC_ARGUMENT,
-        Parameter(
-            "to",
-            "--to",
-            kind=OFFSETS,
-            metavar="SPEC",
-            required=True,
-            complete=OFFSET,
-            help="the first record that stays: N, -N for the last N, @TIME, group:NAME for what that group has not read, end for "
-            "none, 0:5,1:end by partition; see `mk help offsets`",
-        ),
-        Parameter(
-            "partitions",
-            "-p",
-            "--partition",
-            kind=PARTITIONS,
-            metavar="N,...",
-            default=(),
-            multiple=True,
-            help="only these partitions, such as 0,3",
-        ),
-        Parameter(
-            "dry_run", "--dry-run", kind=FLAG, default=False, panel="Safety", help="only show what would be removed"
-        ),
-        YES_OPTION,
-        LOCK_WAIT_OPTION,
-        DIRECTORY_OPTION,
-        NETWORK_OPTION,
-        JSON_OPTION,
-        NO_COLOR_OPTION,
-        QUIET_OPTION,
-    ),
-    examples=(
-        ("mk topics trim orders --to 1000 --dry-run", "what lies below offset 1000"),
-        ("mk topics trim orders --to -100 --yes", "all but the last 100 of each partition, in a script"),
-        ("mk topics trim orders --to group:billing", "what the group billing has read"),
-        ("mk topics trim orders --to end -p 0", "partition 0 becomes empty"),
-    ),
-    exit_status="The status is 66 if SPEC lies beyond the end of a partition or there is no such group, and 65 if a group "
-    "has committed an offset that the log does not have; nothing is removed then. A partition that stays locked is left "
-    "out, named, and makes the status 75; the others are trimmed.",
 )
 
 TOPICS = Command(
@@ -610,8 +398,5 @@ COMMANDS = (
     TOPICS_OFFSETS,
     TOPICS_WHICH,
     TOPICS_GET,
-    TOPICS_VERIFY,
-    TOPICS_DUMP,
-    TOPICS_CLEAN,
-    TOPICS_TRIM,
+    *CARE,
 )

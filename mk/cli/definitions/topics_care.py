@@ -1,0 +1,242 @@
+"""What takes care of topics: the subcommands of `mk topics` that prove, clean and mend, as data, and what all of them share."""
+
+from mk.cli.definition import (
+    DIRECTORY_OPTION,
+    FLAG,
+    INTEGER,
+    JSON_OPTION,
+    LOCK_WAIT_OPTION,
+    NETWORK_OPTION,
+    NO_COLOR_OPTION,
+    OFFSET,
+    OFFSETS,
+    OUTPUT,
+    PARTITIONS,
+    QUIET_OPTION,
+    TOPIC,
+    YES_OPTION,
+    Command,
+    Parameter,
+)
+
+TOPIC_ARGUMENT = Parameter("topic", metavar="TOPIC", required=True, complete=TOPIC, help="the topic")
+TOPICS_OR_REGEX = (
+    Parameter("topics", metavar="TOPIC", default=(), multiple=True, complete=TOPIC, help="the topics"),
+    Parameter(
+        "regex",
+        "-r",
+        "--regex",
+        metavar="REGEX",
+        help="all topics in whose name the regular expression is found somewhere; ^ and $ tie it to the ends",
+    ),
+)
+DRY_RUN_OPTION = Parameter(
+    "dry_run", "--dry-run", kind=FLAG, default=False, panel="Safety", help="only show what would be done"
+)
+IF_EXISTS_OPTION = Parameter(
+    "if_exists", "--if-exists", kind=FLAG, default=False, panel="Safety", help="succeed if there is no such topic"
+)
+CHANGE_OPTIONS = (LOCK_WAIT_OPTION, DIRECTORY_OPTION, NETWORK_OPTION, JSON_OPTION, QUIET_OPTION)
+TOPICS_VERIFY = Command(
+    "topics",
+    "verify",
+    summary="prove every byte of topics, and name damage",
+    run="mk.cli.verify:verify",
+    description=(
+        (
+            "Reads each TOPIC, all topics if none is named, and checks every batch, what it holds, and the files beside "
+            "it. It changes nothing, needs no more than read permission, and may run while others write."
+        ),
+        (
+            "A finding is damage, a warning (no record is affected, but somebody should act) or a note (harmless: a stale "
+            "index, an append that was broken off). Behind damage it reads on, and says which offsets cannot be read."
+        ),
+        (
+            "It also checks the claims of groups on the topic: that where they stand can be read, and is in the log. If no TOPIC "
+            "is named, the journals and members of groups too, and claims on topics that are gone. Who may only read does "
+            "not see groups."
+        ),
+    ),
+    parameters=(
+        *TOPICS_OR_REGEX,
+        Parameter(
+            "partitions",
+            "-p",
+            "--partition",
+            kind=PARTITIONS,
+            metavar="N,...",
+            default=(),
+            multiple=True,
+            help="only these partitions, such as 0,3",
+        ),
+        DIRECTORY_OPTION,
+        JSON_OPTION,
+        NO_COLOR_OPTION,
+        QUIET_OPTION,
+    ),
+    examples=(
+        ("mk topics verify", "everything there is"),
+        ("mk topics verify orders --json | jq '.findings[]'", "for programs"),
+    ),
+    exit_status="The status is 65 if there is damage; warnings and notes do not fail.",
+)
+
+TOPICS_DUMP = Command(
+    "topics",
+    "dump",
+    summary="show what stands in the files of a log",
+    run="mk.cli.verify:dump",
+    description=(
+        (
+            "Shows SOURCE batch by batch: a topic, or a file, which may have been copied to anywhere. A file is one that "
+            "has a slash in its name, or that is there; it may be a segment, an .index or .producers file, state or epochs."
+        ),
+        "Damage is shown where it stands; then it goes on with the next batch that proves itself.",
+    ),
+    parameters=(
+        Parameter("source", metavar="SOURCE", required=True, complete=TOPIC, help="a topic or a file"),
+        Parameter(
+            "partitions",
+            "-p",
+            "--partition",
+            kind=PARTITIONS,
+            metavar="N,...",
+            default=(),
+            multiple=True,
+            help="only these partitions of the topic, such as 0,3",
+        ),
+        Parameter(
+            "from_offset",
+            "-o",
+            "--offset",
+            kind=INTEGER,
+            metavar="N",
+            default=0,
+            help="begin with the batch that holds offset N",
+        ),
+        Parameter(
+            "records", "--records", kind=FLAG, default=False, help="show the records too, as `mk consume -J` does"
+        ),
+        DIRECTORY_OPTION,
+        Parameter(
+            "json",
+            "--json",
+            kind=FLAG,
+            default=False,
+            panel=OUTPUT,
+            help="a JSON object a line, its type in `type`; errors too",
+        ),
+    ),
+    examples=(
+        ("mk topics dump orders -p 0 -o 1000", "the batches from offset 1000 on"),
+        ("mk topics dump 00000000000000000000.log --records", "a lone segment, with its records"),
+    ),
+    exit_status="The status is 65 if something that was shown is damaged.",
+)
+
+TOPICS_CLEAN = Command(
+    "topics",
+    "clean",
+    summary="remove the records that the topics' limits let go",
+    run="mk.cli.clean:clean",
+    description=(
+        (
+            "Removes from each TOPIC, all topics if none is named, the oldest segments that are older than retention.ms or make a "
+            "partition larger than retention.bytes. Whoever begins a new segment does the same for the partition that it "
+            "writes to; this does it also for topics to which nobody writes any more. A segment goes when its last record "
+            "is old enough, so a log may hold one segment more than its limits say. What the groups of retention.groups have "
+            "not read stays beyond retention.ms, and --dry-run names the group that holds it and its offset."
+        ),
+        (
+            "It also seals segments that are older than segment.ms, and removes what killed processes left. It works when "
+            "the disk is full. A clock that has leapt removes nothing: it is believed again when it has run evenly for a "
+            "day."
+        ),
+    ),
+    parameters=(
+        *TOPICS_OR_REGEX,
+        Parameter(
+            "dry_run",
+            "--dry-run",
+            kind=FLAG,
+            default=False,
+            panel="Safety",
+            help="only show which segments would go, and why the others stay",
+        ),
+        LOCK_WAIT_OPTION,
+        DIRECTORY_OPTION,
+        NETWORK_OPTION,
+        JSON_OPTION,
+        NO_COLOR_OPTION,
+        QUIET_OPTION,
+    ),
+    examples=(
+        ("mk topics clean --dry-run", "what would go, and why the rest stays"),
+        ("0 * * * * mk topics clean -q", "in a crontab: every hour, silent unless something is wrong"),
+    ),
+    exit_status="The status is 0 also when there was nothing to do. A partition that stays locked is left out, named, and "
+    "makes the status 75; the others are cleaned.",
+)
+
+TOPICS_TRIM = Command(
+    "topics",
+    "trim",
+    summary="remove the records of a topic below an offset or time",
+    run="mk.cli.clean:trim",
+    description=(
+        (
+            "Removes the records of TOPIC below the offset that --to gives in each partition, after showing what would "
+            "go. The log begins exactly there from then on; whole segments below it are removed, so space is freed a "
+            "segment at a time. Up to the end, all of it is freed. It asks on a terminal; elsewhere it needs --yes."
+        ),
+    ),
+    parameters=(
+        TOPIC_ARGUMENT,
+        Parameter(
+            "to",
+            "--to",
+            kind=OFFSETS,
+            metavar="SPEC",
+            required=True,
+            complete=OFFSET,
+            help="the first record that stays: N, -N for the last N, @TIME, group:NAME for what that group has not read, end for "
+            "none, 0:5,1:end by partition; see `mk help offsets`",
+        ),
+        Parameter(
+            "partitions",
+            "-p",
+            "--partition",
+            kind=PARTITIONS,
+            metavar="N,...",
+            default=(),
+            multiple=True,
+            help="only these partitions, such as 0,3",
+        ),
+        Parameter(
+            "dry_run", "--dry-run", kind=FLAG, default=False, panel="Safety", help="only show what would be removed"
+        ),
+        YES_OPTION,
+        LOCK_WAIT_OPTION,
+        DIRECTORY_OPTION,
+        NETWORK_OPTION,
+        JSON_OPTION,
+        NO_COLOR_OPTION,
+        QUIET_OPTION,
+    ),
+    examples=(
+        ("mk topics trim orders --to 1000 --dry-run", "what lies below offset 1000"),
+        ("mk topics trim orders --to -100 --yes", "all but the last 100 of each partition, in a script"),
+        ("mk topics trim orders --to group:billing", "what the group billing has read"),
+        ("mk topics trim orders --to end -p 0", "partition 0 becomes empty"),
+    ),
+    exit_status="The status is 66 if SPEC lies beyond the end of a partition or there is no such group, and 65 if a group "
+    "has committed an offset that the log does not have; nothing is removed then. A partition that stays locked is left "
+    "out, named, and makes the status 75; the others are trimmed.",
+)
+
+COMMANDS = (
+    TOPICS_VERIFY,
+    TOPICS_DUMP,
+    TOPICS_CLEAN,
+    TOPICS_TRIM,
+)
