@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import errno
 
+from mk.directory_care import DirectoryCare
 from mk.errors import (
     ConfigurationError,
     CorruptStateError,
     DataError,
     NoSuchDirectoryError,
-    NoSuchGroupError,
     NoSuchTopicError,
     PermissionDeniedError,
     StorageError,
     UsageError,
 )
+from mk.group_errors import NoSuchGroupError
 from mk.storage import files
 from mk.storage.log_directory import LogDirectory, create_directory
 from mk.topic_partition import check_name
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from mk.consumer.offset_spec import OffsetSpec
     from mk.errors import MkError
     from mk.groups.offset_reset import OffsetChange
-    from mk.maintenance.dump import Item
-    from mk.maintenance.findings import Finding, Report
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
     from mk.records.record_batch import EncodedBatch
@@ -47,7 +46,7 @@ def _group_offsets(topic: Topic, partition: int, wanted: str) -> Iterable[GroupO
     return group_offsets(topic, partition, wanted)
 
 
-class DirectoryCluster:
+class DirectoryCluster(DirectoryCare):
     """See `help(mk.Cluster)` for what the methods do. A log directory is made by the first process that asks for it with `create`."""
 
     def __init__(
@@ -86,10 +85,6 @@ class DirectoryCluster:
 
     def close(self) -> None:
         self._directory.close()
-
-    def _open(self, name: str) -> Topic:
-        with files.about(f"{self.location}/topics/{name}"):
-            return self._directory.open_topic(name)
 
     def open_topic(self, name: str) -> Topic:
         return self._open(name)
@@ -285,33 +280,6 @@ class DirectoryCluster:
         finally:
             topic.close()
 
-    def verify_topic(
-        self, name: str, *, partitions: Sequence[int] = (), progress: Callable[[int, int], None] | None = None
-    ) -> Report:
-        from mk.maintenance.verify import verify_topic
-
-        with files.about(f"{self.location}/topics/{name}"):
-            return verify_topic(self._directory, check_name(name), partitions=partitions, progress=progress)
-
-    def verify_groups(self) -> list[Finding]:
-        from mk.maintenance.group_check import check_groups
-        from mk.maintenance.replica_check import check_replicas
-
-        with files.about(self.location):
-            return check_groups(self._directory) + check_replicas(self._directory)
-
-    def dump_partition(
-        self, name: str, partition: int, *, records: bool = False, from_offset: int = 0
-    ) -> Iterator[Item]:
-        from mk.maintenance.dump import dump_partition
-
-        with files.about(f"{self.location}/topics/{name}"):
-            topic = self._open(name)
-            try:
-                yield from dump_partition(topic, partition, records=records, from_offset=from_offset)
-            finally:
-                topic.close()
-
     def topic_config(self, name: str) -> dict[str, int | str]:
         from mk.config import TOPIC_CONFIG
 
@@ -429,40 +397,6 @@ class DirectoryCluster:
 
         with files.about(f"{self.location}/groups/{group}"):
             return kick_member(self._directory, group, find_member(self._directory, group, member))
-
-    def clean(self, name: str, partition: int, *, dry_run: bool = False, wait_ms: int = 10_000) -> dict[str, Any]:
-        from mk.storage.partition_cleaner import PartitionCleaner, plan_clean
-
-        with files.about(f"{self.location}/topics/{name}/{partition}"):
-            topic = self._open(name)
-            try:
-                if dry_run:
-                    return plan_clean(topic, topic.check_partition(partition)).document(name)
-                cleaner = PartitionCleaner(topic, partition, lock_wait_ms=wait_ms)
-                try:
-                    return cleaner.clean().document(name)
-                finally:
-                    cleaner.close()
-            finally:
-                topic.close()
-
-    def delete_records(self, name: str, partition: int, before_offset: int, *, wait_ms: int = 10_000) -> dict[str, Any]:
-        from mk.storage.partition_cleaner import PartitionCleaner
-
-        with files.about(f"{self.location}/topics/{name}/{partition}"):
-            topic = self._open(name)
-            try:
-                cleaner = PartitionCleaner(topic, partition, lock_wait_ms=wait_ms)
-                try:
-                    return cleaner.delete_records(before_offset).document(name)
-                finally:
-                    cleaner.close()
-            finally:
-                topic.close()
-
-    def sweep(self, *, wait_ms: int = 10_000) -> int:
-        with files.about(self.location):
-            return self._directory.remove_leftovers(wait_ms=wait_ms)
 
     def producer(
         self,

@@ -1,0 +1,92 @@
+"""What keeps the topics of a log directory healthy: removing what may go, proving what is there.
+
+The half of DirectoryCluster that `mk topics clean`, `verify` and their like ask for; a command that produces or consumes
+needs none of it.
+"""
+
+from __future__ import annotations
+
+from mk.storage import files
+from mk.topic_partition import check_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
+
+    from mk.maintenance.dump import Item
+    from mk.maintenance.findings import Finding, Report
+    from mk.storage.log_directory import LogDirectory
+    from mk.storage.topic import Topic
+
+
+class DirectoryCare:
+    """See `help(mk.Cluster)` for what the methods do."""
+
+    location: str
+    _directory: LogDirectory
+
+    def _open(self, name: str) -> Topic:
+        with files.about(f"{self.location}/topics/{name}"):
+            return self._directory.open_topic(name)
+
+    def clean(self, name: str, partition: int, *, dry_run: bool = False, wait_ms: int = 10_000) -> dict[str, Any]:
+        from mk.storage.partition_cleaner import PartitionCleaner, plan_clean
+
+        with files.about(f"{self.location}/topics/{name}/{partition}"):
+            topic = self._open(name)
+            try:
+                if dry_run:
+                    return plan_clean(topic, topic.check_partition(partition)).document(name)
+                cleaner = PartitionCleaner(topic, partition, lock_wait_ms=wait_ms)
+                try:
+                    return cleaner.clean().document(name)
+                finally:
+                    cleaner.close()
+            finally:
+                topic.close()
+
+    def delete_records(self, name: str, partition: int, before_offset: int, *, wait_ms: int = 10_000) -> dict[str, Any]:
+        from mk.storage.partition_cleaner import PartitionCleaner
+
+        with files.about(f"{self.location}/topics/{name}/{partition}"):
+            topic = self._open(name)
+            try:
+                cleaner = PartitionCleaner(topic, partition, lock_wait_ms=wait_ms)
+                try:
+                    return cleaner.delete_records(before_offset).document(name)
+                finally:
+                    cleaner.close()
+            finally:
+                topic.close()
+
+    def sweep(self, *, wait_ms: int = 10_000) -> int:
+        with files.about(self.location):
+            return self._directory.remove_leftovers(wait_ms=wait_ms)
+
+    def verify_topic(
+        self, name: str, *, partitions: Sequence[int] = (), progress: Callable[[int, int], None] | None = None
+    ) -> Report:
+        from mk.maintenance.verify import verify_topic
+
+        with files.about(f"{self.location}/topics/{name}"):
+            return verify_topic(self._directory, check_name(name), partitions=partitions, progress=progress)
+
+    def verify_groups(self) -> list[Finding]:
+        from mk.maintenance.group_check import check_groups
+        from mk.maintenance.replica_check import check_replicas
+
+        with files.about(self.location):
+            return check_groups(self._directory) + check_replicas(self._directory)
+
+    def dump_partition(
+        self, name: str, partition: int, *, records: bool = False, from_offset: int = 0
+    ) -> Iterator[Item]:
+        from mk.maintenance.dump import dump_partition
+
+        with files.about(f"{self.location}/topics/{name}"):
+            topic = self._open(name)
+            try:
+                yield from dump_partition(topic, partition, records=records, from_offset=from_offset)
+            finally:
+                topic.close()
