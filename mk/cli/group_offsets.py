@@ -14,16 +14,9 @@ from mk.cli.notes import counted, note
 from mk.cli.reset_target import ResetTarget, parse_target, reset_target
 from mk.cli.selection import raise_first
 from mk.cluster import connect
-from mk.errors import (
-    DataError,
-    MkError,
-    NoSuchGroupError,
-    NoSuchPartitionError,
-    NotFoundError,
-    UnreadableInputError,
-    UsageError,
-)
+from mk.errors import DataError, MkError, NoSuchPartitionError, NotFoundError, UnreadableInputError, UsageError
 from mk.formats.offset_lists import format_offset_list, parse_offset_list
+from mk.group_errors import NoSuchGroupError
 from mk.groups.offset_reset import OffsetChange
 from mk.topic_partition import check_name
 

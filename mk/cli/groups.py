@@ -8,7 +8,8 @@ from mk.cli.notes import counted, note
 from mk.cli.selection import matching, raise_first
 from mk.cli.topics import print_rows, readable
 from mk.cluster import connect
-from mk.errors import GroupNotEmptyError, MkError, NoSuchGroupError, NotFoundError, UsageError
+from mk.errors import MkError, NotFoundError, UsageError
+from mk.group_errors import GroupNotEmptyError, NoSuchGroupError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from time import monotonic
 
 from mk.consumer.consumer import Consumer, Source
 from mk.consumer.following import FollowingConsumer
-from mk.errors import ClaimFencedError, CommitBeyondEndError, NoSuchTopicError
+from mk.errors import NoSuchTopicError
+from mk.group_errors import ClaimFencedError, CommitBeyondEndError
 from mk.groups.claim_slot import NO_OFFSET
 from mk.groups.group_coordinator import GroupCoordinator
 from mk.groups.offset_store import earlier_incarnation, epoch_before, replicated_start, stands_at

@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 
 from mk import clock
-from mk.errors import ClaimFencedError, CorruptStateError, StorageError, TryAgainError
+from mk.errors import CorruptStateError, StorageError, TryAgainError
+from mk.group_errors import ClaimFencedError
 from mk.groups.claim_directory import FIRST_GENERATION, claim_name
 from mk.groups.claim_slot import NO_EPOCH, NO_OFFSET, OWNER_POSITION, ClaimSlot, encode_owner, new_claim
 from mk.storage import files

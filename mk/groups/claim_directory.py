@@ -14,7 +14,8 @@ from __future__ import annotations
 import errno
 import os
 
-from mk.errors import CannotCreateError, CorruptStateError, NoSuchGroupError, PermissionDeniedError
+from mk.errors import CannotCreateError, CorruptStateError, PermissionDeniedError
+from mk.group_errors import NoSuchGroupError
 from mk.groups.claim_slot import CLAIM_SIZE, OWNER_POSITION, OWNER_SIZE, ClaimSlot, decode_owner, decode_slots
 from mk.storage import files
 from mk.storage.locks import is_held

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from time import monotonic
 
-from mk.errors import ClaimFencedError, MkError
+from mk.errors import MkError
+from mk.group_errors import ClaimFencedError
 from mk.groups.assignor import assign
 from mk.groups.claim import fence, take
 from mk.groups.claim_directory import make_claims, open_claims, parse_claim_name

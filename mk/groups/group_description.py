@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 
-from mk.errors import CorruptStateError, DataError, MkError, NoSuchGroupError, NotFoundError
+from mk.errors import CorruptStateError, DataError, MkError, NotFoundError
+from mk.group_errors import NoSuchGroupError
 from mk.groups.claim_directory import open_claims, open_group, topic_ids
 from mk.groups.claim_slot import NO_OFFSET
 from mk.groups.group_members import document_of, live_members, owner_of

@@ -11,7 +11,8 @@ import errno
 import os
 import time
 
-from mk.errors import CorruptStateError, GroupNotEmptyError, NoSuchGroupError
+from mk.errors import CorruptStateError
+from mk.group_errors import GroupNotEmptyError, NoSuchGroupError
 from mk.groups.claim_directory import CLAIMS, GROUPS, claim_name, open_claims, open_group, topic_ids
 from mk.groups.claim_slot import NO_EPOCH, NO_OFFSET
 from mk.groups.group_members import remove_dead_members

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mk.errors import ClaimFencedError, CorruptStateError, NoSuchMemberError
+from mk.errors import CorruptStateError
+from mk.group_errors import ClaimFencedError, NoSuchMemberError
 from mk.groups.claim import fence
 from mk.groups.claim_directory import open_claims, open_group, topic_ids
 from mk.groups.group_members import live_members, owner_of, who

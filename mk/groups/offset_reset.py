@@ -11,13 +11,8 @@ from __future__ import annotations
 import os
 import time
 
-from mk.errors import (
-    GroupNotEmptyError,
-    LockTimeoutError,
-    MkError,
-    NoSuchTopicError,
-    OffsetsMovedError,
-)
+from mk.errors import LockTimeoutError, MkError, NoSuchTopicError
+from mk.group_errors import GroupNotEmptyError, OffsetsMovedError
 from mk.groups.claim import take
 from mk.groups.claim_directory import claim_name, make_claims, open_group
 from mk.groups.claim_slot import NO_EPOCH, NO_OFFSET

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mk.config import ALL_GROUPS, parse_groups
-from mk.errors import CommitBeyondEndError, CorruptStateError, MkError, NoSuchGroupError
+from mk.errors import CorruptStateError, MkError
+from mk.group_errors import CommitBeyondEndError, NoSuchGroupError
 from mk.groups.claim_directory import group_names, open_claims, topic_ids
 from mk.groups.claim_slot import NO_EPOCH, NO_OFFSET
 from mk.storage import files

@@ -16,7 +16,8 @@ import os
 import sys
 
 from mk import clock
-from mk.errors import LockTimeoutError, NoSuchGroupError, StorageError
+from mk.errors import LockTimeoutError, StorageError
+from mk.group_errors import NoSuchGroupError
 from mk.records.codecs import crc32c
 from mk.storage import files
 from mk.storage.locks import acquire

@@ -9,7 +9,8 @@ Source: man/mk-guarantees.7, FAILING OVER. Idea: KIP-101.
 
 from __future__ import annotations
 
-from mk.errors import GroupNotEmptyError, MkError, TryAgainError
+from mk.errors import MkError, TryAgainError
+from mk.group_errors import GroupNotEmptyError
 from mk.groups.claim_directory import open_claims
 from mk.groups.claim_slot import NO_OFFSET
 from mk.groups.offset_reset import OffsetChange, change_offsets

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mk.errors
+import mk.group_errors
 from mk.errors import MkError
 
 TYPE_CHECKING = False
@@ -34,7 +35,7 @@ def take_error(fields: Fields, peer: str) -> MkError:
         fact = fields.text()
         facts[fact] = fields.scalar(_MAX_TEXT)
     fields.end()
-    error_class = getattr(mk.errors, name, None)
+    error_class = getattr(mk.errors, name, None) or getattr(mk.group_errors, name, None)
     if not (isinstance(error_class, type) and issubclass(error_class, MkError)):
         error_class = _family(status)
     # Not by its own constructor, which makes the sentence from facts: the far side has done that.

@@ -15,6 +15,7 @@ SOURCES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path
 # A module may import what is on a lower level, and its own package. The longest prefix counts.
 LEVELS = {
     "mk.errors": 0,
+    "mk.group_errors": 0,
     "mk.clock": 0,
     "mk.topic_partition": 0,
     "mk.config": 0,
@@ -30,6 +31,7 @@ LEVELS = {
     "mk.replication": 4,
     "mk.server": 5,
     "mk.remote_cluster": 5,
+    "mk.directory_care": 5,
     "mk.directory_cluster": 5,
     "mk.cluster": 6,
     "mk.cli": 7,
@@ -39,11 +41,13 @@ LEVELS = {
 
 # Upward or sideways all the same, with the reason.
 ALLOWED = {
+    ("mk.group_errors", "mk.errors"),  # A branch of one tree.
     ("mk.topic_partition", "mk.errors"),  # What is refused is an error,
     ("mk.config", "mk.errors"),  # here too,
     ("mk.timestamp", "mk.errors"),  # and here.
     ("mk.config", "mk.topic_partition"),  # Names of groups are checked as those of topics are.
     ("mk.cli", "mk"),  # for the version alone,
+    ("mk.directory_cluster", "mk.directory_care"),  # One class in two modules.
     ("mk.transport", "mk"),  # here
     ("mk.server", "mk"),  # and here too.
 }

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-from mk.errors import ClaimFencedError
+from mk.group_errors import ClaimFencedError
 from mk.groups.claim import fence, take
 from mk.groups.claim_directory import make_claims
 from mk.storage.log_directory import LogDirectory

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 import mk
-from mk.errors import CannotCreateError, ClaimFencedError, CorruptStateError, NoSuchGroupError, StorageError, UsageError
+from mk.errors import CannotCreateError, CorruptStateError, StorageError, UsageError
+from mk.group_errors import ClaimFencedError, NoSuchGroupError
 from mk.groups import claim as claim_module
 from mk.groups.claim import fence, take
 from mk.groups.claim_directory import (

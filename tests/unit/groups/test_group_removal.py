@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from mk.errors import GroupNotEmptyError, LockTimeoutError, TryAgainError
+from mk.errors import LockTimeoutError, TryAgainError
+from mk.group_errors import GroupNotEmptyError
 from mk.groups import claim as claims_module
 from mk.groups import group_removal
 from mk.groups.claim import fence, take

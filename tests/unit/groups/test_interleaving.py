@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from mk.errors import ClaimFencedError
+from mk.group_errors import ClaimFencedError
 from mk.groups.claim import fence, take
 from mk.groups.claim_directory import make_claims
 from mk.storage import files

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import mk
-from mk.errors import CorruptStateError, DataError, NoSuchGroupError
+from mk.errors import CorruptStateError, DataError
+from mk.group_errors import NoSuchGroupError
 from mk.groups.claim import take
 from mk.groups.claim_directory import make_claims
 from mk.groups.committed_offset import UNREADABLE, CommittedOffset

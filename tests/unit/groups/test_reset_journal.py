@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from mk.errors import LockTimeoutError, NoSuchGroupError, StorageError
+from mk.errors import LockTimeoutError, StorageError
+from mk.group_errors import NoSuchGroupError
 from mk.groups import reset_journal
 from mk.groups.reset_journal import ChangedOffset, Journal, decode_change, encode_change, read_changes, read_lines
 from mk.storage import files
