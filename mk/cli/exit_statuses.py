@@ -1,6 +1,7 @@
 """The table of exit statuses: read from the tree of errors, so that there is one list of them."""
 
 import mk.errors
+import mk.group_errors  # whose classes are in the tree too
 
 _BEFORE = ((0, "done; an empty result is success"),)
 _AFTER = (
