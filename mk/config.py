@@ -69,9 +69,51 @@ def _check_groups(text: str) -> str:
     return ",".join(names)
 
 
+COMPACT, DELETE = "compact", "delete"
+
+
+def _check_policy(text: str) -> str:
+    """Return what becomes of old records: delete, compact, or both, in one spelling."""
+    names = {name.strip(" ") for name in text.split(",")}
+    if not names <= {COMPACT, DELETE}:
+        raise ValueError("it is delete, compact or compact,delete")
+    return ",".join(sorted(names))
+
+
+def _check_ratio(text: str) -> str:
+    digits = text.replace(".", "", 1)
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= _MAX_DIGITS and float(text) <= 1):
+        raise ValueError("give a number from 0 to 1")
+    return text
+
+
 TOPIC_CONFIG = {
     key.name: key
     for key in (
+        TopicConfigKey(
+            "cleanup.policy",
+            "delete",
+            "what becomes of old records: delete, compact or compact,delete",
+            check=_check_policy,
+        ),
+        TopicConfigKey(
+            "delete.retention.ms",
+            DAY_MS,
+            "how long compaction keeps a tombstone, ms",
+            maximum=FOREVER_MS,
+        ),
+        TopicConfigKey(
+            "min.cleanable.dirty.ratio",
+            "0.5",
+            "which part of a log must not be compacted yet before it is compacted",
+            check=_check_ratio,
+        ),
+        TopicConfigKey(
+            "min.compaction.lag.ms",
+            0,
+            "how long a record stays as it is before compaction, ms",
+            maximum=FOREVER_MS,
+        ),
         TopicConfigKey(
             "compression.type",
             "none",
