@@ -13,7 +13,7 @@ from bisect import bisect_right
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mk.records.record_batch import EncodedBatch
     from mk.storage.producer_pin import ProducerPin
@@ -73,8 +73,16 @@ class InputSequence:
         self.records_stored_before += count
         return True
 
+    def routed(self, keys: Sequence[bytes | None], partition_of: Callable[[bytes, int], int]) -> list[list[int]]:
+        """Return per partition the sequences of the records that go there, of those that come next."""
+        partitions, null_key_partition = self.pin.partitions, self.null_key_partition
+        sequences_of: list[list[int]] = [[] for _ in range(partitions)]
+        for sequence, key in enumerate(keys, self.next_sequence):
+            sequences_of[null_key_partition if key is None else partition_of(key, partitions)].append(sequence)
+        return sequences_of
+
     def take_routed(self, partition: int, sequences: list[int]) -> int:
-        """Do the same for records that the caller counts, since those between them go to other partitions."""
+        """Do as `take` does for records that the caller counts, since those between them go to other partitions."""
         stored = self.stored_sequences[partition]
         skip = 0 if sequences[0] > stored else bisect_right(sequences, stored)
         if skip < len(sequences):

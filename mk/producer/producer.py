@@ -6,7 +6,7 @@ import os
 from _thread import RLock
 
 from mk.clock import now_ms
-from mk.errors import MkError, RecordTooLargeError, UsageError
+from mk.errors import KeyRequiredError, MkError, RecordTooLargeError, UsageError
 from mk.producer.record_accumulator import (
     RecordAccumulator,
     check_bytes,
@@ -88,13 +88,13 @@ class Producer:
         self._lock_wait_ms = lock_wait_ms
         self._on_append = on_append
         self._partition_of_key: Callable[[bytes, int], int] | None = None
+        self._accumulators: dict[int, RecordAccumulator] = {}
         self._adopt_settings()
         self._sticky = int.from_bytes(os.urandom(2), "big") % topic.partitions if topic.partitions > 1 else 0
         self._input: InputSequence | None = None
         if producer_id is not None:
             self._input = self._resume(producer_id)
             self._sticky = self._input.null_key_partition
-        self._accumulators: dict[int, RecordAccumulator] = {}
         self._logs: dict[int, PartitionLog] = {}
         self._buffered_bytes = 0
         self._is_closed = False
@@ -119,13 +119,19 @@ class Producer:
         headers: tuple[Header, ...] = (),
         timestamp_ms: int | None = None,
     ) -> None:
-        """Buffer one record. value None is a tombstone; timestamp_ms None is now."""
+        """Buffer one record. value None is a tombstone; timestamp_ms None is now.
+
+        Raises RecordTooLargeError, and KeyRequiredError where the topic is compacted, as the other ways to send do; nothing
+        is buffered then.
+        """
         # Checked now, and not when it is encoded: the records that wait with it would be lost.
         check_bytes((value, key))
         check_extras(headers, timestamp_ms)
         size = len(value or b"") + len(key or b"") + size_of(headers)
         if size > self.max_message_bytes:
             raise RecordTooLargeError(size_bytes=size, max_bytes=self.max_message_bytes)
+        if key is None and self._needs_keys:
+            raise KeyRequiredError(topic=self._topic.name)
         with self._lock:
             partition = self._partition(key)
             if self._input is not None and self._take(self._input, partition, 1):
@@ -157,6 +163,8 @@ class Producer:
         check_extras((), timestamp_ms)
         if len(block) + len(key or b"") > self.max_message_bytes:
             check_line_lengths(block, len(key or b""), self.max_message_bytes)
+        if key is None and self._needs_keys:
+            raise KeyRequiredError(topic=self._topic.name)
         if count is None:
             count = bytes(block).count(b"\n")
         with self._lock:
@@ -185,6 +193,7 @@ class Producer:
             check_bytes(keys)
         check_bytes(values)
         check_extras(headers, timestamp_ms)
+        self._check_keys(keys)
         extras = headers, timestamp_ms
         partitions = self._partition_count
         with self._lock:
@@ -218,7 +227,7 @@ class Producer:
             sizes = [size_of_columns(*columns, headers) for columns in zip(keys_of, values_of, strict=True)]
             if sum(sizes) > self.max_message_bytes:
                 check_lengths(keys, values, size_of(headers), self.max_message_bytes)
-            sequences_of = [] if self._input is None else self._sequences_of(self._input, keys, partition_of)
+            sequences_of = [] if self._input is None else self._input.routed(keys, partition_of)
             for target in range(partitions):
                 if (
                     self._input is not None
@@ -249,7 +258,7 @@ class Producer:
         where its key belongs. sequences: for a producer with an id, the number of each in the input, ascending and not
         below next_sequence; None is next_sequence and on.
 
-        Raises RecordTooLargeError and NoSuchPartitionError, of any of them.
+        Raises RecordTooLargeError, KeyRequiredError and NoSuchPartitionError, of any of them.
         """
         if not values:
             return
@@ -303,10 +312,16 @@ class Producer:
         if size > self.max_message_bytes:
             for value, key, own in zip(values, keys, headers):
                 check_lengths((key,), (value,), size_of(own), self.max_message_bytes)
+        self._check_keys(keys)
         if partitions is not None and self._fixed_partition is None:
             for partition in set(partitions):
                 if partition is not None:
                     self._topic.check_partition(partition)
+
+    def _check_keys(self, keys: Sequence[bytes | None] | None) -> None:
+        """Raise KeyRequiredError if the topic wants keys, as of the last append, and one is missing. None: all are."""
+        if self._needs_keys and (keys is None or None in keys):
+            raise KeyRequiredError(topic=self._topic.name)
 
     def _routed(
         self, keys: Sequence[bytes | None], partitions: Sequence[int | None] | None
@@ -472,7 +487,11 @@ class Producer:
         if codec not in CODEC_NAMES:
             raise UsageError(f"there is no compression {codec!a}", fix="it is one of " + ", ".join(CODEC_NAMES))
         self._codec = CODEC_NAMES[codec]
+        self._needs_keys = topic.compacts
         self._partition_of_key = None
+        if not self._needs_keys:
+            for accumulator in self._accumulators.values():
+                accumulator.has_all_keys = False  # What comes now need not have one.
 
     def _partition(self, key: bytes | None) -> int:
         if self._fixed_partition is not None:
@@ -502,7 +521,8 @@ class Producer:
         self._forget_what_a_parent_buffered()
         accumulator = self._accumulators.get(partition)
         if accumulator is None:
-            accumulator = self._accumulators[partition] = RecordAccumulator(self._codec)
+            accumulator = RecordAccumulator(self._codec, has_all_keys=self._needs_keys)
+            self._accumulators[partition] = accumulator
         return accumulator
 
     def _resume(self, name: str) -> InputSequence:
@@ -518,16 +538,6 @@ class Producer:
         self._check_input(input)
         self._learn(input, partition)
         return input.take(partition, count)
-
-    def _sequences_of(
-        self, input: InputSequence, keys: Sequence[bytes | None], partition_of: Callable[[bytes, int], int]
-    ) -> list[list[int]]:
-        """Return per partition the sequences of the records that go there, of those that come next in the input."""
-        partitions, null_key_partition = input.pin.partitions, self._sticky
-        sequences_of: list[list[int]] = [[] for _ in range(partitions)]
-        for sequence, key in enumerate(keys, input.next_sequence):
-            sequences_of[null_key_partition if key is None else partition_of(key, partitions)].append(sequence)
-        return sequences_of
 
     def _learn(self, input: InputSequence, partition: int) -> None:
         if partition not in input.stored_sequences:

@@ -128,8 +128,8 @@ class PartitionLog:
             durability: PAGE_CACHE, or DISK: synced before this returns.
 
         Raises:
-            LockTimeoutError, NoSuchTopicError, TopicSealedError, NotLeaderError, PartitionFailedError: nothing was
-            written.
+            LockTimeoutError, NoSuchTopicError, TopicSealedError, KeyRequiredError, NotLeaderError, PartitionFailedError:
+            nothing was written.
             DiskFullError: no room; taken back.
             SyncFailedError: indeterminate.
             CorruptBatchError, CorruptStateError: the log is damaged; nothing was written.
@@ -139,6 +139,7 @@ class PartitionLog:
         first_offset = -1
         duplicates = 0
         state = None
+        self._files.topic.look_at_keys(batches)
         mask = pthread_sigmask(SIG_BLOCK, ())
         try:
             # In here, since a handler that runs as this returns may raise.
@@ -147,6 +148,7 @@ class PartitionLog:
                 self._acquire(mask)
                 # Which has looked at topic.json; whoever sets a seal holds our lock, so there is none until we let go.
                 self._files.topic.check_not_sealed()
+                self._files.topic.check_keys(batches)
                 state = self._refresh()
                 first_offset = state.written.offset
                 producer_id = batches[0].producer_id
@@ -323,20 +325,14 @@ class PartitionLog:
     def _without_stored(self, batches: Sequence[EncodedBatch], state: PartitionState) -> tuple[list[EncodedBatch], int]:
         """Return what of `batches` is not stored yet under their producer's id, and how many records are."""
         from mk.records.sequences import without_stored
-        from mk.storage.producer_state import refreshed
+        from mk.storage.producer_state import lost_records, refreshed
 
         self._producers = refreshed(self._producers, self._files, state)
         producer_id = batches[0].producer_id
         last = self._producers.last_sequence(producer_id)
         if last < self._told_sequences.get(producer_id, last):
             # What we send now lies behind what was lost: stored, it would make the next run take that for stored too.
-            raise StorageError(
-                f"partition {self._files.partition} of {self._files.topic.name} lost records stored without a sync",
-                why="the disk refused to take them, or was changed from outside",
-                fix="look at the disk (dmesg); then run the same command with the same producer id again: it stores "
-                "what is missing; nothing of this append was written",
-                partition=self._files.partition,
-            )
+            raise lost_records(self._files)
         left: list[EncodedBatch] = []
         for batch in batches:
             rest = without_stored(batch, last)
