@@ -204,15 +204,15 @@ _mk_values() {
         "tail:-d" | "tail:--dir") list=directory ;;
         "topics:-d" | "topics:--dir") list=directory ;;
         "topics list:-d" | "topics list:--dir") list=directory ;;
-        "topics create:-c" | "topics create:--config") offer="compression.type= flush.ms= max.message.bytes= min.free= partitioner= retention.bytes= retention.groups= retention.ms= segment.bytes= segment.ms=" ;;
+        "topics create:-c" | "topics create:--config") offer="cleanup.policy= compression.type= delete.retention.ms= flush.ms= max.message.bytes= min.cleanable.dirty.ratio= min.compaction.lag.ms= min.free= partitioner= retention.bytes= retention.groups= retention.ms= segment.bytes= segment.ms=" ;;
         "topics create:--shared-group") list=group ;;
         "topics create:--shared-readers") offer="all group" ;;
         "topics create:-d" | "topics create:--dir") list=directory ;;
         "topics describe:topics") list=topic ;;
         "topics describe:-d" | "topics describe:--dir") list=directory ;;
         "topics alter:topic") list=topic ;;
-        "topics alter:-c" | "topics alter:--config") offer="compression.type= flush.ms= max.message.bytes= min.free= partitioner= retention.bytes= retention.groups= retention.ms= segment.bytes= segment.ms=" ;;
-        "topics alter:--unset") offer="compression.type flush.ms max.message.bytes min.free partitioner retention.bytes retention.groups retention.ms segment.bytes segment.ms" ;;
+        "topics alter:-c" | "topics alter:--config") offer="cleanup.policy= compression.type= delete.retention.ms= flush.ms= max.message.bytes= min.cleanable.dirty.ratio= min.compaction.lag.ms= min.free= partitioner= retention.bytes= retention.groups= retention.ms= segment.bytes= segment.ms=" ;;
+        "topics alter:--unset") offer="cleanup.policy compression.type delete.retention.ms flush.ms max.message.bytes min.cleanable.dirty.ratio min.compaction.lag.ms min.free partitioner retention.bytes retention.groups retention.ms segment.bytes segment.ms" ;;
         "topics alter:-d" | "topics alter:--dir") list=directory ;;
         "topics rename:topic") list=topic ;;
         "topics rename:-d" | "topics rename:--dir") list=directory ;;
