@@ -46,6 +46,8 @@ function __mk_value_flags
             string split ' ' -- '-p --partition -o --offset -d --dir'
         case 'topics clean'
             string split ' ' -- '-r --regex --lock-wait -d --dir'
+        case 'topics compact'
+            string split ' ' -- '-r --regex --lock-wait -d --dir'
         case 'topics trim'
             string split ' ' -- '--to -p --partition --lock-wait -d --dir'
         case 'groups'
@@ -90,7 +92,7 @@ end
 # Prints three lines: the command so far, the number of arguments after it, the log directory.
 function __mk_parse
     set -l value_flags (__mk_value_flags)
-    set -l commands 'produce' 'consume' 'tail' 'topics' 'topics list' 'topics create' 'topics describe' 'topics alter' 'topics rename' 'topics seal' 'topics delete' 'topics offsets' 'topics which' 'topics get' 'topics verify' 'topics dump' 'topics clean' 'topics trim' 'groups' 'groups list' 'groups describe' 'groups reset' 'groups seek' 'groups export' 'groups import' 'groups copy' 'groups delete' 'groups prune' 'groups kick' 'groups undo' 'replicate' 'replicate run' 'replicate status' 'replicate promote' 'replicate salvage' 'serve' 'completion' 'help'
+    set -l commands 'produce' 'consume' 'tail' 'topics' 'topics list' 'topics create' 'topics describe' 'topics alter' 'topics rename' 'topics seal' 'topics delete' 'topics offsets' 'topics which' 'topics get' 'topics verify' 'topics dump' 'topics clean' 'topics compact' 'topics trim' 'groups' 'groups list' 'groups describe' 'groups reset' 'groups seek' 'groups export' 'groups import' 'groups copy' 'groups delete' 'groups prune' 'groups kick' 'groups undo' 'replicate' 'replicate run' 'replicate status' 'replicate promote' 'replicate salvage' 'serve' 'completion' 'help'
     set -l path
     set -l count 0
     set -l plain no
@@ -293,6 +295,7 @@ complete -c mk -n '__mk_at topics' -a get -d 'print the last record with a key'
 complete -c mk -n '__mk_at topics' -a verify -d 'prove every byte of topics, and name damage'
 complete -c mk -n '__mk_at topics' -a dump -d 'show what stands in the files of a log'
 complete -c mk -n '__mk_at topics' -a clean -d 'remove the records that the topics\' limits let go'
+complete -c mk -n '__mk_at topics' -a compact -d 'keep the last record of each key, now'
 complete -c mk -n '__mk_at topics' -a trim -d 'remove the records of a topic below an offset or time'
 complete -c mk -n '__mk_within topics' -s r -l regex -r -f -d 'all topics in whose name the regular expression is found somewhere; ^ and $ tie it to the ends'
 complete -c mk -n '__mk_within topics' -s q -d 'names only, one a line'
@@ -397,7 +400,7 @@ complete -c mk -n '__mk_within topics dump' -s d -l dir -r -f -a '(__fish_comple
 complete -c mk -n '__mk_within topics dump' -l json -d 'a JSON object a line, its type in `type`; errors too'
 complete -c mk -n '__mk_argument 0 topics dump' -f -a '(__mk_names topics)'
 complete -c mk -n '__mk_within topics clean' -s r -l regex -r -f -d 'all topics in whose name the regular expression is found somewhere; ^ and $ tie it to the ends'
-complete -c mk -n '__mk_within topics clean' -l dry-run -d 'only show which segments would go, and why the others stay'
+complete -c mk -n '__mk_within topics clean' -l dry-run -d 'only show which segments would go or be compacted, and why the others stay'
 complete -c mk -n '__mk_within topics clean' -l lock-wait -r -f -d 'how long to wait for another writer\'s lock, such as 10s or 500ms; default 10s'
 complete -c mk -n '__mk_within topics clean' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory, default $XDG_DATA_HOME/mk, else ~/.local/share/mk; [USER@]HOST:DIR is one of another host, by ssh'
 complete -c mk -n '__mk_within topics clean' -l allow-network-fs -d 'write to a network file system, trusting that its locks reach every writer'
@@ -405,6 +408,15 @@ complete -c mk -n '__mk_within topics clean' -l json -d 'JSON instead of text, e
 complete -c mk -n '__mk_within topics clean' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
 complete -c mk -n '__mk_within topics clean' -s q -d 'no notes on stderr, only errors'
 complete -c mk -n '__mk_argument_from 0 topics clean' -f -a '(__mk_names topics)'
+complete -c mk -n '__mk_within topics compact' -s r -l regex -r -f -d 'all topics in whose name the regular expression is found somewhere; ^ and $ tie it to the ends'
+complete -c mk -n '__mk_within topics compact' -l dry-run -d 'only show how much of each partition is new since it was compacted'
+complete -c mk -n '__mk_within topics compact' -l lock-wait -r -f -d 'how long to wait for another writer\'s lock, such as 10s or 500ms; default 10s'
+complete -c mk -n '__mk_within topics compact' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory, default $XDG_DATA_HOME/mk, else ~/.local/share/mk; [USER@]HOST:DIR is one of another host, by ssh'
+complete -c mk -n '__mk_within topics compact' -l allow-network-fs -d 'write to a network file system, trusting that its locks reach every writer'
+complete -c mk -n '__mk_within topics compact' -l json -d 'JSON instead of text, errors too'
+complete -c mk -n '__mk_within topics compact' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
+complete -c mk -n '__mk_within topics compact' -s q -d 'no notes on stderr, only errors'
+complete -c mk -n '__mk_argument_from 0 topics compact' -f -a '(__mk_names topics)'
 complete -c mk -n '__mk_within topics trim' -l to -r -f -a 'start end' -d 'the first record that stays: N, -N for the last N, @TIME, group:NAME for what that group has not read, end for none, 0:5,1:end by partition; see `mk help offsets`'
 complete -c mk -n '__mk_within topics trim' -s p -l partition -r -f -d 'only these partitions, such as 0,3'
 complete -c mk -n '__mk_within topics trim' -l dry-run -d 'only show what would be removed'

@@ -101,11 +101,14 @@ class ProduceInput:
     def stop(self) -> None:
         """End the input here. For signal handlers, see LineReader.stop."""
         self._is_stopped = True
-        if self._reader is not None:
-            self._reader.stop()
-        elif self._is_opening:
-            self._is_opening = False
-            raise _Stop
+        try:
+            self._producer.stop_compacting()  # It raises where that goes on, and nothing is read then.
+        finally:
+            if self._reader is not None:
+                self._reader.stop()
+            elif self._is_opening:
+                self._is_opening = False
+                raise _Stop
 
     def _open(self, name: str) -> int:
         """Open a file for reading; -1 if a signal ended the input meanwhile: a pipe with a name waits for its writer."""

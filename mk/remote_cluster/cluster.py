@@ -33,6 +33,7 @@ ELSEWHERE = frozenset(
         "check_group_is_empty",
         "check_name_is_free",
         "clean",
+        "compact",
         "delete_group",
         "delete_offsets",
         "delete_records",

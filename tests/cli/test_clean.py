@@ -69,8 +69,9 @@ def test_a_dry_run_says_what_would_go_and_why_the_rest_stays(large):
 def test_where_only_compaction_removes_records_no_limit_does_and_trim_still_does(large):
     large.ok("topics", "alter", "t", "-c", "cleanup.policy=compact", "-c", "retention.ms=1")
     done = large("topics", "clean", "--dry-run")
-    goes = [row.split()[6] for row in done.out.decode().splitlines()[1:]]
-    assert goes == ["no"] * 9
+    table, compaction = done.out.decode().split("\n\n")
+    assert [row.split()[6] for row in table.splitlines()[1:]] == ["no"] * 9
+    assert compaction.split()[:5] == ["TOPIC", "PARTITION", "DIRTY_RATIO", "COMPACTS", "WHY"]
     assert done.out.count(b"with cleanup.policy=compact no limit removes records") == 2
     assert (large("topics", "clean").out, segments(large, "t")) == (b"", [0, 1, 2, 3, 4])
     # Nor does whoever begins a new segment.
