@@ -11,15 +11,24 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 
+from mk.topic_partition import check_producer_id
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mk.records.record_batch import EncodedBatch
     from mk.storage.producer_pin import ProducerPin
+    from mk.storage.topic import Topic
 
 _SHORT = 4096
 """Runs of consecutive sequences below this are kept as 8 bytes each; a longer one costs more as an object of its own."""
+
+
+def resume(topic: Topic, name: str, *, partition: int | None, lock_wait_ms: int) -> InputSequence:
+    """Begin with the input of a producer id, which is pinned to what the topic is if it is new."""
+    check_producer_id(name)
+    return InputSequence(topic.pin_producer(name, partition=partition, lock_wait_ms=lock_wait_ms))
 
 
 class InputSequence:
@@ -80,6 +89,12 @@ class InputSequence:
         for sequence, key in enumerate(keys, self.next_sequence):
             sequences_of[null_key_partition if key is None else partition_of(key, partitions)].append(sequence)
         return sequences_of
+
+    @staticmethod
+    def lines_behind(block: bytes | memoryview, count: int) -> memoryview:
+        """Return what follows the first `count` lines of a block, which are to be left out."""
+        rest = bytes(block).split(b"\n", count)[count]
+        return memoryview(block)[len(block) - len(rest) :]
 
     def take_routed(self, partition: int, sequences: list[int]) -> int:
         """Do as `take` does for records that the caller counts, since those between them go to other partitions."""

@@ -25,16 +25,15 @@ from mk.storage.partition_log import DISK, PAGE_CACHE, AppendResult
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import TypeVar
+    from typing import Any
 
     from mk.producer.input_sequence import InputSequence
+    from mk.producer.roll_compaction import RollCompaction
     from mk.records.record import Header
     from mk.records.record_batch import EncodedBatch
     from mk.storage.input_mark import InputMark
     from mk.storage.partition_log import PartitionLog
     from mk.storage.topic import Topic
-
-    T = TypeVar("T")
 
 BUFFER_BYTES = 8 << 20
 """What waits for an append at most, before it is made: half of buffer.memory, so that encoding it fits in the rest."""
@@ -42,8 +41,6 @@ BUFFER_BYTES = 8 << 20
 _FILES_A_PARTITION = 4
 _MANY_PARTITIONS = 48
 """Up to so many, the lowest usual limit of 256 open files (macOS's) is enough."""
-
-_NEWLINE = 10
 
 _DURABILITY = {0: PAGE_CACHE, 1: DISK}
 
@@ -93,10 +90,14 @@ class Producer:
         self._sticky = int.from_bytes(os.urandom(2), "big") % topic.partitions if topic.partitions > 1 else 0
         self._input: InputSequence | None = None
         if producer_id is not None:
-            self._input = self._resume(producer_id)
+            from mk.producer.input_sequence import resume
+
+            self._input = resume(topic, producer_id, partition=self._fixed_partition, lock_wait_ms=lock_wait_ms)
             self._sticky = self._input.null_key_partition
         self._logs: dict[int, PartitionLog] = {}
         self._buffered_bytes = 0
+        self._rolls: RollCompaction | None = None
+        self._may_compact = True
         self._is_closed = False
         self._pid = os.getpid()
         self._lock = RLock()
@@ -109,6 +110,8 @@ class Producer:
         try:
             if kind is None:
                 self.flush()
+            else:
+                self._may_compact = False  # Whoever pressed ^C does not wait for that.
         finally:
             self.close()
 
@@ -157,7 +160,7 @@ class Producer:
         """
         if not len(block):
             return
-        if block[-1] != _NEWLINE:
+        if block[-1] != b"\n"[0]:
             raise ValueError("the block does not end with a newline")
         check_bytes((key,))
         check_extras((), timestamp_ms)
@@ -172,7 +175,7 @@ class Producer:
             if self._input is not None and (stored := self._take(self._input, partition, count)):
                 if stored == count:
                     return
-                block, count = _lines_behind(block, stored), count - stored
+                block, count = self._input.lines_behind(block, stored), count - stored
             time = now_ms() if timestamp_ms is None else timestamp_ms
             self._accumulator(partition).append_lines(block, count, time, key)
             if key is None:
@@ -268,6 +271,7 @@ class Producer:
             times: Sequence[int] = [now if time is None else time for time in timestamps]
         else:
             times = timestamps  # type: ignore[assignment]
+        columns: tuple[Sequence[Any], ...] = (values, keys, times, headers)
         with self._lock:
             chosen_of = self._routed(keys, partitions)
             if self._input is not None:
@@ -285,11 +289,9 @@ class Producer:
                 accumulator = self._accumulator(target)
                 before = accumulator.size_bytes
                 if len(chosen) == len(values):
-                    accumulator.append_records(values, keys, times, headers)
+                    accumulator.append_records(*columns)
                 else:
-                    accumulator.append_records(
-                        _chosen(values, chosen), _chosen(keys, chosen), _chosen(times, chosen), _chosen(headers, chosen)
-                    )
+                    accumulator.append_records(*([column[at] for at in chosen] for column in columns))
                 self._flush_if_full(accumulator.size_bytes - before)
             if self._input is not None and sequences is not None:
                 # Not before: what is appended on the way is not all of what stands before it in the input.
@@ -346,6 +348,8 @@ class Producer:
 
         Raises whatever PartitionLog.append raises; `records_stored` then counts what is stored all the same, and what
         was not appended is dropped from the buffer, since only the caller knows whether to send it again.
+
+        Where an append began a new segment of a topic that is compacted, that is done last, if enough of the log is new.
         """
         results: list[AppendResult] = []
         with self._lock:
@@ -358,6 +362,8 @@ class Producer:
                     raise
                 self._acknowledge(result, results)
             self._note_flushed()
+        if self._rolls is not None and self._may_compact:
+            self._rolls.run()
         return results
 
     def flush_later(self) -> None:
@@ -388,6 +394,11 @@ class Producer:
             self._input.records_stored_before += result.duplicates
             if result.last_offset < result.first_offset:
                 return
+        if result.began_segment and self._topic.compacts:
+            from mk.producer.roll_compaction import RollCompaction
+
+            self._rolls = self._rolls or RollCompaction(self._topic, lock_wait_ms=self._lock_wait_ms)
+            self._rolls.partitions.add(result.partition)
         self.records_stored += result.last_offset - result.first_offset + 1
         results.append(result)
         if self._topic.version != self._version:
@@ -459,8 +470,16 @@ class Producer:
             if self._input is not None:
                 self._input.next_sequence += count
 
+    def stop_compacting(self) -> None:
+        """End the compaction that goes on, and begin none any more. For handlers of signals in the thread of `flush`."""
+        self._may_compact = False
+        if self._rolls is not None:
+            self._rolls.stop()
+
     def close(self) -> None:
         """Let go of the partitions. What was not flushed is dropped."""
+        if self._rolls is not None and self._may_compact:
+            self._rolls.run()
         with self._lock:
             self._is_closed = True
             self._accumulators = {}
@@ -525,14 +544,6 @@ class Producer:
             self._accumulators[partition] = accumulator
         return accumulator
 
-    def _resume(self, name: str) -> InputSequence:
-        from mk.producer.input_sequence import InputSequence
-        from mk.topic_partition import check_producer_id
-
-        check_producer_id(name)
-        partition, lock_wait_ms = self._fixed_partition, self._lock_wait_ms
-        return InputSequence(self._topic.pin_producer(name, partition=partition, lock_wait_ms=lock_wait_ms))
-
     def _take(self, input: InputSequence, partition: int, count: int) -> int:
         """Count records of the input, and return how many of them, the first ones, are stored already."""
         self._check_input(input)
@@ -586,13 +597,3 @@ class Producer:
         self._buffered_bytes += added_bytes
         if self._buffered_bytes >= BUFFER_BYTES:
             self.flush_later()
-
-
-def _chosen(column: Sequence[T], chosen: Sequence[int]) -> list[T]:
-    return [column[at] for at in chosen]
-
-
-def _lines_behind(block: bytes | memoryview, count: int) -> memoryview:
-    """Return what follows the first `count` lines of a block."""
-    rest = bytes(block).split(b"\n", count)[count]
-    return memoryview(block)[len(block) - len(rest) :]

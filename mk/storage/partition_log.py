@@ -57,16 +57,19 @@ class AppendResult:
     """Where an append landed: first and last offset, both included.
 
     duplicates: records that were stored before under the same producer id, and were not appended again. If all were, then
-    last_offset is first_offset - 1.
+    last_offset is first_offset - 1. began_segment: a segment was full or old, and sealed on the way.
     """
 
-    __slots__ = ("duplicates", "first_offset", "last_offset", "partition")
+    __slots__ = ("began_segment", "duplicates", "first_offset", "last_offset", "partition")
 
-    def __init__(self, partition: int, first_offset: int, last_offset: int, duplicates: int = 0) -> None:
+    def __init__(
+        self, partition: int, first_offset: int, last_offset: int, duplicates: int = 0, *, began_segment: bool = False
+    ) -> None:
         self.partition = partition
         self.first_offset = first_offset
         self.last_offset = last_offset
         self.duplicates = duplicates
+        self.began_segment = began_segment
 
 
 class PartitionLog:
@@ -138,6 +141,7 @@ class PartitionLog:
         """
         first_offset = -1
         duplicates = 0
+        began_segment = False
         state = None
         self._files.topic.look_at_keys(batches)
         mask = pthread_sigmask(SIG_BLOCK, ())
@@ -165,6 +169,7 @@ class PartitionLog:
                 while at < len(batches):
                     if self._is_full(state.written.position, batches[at]) or self._is_aged(state):
                         state = self._retain(self._roll(state), state.began_ms)
+                        began_segment = True
                     stop = self._run_end(batches, at, state.written.position)
                     state = self._append_run(batches[at:stop], state, durability)
                     at = stop
@@ -189,7 +194,8 @@ class PartitionLog:
             self._state_unsynced = True
             if time.monotonic() - self._state_synced_at > STATE_SYNC_SECONDS:
                 self._sync_state()
-        return AppendResult(self._files.partition, first_offset, state.written.offset - 1, duplicates)
+        last_offset = state.written.offset - 1
+        return AppendResult(self._files.partition, first_offset, last_offset, duplicates, began_segment=began_segment)
 
     def last_sequence(self, producer_id: int) -> int:
         """Return up to which input sequence the records of a producer id are on disk here; -1 if none are known to be.

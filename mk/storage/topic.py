@@ -198,9 +198,14 @@ class Topic:
 
         log = self.open_log(partition, lock_wait_ms=lock_wait_ms)
         try:
-            return log.append(batches, DISK)
+            result = log.append(batches, DISK)
         finally:
             log.close()
+        if result.began_segment and self.compacts:
+            from mk.storage.compaction_plan import compact_after_roll
+
+            compact_after_roll(self, partition, lock_wait_ms=lock_wait_ms)
+        return result
 
     def open_reader(self, partition: int, buffer: ReadBuffer | None = None) -> PartitionReader:
         """Open a partition for reading, at its log start."""
