@@ -287,7 +287,7 @@ _mk_values() {
         "serve:--root") list=directory ;;
         "serve:-d" | "serve:--dir") list=directory ;;
         "completion:shell") offer="bash zsh fish" ;;
-        "help:subject") offer="offsets formats exec exit-codes produce consume tail topics groups replicate serve completion help" ;;
+        "help:subject") offer="offsets formats exec compaction exit-codes produce consume tail topics groups replicate serve completion help" ;;
     esac
 }
 
