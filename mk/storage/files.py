@@ -248,6 +248,11 @@ def touch(name: str, *, dir_fd: int) -> None:
     os.utime(name, dir_fd=dir_fd, follow_symlinks=False)
 
 
+def set_last_write(fd: int, time_ns: int) -> None:
+    """Have a file last written at a time, ns since the epoch."""
+    os.utime(fd, ns=(time_ns, time_ns))
+
+
 def mkdir(name: str, mode: int = 0o755, *, dir_fd: int | None = None) -> None:
     """Make a directory, or raise FileExistsError.
 

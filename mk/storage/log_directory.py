@@ -216,11 +216,12 @@ class LogDirectory:
             self.sweep()
         return count
 
-    def open_lock(self, topic_id: str, partition: int) -> int:
-        """Open the lock file of a partition, which exists as long as the topic does."""
+    def open_lock(self, topic_id: str, name: str, *, create: bool = False) -> int:
+        """Open a lock file of a topic. That of a partition, named by its number, exists as long as the topic does."""
+        flags = os.O_RDWR | os.O_CREAT if create else os.O_RDWR
         locks_fd = files.open_directory(topic_id, dir_fd=self.locks_fd)
         try:
-            return files.open_file(str(partition), os.O_RDWR, dir_fd=locks_fd, linked=True)
+            return files.open_file(name, flags, 0o600, dir_fd=locks_fd, linked=True)
         finally:
             files.close(locks_fd)
 

@@ -17,6 +17,7 @@ from mk.errors import CorruptStateError, DataError
 from mk.records.codecs import crc32c
 from mk.records.record_batch import HEADER_SIZE, parse_any_header
 from mk.storage import files
+from mk.storage.cleaner_checkpoint import FILE_NAME as CLEANED_FILE
 from mk.storage.host import boot_id
 from mk.storage.leader_epochs import LeaderEpochs, decode_epochs, read_epochs, write_epochs
 from mk.storage.log_recovery import cut_index, replace_segment, unlink_if_there
@@ -161,6 +162,8 @@ def finish(partition: PartitionFiles, record: Truncation, state: PartitionState 
         is_segment = suffix in _SUFFIXES and len(digits) == 20 and digits.isdecimal()
         if is_segment and not record.first_segment <= int(digits) <= new.segment:
             files.unlink(name, dir_fd=partition.fd)
+    # What it says was clean may come anew, as other records.
+    unlink_if_there(partition, CLEANED_FILE)
     _cut_segment(partition, new.segment, new.written)
     snapshot = read_snapshot(partition, new.segment)
     if record.is_anew or snapshot is None or snapshot.offset > new.written.offset:

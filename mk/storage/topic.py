@@ -209,10 +209,18 @@ class Topic:
         finally:
             files.close(fd)
 
+    def open_cleaner_lock(self, partition: int) -> int:
+        """Open the lock file of whoever compacts a partition, which is made with the first of them."""
+        try:
+            return self.directory.open_lock(self.topic_id, f"{partition}.cleaner", create=True)
+        except FileNotFoundError:
+            self.check_not_deleted()
+            raise
+
     def open_lock(self, partition: int) -> int:
         """Open the lock file of a partition, anew for each caller: who shares an open file shares its lock."""
         try:
-            return self.directory.open_lock(self.topic_id, partition)
+            return self.directory.open_lock(self.topic_id, str(partition))
         except FileNotFoundError:
             self.check_not_deleted()
             self.check_identity()
