@@ -22,6 +22,7 @@ from mk.storage.cleaner_checkpoint import CleanerCheckpoint, Cleaning
 from mk.storage.held_log import held_log
 from mk.storage.locks import release, try_acquire
 from mk.storage.log_segment import (
+    CLEANED_SUFFIX,
     INDEX_SUFFIX,
     LOG_SUFFIX,
     PRODUCERS_SUFFIX,
@@ -46,9 +47,6 @@ if TYPE_CHECKING:
     from mk.storage.topic import Topic
 
     Progress = Callable[[int, int], None]
-
-CLEANED_SUFFIX = ".cleaned"
-"""Of a segment, or an index, that is being written and is not part of the log yet."""
 
 _PIECE = 1 << 20
 _WRITEBACK_BYTES = 8 << 20
@@ -448,6 +446,8 @@ class LogCleaner(PartitionCleaner):
                 for suffix in (LOG_SUFFIX, INDEX_SUFFIX, PRODUCERS_SUFFIX):
                     _unlink_if_there(segment_name(segment.base_offset, suffix), dir_fd)
             files.fsync(dir_fd)
+            # Again, for whoever began to check the log after the first time, and found a segment gone.
+            write_state(self._files.state_fd, state)
 
     def _unchanged(self, before: PartitionState) -> PartitionState:
         """Return `state` as it is now, under the lock. Raises _ChangedMeanwhile if the log was cut back since."""
