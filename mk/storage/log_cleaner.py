@@ -246,7 +246,7 @@ class LogCleaner(PartitionCleaner):
             report.passes += 1
             began_ms = clock.now_ms()
             offset_map, map_end = self._build_map(segments, first_dirty, told)
-            result = Compaction(offset_map, horizon=horizon, boundaries=self._boundaries(segments))
+            result = Compaction(offset_map, horizon=horizon, boundaries=self._boundaries(segments) | {map_end})
             for group in self._groups(segments, map_end):
                 self._clean_group(group, result, state, map_end, told)
             with held_log(self, fix=WAIT):
@@ -399,7 +399,7 @@ class LogCleaner(PartitionCleaner):
                         new.append(compacted)
                 if len(group) > 1 or new.is_changed:
                     new.finish(max(segment.last_write_ns for segment in group))
-                    self._swap(group, fds, new, result.dropped_to, state)
+                    self._swap(group, fds, new, result.dropped_to, map_end, state)
             finally:
                 new.close()
         finally:
@@ -412,6 +412,7 @@ class LogCleaner(PartitionCleaner):
         fds: Sequence[int],
         new: _CleanedSegment,
         tombstones_dropped_to: int,
+        map_end: int,
         before: PartitionState,
     ) -> None:
         first, end, dir_fd = group[0].base_offset, group[-1].next_offset, self._files.fd
@@ -429,7 +430,9 @@ class LogCleaner(PartitionCleaner):
             if snapshot is not None and snapshot.position:
                 # Of a place within the segment, which will be another one.
                 _unlink_if_there(segment_name(first, PRODUCERS_SUFFIX), dir_fd)
-            state.cleaned_to = max(state.cleaned_to, end)
+            # All that had a say in which records go, also where no batch is another yet: if the log is cut back below it to
+            # follow another one, what went because of records that are cut off has to come back.
+            state.cleaned_to = max(state.cleaned_to, end, map_end)
             state.tombstones_dropped_to = max(state.tombstones_dropped_to, tombstones_dropped_to)
             # On disk before the first byte is another: a copy that took our word for older bytes would go on behind them.
             write_state(self._files.state_fd, state)

@@ -346,8 +346,10 @@ def _cut_segment(partition: PartitionFiles, segment: int, end: LogEnd) -> None:
         if status.st_nlink > 1:
             # Somebody has a copy of it made of a hard link, in which nothing may change; and it is appended to from now on.
             _replace_by_prefix(partition, fd, name, end.position)
-        elif status.st_size > end.position:
-            files.truncate(fd, end.position)
+        else:
+            if status.st_size > end.position:
+                files.truncate(fd, end.position)
+            # Also if nothing is left to cut: who did it may have been killed here, and with the power it would all be back.
             files.fdatasync(fd)
     finally:
         files.close(fd)
