@@ -19,6 +19,7 @@ from mk.storage.host import boot_id
 from mk.storage.leader_epochs import EpochEntry, LeaderEpochs
 from mk.storage.locks import try_acquire
 from mk.storage.log_directory import FILE_NAME, LogDirectory
+from mk.storage.log_segment import UNKNOWN_CHAIN
 from mk.storage.partition_reader import ReadBuffer
 from mk.storage.topic import PRODUCERS_DIRECTORY, Topic
 from mk.storage.watch import POLL_MS, Watch
@@ -451,6 +452,15 @@ def _partition_image(reader: CopyReader) -> PartitionImage:
     image.tombstones_dropped_to = reader.state.tombstones_dropped_to
     image.is_recovered = reader.state.boot_id == boot_id()
     image.lacks_producers = 0 < image.first_offset == image.next_offset and reader.lacks_producers(image.chain)
+    truncation = reader.truncation()
+    if truncation is not None:
+        # What it leaves is the log, whatever it has come to: of epochs and `state` one may be new already and one still old.
+        state = truncation.state
+        image.log_start_offset, image.first_offset = state.log_start_offset, truncation.first_segment
+        # Not its chain: a copy of which it is known is done, and nobody would finish this one.
+        image.next_offset, image.chain = state.written.offset, UNKNOWN_CHAIN
+        image.epochs = [(entry.epoch, entry.first_offset, entry.leader_id) for entry in truncation.epochs.entries]
+        image.cleaned_to, image.tombstones_dropped_to = state.cleaned_to, state.tombstones_dropped_to
     return image
 
 

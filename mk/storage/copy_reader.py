@@ -13,6 +13,7 @@ from mk.records.record_batch import COMPACTED, HEADER_SIZE, parse_any_header, pa
 from mk.storage import files, offset_index
 from mk.storage.host import boot_id
 from mk.storage.log_segment import PRODUCERS_SUFFIX, UNKNOWN_CHAIN, list_segments, open_segment, segment_name
+from mk.storage.log_truncation import read_truncation
 from mk.storage.partition_reader import PartitionReader
 from mk.storage.partition_state import LogEnd
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from mk.records.record_batch import RecordBatch
     from mk.storage.leader_epochs import LeaderEpochs
+    from mk.storage.log_truncation import Truncation
 
 PIECE_BYTES = 2 << 20
 _MAX_SNAPSHOT_BYTES = 1 << 28
@@ -51,6 +53,10 @@ class CopyReader(PartitionReader):
 
     def epochs(self) -> LeaderEpochs:
         return self._read_epochs()
+
+    def truncation(self) -> Truncation | None:
+        """Return what a killed process was about to leave of this log, None if nothing of the kind is there."""
+        return read_truncation(self._files.fd, self._files.path)
 
     def first_offset(self) -> int:
         """Return the base of the segment that holds the log start."""

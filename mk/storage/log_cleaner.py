@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 20
 _WRITEBACK_BYTES = 8 << 20
+_LARGEST_GROUP = 32
+"""Segments that become one at a time: a sync for each, with the append lock held."""
 
 IS_CLEAN = "it is clean"
 IN_USE = "another process compacts it"
@@ -233,7 +235,7 @@ class LogCleaner(PartitionCleaner):
         report.segments_before = report.segments_after = len(segments)
         report.bytes_before = report.bytes_after = sum(segment.size_bytes for segment in segments)
         dirty_bytes = sum(segment.size_bytes for segment in segments if segment.next_offset > first_dirty)
-        if not dirty_bytes and not checkpoint.tombstones_below(horizon):
+        if not segments or (not dirty_bytes and not checkpoint.tombstones_below(horizon)):
             report.skipped = IS_CLEAN
             return
         if dirty_bytes < min_dirty_ratio * report.bytes_before and not checkpoint.tombstones_below(horizon):
@@ -330,7 +332,7 @@ class LogCleaner(PartitionCleaner):
             if segment.base_offset >= map_end:
                 break
             is_far = group and segment.next_offset - group[0].base_offset > offset_index.MAX_RELATIVE
-            if group and (size_bytes + segment.size_bytes > limit or is_far):
+            if group and (size_bytes + segment.size_bytes > limit or is_far or len(group) == _LARGEST_GROUP):
                 yield group
                 group, size_bytes = [], 0
             group.append(segment)
@@ -444,11 +446,12 @@ class LogCleaner(PartitionCleaner):
             files.fsync(dir_fd)
             index = segment_name(first, INDEX_SUFFIX)
             files.rename(index + CLEANED_SUFFIX, index, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
-            # In this order: the new segment then covers each of them up to the first one that is still there.
+            # In this order, also on disk: the new segment covers each of them up to the first one that is still there, and
+            # one that is there in front of one that is gone would end in a hole.
             for segment in group[1:]:
                 for suffix in (LOG_SUFFIX, INDEX_SUFFIX, PRODUCERS_SUFFIX):
                     _unlink_if_there(segment_name(segment.base_offset, suffix), dir_fd)
-            files.fsync(dir_fd)
+                files.fsync(dir_fd)
             # Again, for whoever began to check the log after the first time, and found a segment gone.
             write_state(self._files.state_fd, state)
 

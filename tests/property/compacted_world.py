@@ -206,7 +206,7 @@ class CompactedWorld:
             theirs = DirectoryReplica(str(self.root / target), lock_wait_ms=0)
             try:
                 theirs.begin(ours.directory_id, ours.address)
-                replicator = Replicator(ours, theirs, Choice())
+                replicator = Replicator(ours, theirs, Choice(accept_gap=True))
                 list(replicator.run())
             finally:
                 theirs.close()
