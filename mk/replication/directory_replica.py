@@ -21,7 +21,7 @@ from mk.storage.locks import try_acquire
 from mk.storage.log_directory import FILE_NAME, LogDirectory
 from mk.storage.log_segment import UNKNOWN_CHAIN
 from mk.storage.partition_reader import ReadBuffer
-from mk.storage.topic import PRODUCERS_DIRECTORY, Topic
+from mk.storage.topic import Topic
 from mk.storage.watch import POLL_MS, Watch
 
 TYPE_CHECKING = False
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mk.replication.replica import CommittedOffset, PartitionWriter
-
-_PIN_NAME_LENGTH = 16
 
 
 class DirectoryReplica:
@@ -211,7 +209,7 @@ class DirectoryReplica:
             finally:
                 reader.close()
         # Last, so that whose batches are in the partitions is among them.
-        image.pins = _pins(topic)
+        image.pins = topic.read_pins()
         return image
 
     def _watch_partition(self, topic: str, partition: int) -> None:
@@ -462,19 +460,6 @@ def _partition_image(reader: CopyReader) -> PartitionImage:
         image.epochs = [(entry.epoch, entry.first_offset, entry.leader_id) for entry in truncation.epochs.entries]
         image.cleaned_to, image.tombstones_dropped_to = state.cleaned_to, state.tombstones_dropped_to
     return image
-
-
-def _pins(topic: Topic) -> dict[str, bytes]:
-    """Return name and content of each pin of a producer id."""
-    try:
-        fd = files.open_directory(PRODUCERS_DIRECTORY, dir_fd=topic.fd)
-    except FileNotFoundError:
-        return {}
-    try:
-        names = sorted(name for name in os.listdir(fd) if len(name) == _PIN_NAME_LENGTH and name.isalnum())
-        return {name: files.read_file(name, dir_fd=fd) for name in names}
-    finally:
-        files.close(fd)
 
 
 def _unreadable(name: str, topic_id: str, error: MkError | OSError) -> TopicImage:

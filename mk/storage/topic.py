@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "topic.json"
 PRODUCERS_DIRECTORY = "producers"
+_PIN_NAME_LENGTH = 16
 _MAX_BYTES = 1 << 20
 
 
@@ -160,6 +161,18 @@ class Topic:
     def has_producers(self) -> bool:
         """Tell whether a batch of this topic may be of a producer with an id. Under a partition's lock it stays so."""
         return files.exists(PRODUCERS_DIRECTORY, dir_fd=self.fd)
+
+    def read_pins(self) -> dict[str, bytes]:
+        """Return file name and content of the pin of each producer id."""
+        try:
+            fd = files.open_directory(PRODUCERS_DIRECTORY, dir_fd=self.fd)
+        except FileNotFoundError:
+            return {}
+        try:
+            names = sorted(name for name in os.listdir(fd) if len(name) == _PIN_NAME_LENGTH and name.isalnum())
+            return {name: files.read_file(name, dir_fd=fd) for name in names}
+        finally:
+            files.close(fd)
 
     # What producers and consumers ask of a topic, and nothing else: a topic behind ssh answers the same.
 
