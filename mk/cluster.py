@@ -178,12 +178,39 @@ class Cluster(Protocol):
     def kick_member(self, group: str, member: str) -> list[tuple[str, int]]:
         """Take all its partitions from a member, and return topic and partition of each. It may join again."""
 
-    def clean(self, name: str, partition: int, *, dry_run: bool = False, wait_ms: int = 10_000) -> dict[str, Any]:
+    def clean(
+        self,
+        name: str,
+        partition: int,
+        *,
+        dry_run: bool = False,
+        wait_ms: int = 10_000,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, Any]:
         """Remove the segments of a partition that the topic's limits let go, and what killed processes left.
 
+        Then, of a topic that is compacted, do that if enough of the log is new.
+
         Returns, ready for JSON: `topic`, `partition`, `log_start_offset`, `rolled`, of each segment under `removed` and
-        `kept` its offsets, size and `why`, the number of `files` that went and their `bytes`, and `error`: None or
-        what kept it from being finished.
+        `kept` its offsets, size and `why`, the number of `files` that went and their `bytes`, what `compact` returns as
+        `compaction`, None without one, and `error`: None or what kept it from being finished.
+        """
+
+    def compact(
+        self,
+        name: str,
+        partition: int,
+        *,
+        dry_run: bool = False,
+        wait_ms: int = 10_000,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, Any]:
+        """Keep of each key the last record in a partition, now: where this directory leads, all records count.
+
+        progress: told how many bytes of how many were read.
+
+        Returns, ready for JSON, what became of it: see CompactionReport; with dry_run what would, see plan_compaction.
+        Raises ConfigurationError for a topic that is not compacted.
         """
 
     def delete_records(self, name: str, partition: int, before_offset: int, *, wait_ms: int = 10_000) -> dict[str, Any]:

@@ -6,6 +6,7 @@ needs none of it.
 
 from __future__ import annotations
 
+from mk.errors import MkError
 from mk.storage import files
 from mk.topic_partition import check_name
 
@@ -30,19 +31,68 @@ class DirectoryCare:
         with files.about(f"{self.location}/topics/{name}"):
             return self._directory.open_topic(name)
 
-    def clean(self, name: str, partition: int, *, dry_run: bool = False, wait_ms: int = 10_000) -> dict[str, Any]:
+    def clean(
+        self,
+        name: str,
+        partition: int,
+        *,
+        dry_run: bool = False,
+        wait_ms: int = 10_000,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, Any]:
+        from mk.storage.compaction_plan import compact_if_due, plan_compaction
         from mk.storage.partition_cleaner import PartitionCleaner, plan_clean
 
         with files.about(f"{self.location}/topics/{name}/{partition}"):
             topic = self._open(name)
             try:
                 if dry_run:
-                    return plan_clean(topic, topic.check_partition(partition)).document(name)
+                    document = plan_clean(topic, topic.check_partition(partition)).document(name)
+                    document["compaction"] = None
+                    if topic.compacts:
+                        document["compaction"] = plan_compaction(topic, partition, only_if_due=True)
+                    return document
                 cleaner = PartitionCleaner(topic, partition, lock_wait_ms=wait_ms)
                 try:
-                    return cleaner.clean().document(name)
+                    document = cleaner.clean().document(name)
                 finally:
                     cleaner.close()
+                document["compaction"] = None
+                if topic.compacts and document["error"] is None:
+                    try:
+                        report = compact_if_due(topic, partition, lock_wait_ms=wait_ms, progress=progress)
+                    except MkError as error:
+                        document["error"] = error  # What was removed before is.
+                    else:
+                        document["compaction"] = report.document(name)
+                        document["error"] = report.error
+                return document
+            finally:
+                topic.close()
+
+    def compact(
+        self,
+        name: str,
+        partition: int,
+        *,
+        dry_run: bool = False,
+        wait_ms: int = 10_000,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, Any]:
+        from mk.storage.compaction_plan import check_is_compacted, plan_compaction
+
+        with files.about(f"{self.location}/topics/{name}/{partition}"):
+            topic = self._open(name)
+            try:
+                check_is_compacted(topic)
+                topic.check_partition(partition)
+                if dry_run:
+                    return plan_compaction(topic, partition, only_if_due=False)
+                from mk.storage.log_cleaner import compact
+
+                return compact(
+                    topic, partition, seal_active=True, min_dirty_ratio=0.0, lock_wait_ms=wait_ms, progress=progress
+                ).document(name)
             finally:
                 topic.close()
 

@@ -12,6 +12,7 @@
         CommitBeyondEndError           a group has committed an offset that this log does not have
         CursorBeyondEndError           a cursor file has one
         RecordTooLargeError            an input record over max.message.bytes
+        KeyRequiredError               a record without a key for a topic that is compacted
         InputGapError                  records of a followed input may be missing
         BadInputError                  a piece of the input is no record of its format
         DivergedLogError               a copy and its source hold different records at one offset
@@ -241,6 +242,28 @@ class RecordTooLargeError(DataError):
     def at(self, place: str) -> "RecordTooLargeError":
         """Return this error with the place of the record, which only the one who sends it knows."""
         return RecordTooLargeError(**{**self.facts, "place": place})  # type: ignore[arg-type]
+
+
+class KeyRequiredError(DataError):
+    """A record has no key, and its topic keeps only the last record of each key. Nothing of its append is stored."""
+
+    def __init__(self, *, topic: str, place: str = "") -> None:
+        super().__init__(
+            f"{place or 'a record'} has no key, and topic {topic} wants one",
+            why="its cleanup.policy has compact: of each key it keeps the last record",
+            fix="give each record a key, as -k and -K do (an empty one is a key), or produce to another topic; "
+            + (
+                "what stands before it is stored, and nothing from it on"
+                if place
+                else "nothing of this append is stored"
+            ),
+            topic=topic,
+            place=place,
+        )
+
+    def at(self, place: str) -> "KeyRequiredError":
+        """Return this error with the place of the record, which only the one who sends it knows."""
+        return KeyRequiredError(topic=str(self.facts["topic"]), place=place)
 
 
 class InputGapError(DataError):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from mk.cli.compact import tell
 from mk.cli.confirmation import confirm
-from mk.cli.console import print_json, size_text
+from mk.cli.console import print_json, progress_bar, size_text
 from mk.cli.notes import counted, note
-from mk.cli.selection import raise_first, selected
+from mk.cli.selection import fail_with, selected
 from mk.cli.topics import print_rows
 from mk.cluster import connect
 from mk.errors import MkError, NoSuchPartitionError, NoSuchTopicError, OffsetOutOfRangeError, UsageError
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
     from mk.cli.options import Options
     from mk.cluster import Cluster
-
-_ITEMS_FAILED = 1
 
 
 def clean(options: Options) -> int:
@@ -34,7 +33,11 @@ def clean(options: Options) -> int:
             continue  # Else it was deleted while we cleaned others.
         for partition in range(partitions):
             try:
-                document = cluster.clean(name, partition, dry_run=options.dry_run, wait_ms=options.lock_wait_ms)
+                label = f"compacting {name} {partition}"
+                with progress_bar(label, quiet=options.quiet, no_color=options.no_color) as progress:
+                    document = cluster.clean(
+                        name, partition, dry_run=options.dry_run, wait_ms=options.lock_wait_ms, progress=progress
+                    )
             except MkError as error:
                 if name in options.topics or not isinstance(error, NoSuchTopicError):
                     errors.append(error)
@@ -42,6 +45,9 @@ def clean(options: Options) -> int:
             if document["error"] is not None:
                 errors.append(document["error"])
                 document["error"] = document["error"].what
+            compaction = document["compaction"]
+            if compaction is not None and compaction.get("error") is not None:
+                compaction["error"] = compaction["error"].what
             documents.append(document)
             if not options.quiet and not options.dry_run:
                 _tell(document)
@@ -57,7 +63,7 @@ def clean(options: Options) -> int:
         print_json(documents)
     elif options.dry_run:
         _print_plan(documents, options)
-    return _finish(errors)
+    return fail_with(errors)
 
 
 def trim(options: Options) -> int:
@@ -96,7 +102,7 @@ def trim(options: Options) -> int:
     if options.json:
         rows = [row for row in plan if row["partition"] in removed or not row["to"]]
         print_json([{**row, "bytes": removed.get(row["partition"], 0)} for row in rows])
-    return _finish(errors)
+    return fail_with(errors)
 
 
 def _means_all(options: Options) -> bool:
@@ -121,6 +127,8 @@ def _tell(document: dict[str, Any]) -> None:
         )
     elif document["files"]:
         note(f"mk: {place}: removed {counted(document['files'], 'file')} left behind, {size_text(document['bytes'])}")
+    if document["compaction"] is not None and not document["compaction"]["skipped"]:
+        tell(document["compaction"])
 
 
 def _print_plan(documents: list[dict[str, Any]], options: Options) -> None:
@@ -138,17 +146,11 @@ def _print_plan(documents: list[dict[str, Any]], options: Options) -> None:
         for segment in [*document["removed"], *document["kept"]]
     ]
     print_rows(rows, options)
-
-
-def _finish(errors: list[MkError]) -> int:
-    """Name all that went wrong; the last words are the first error's, and its status, if they all have the same."""
-    if not errors:
-        return 0
-    if len({error.exit_status for error in errors}) == 1:
-        raise_first(errors)
-    for error in errors:
-        note(f"mk: {error.what}" + (f" ({error.why})" if error.why else ""))
-    return _ITEMS_FAILED
+    columns = ("topic", "partition", "dirty_ratio", "compacts", "why")
+    plans = [{name: plan[name] for name in columns} for document in documents if (plan := document["compaction"])]
+    if plans:
+        print()
+        print_rows(plans, options)
 
 
 def _plan_trim(cluster: Cluster, options: Options) -> list[dict[str, Any]]:

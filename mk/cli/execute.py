@@ -222,7 +222,9 @@ def _dead_letters(cluster: Cluster, options: Options) -> DeadLetters:
     _check_is_no_source(name, options)
 
     def open_producer(producer_id: str | None) -> Producer:
-        return cluster.producer(name, producer_id=producer_id)
+        producer = cluster.producer(name, producer_id=producer_id)
+        producer.stop_compacting()  # A member that is busy for minutes would lose its partitions.
+        return producer
 
     def read(positions: dict[int, int]) -> Iterable[ConsumerRecord]:
         partitions = range(cluster.partitions(name))

@@ -6,6 +6,7 @@ import textwrap
 from mk.cli import definition, help_pages
 from mk.cli.exit_statuses import exit_statuses
 from mk.cli.options import Options
+from mk.config import TOPIC_CONFIG
 from mk.consumer import offset_spellings
 from mk.errors import UsageError
 from mk.formats import format_spellings
@@ -46,6 +47,34 @@ A dead letter has the key and value of its record, and its headers followed by t
 {_table(dead_letters.HEADERS)}"""
 
 
+_COMPACTION = ("cleanup.policy", "delete.retention.ms", "min.cleanable.dirty.ratio", "min.compaction.lag.ms")
+
+
+def compaction_help() -> str:
+    """Return what `mk help compaction` prints, its settings as they are checked."""
+    settings = [(f"{name}={TOPIC_CONFIG[name].default}", TOPIC_CONFIG[name].help) for name in _COMPACTION]
+    return f"""\
+Compaction: a topic that keeps the last record of each key.
+
+  mk topics create homes -c cleanup.policy=compact
+  printf 'ann\\tParis\\nbob\\tRome\\nann\\tLima\\n' | mk produce homes -K '\\t'
+  mk topics compact homes
+  mk consume homes -f kv
+
+A record goes when another one behind it in its partition has the same key. Offsets and order stay, so
+there are gaps, over which every reader goes on. Each record needs a key: one without is refused, an
+empty one is a key. A null value (mk produce -Z) is a tombstone: it deletes its key, and goes itself
+some time after that.
+
+It is done by whoever begins a new segment, and by `mk topics clean`, when enough of a log is new, and by
+`mk topics compact` at once; by nobody else, so a crontab is a good place for `mk topics clean -q`.
+retention.ms and retention.bytes remove nothing then, unless the policy is compact,delete.
+
+{_table(settings)}
+How it is kept safe is in mk-guarantees(7).
+"""
+
+
 def _table(rows: "Sequence[tuple[str | bytes, str]]") -> str:
     """Return two columns as lines that are wide enough for both."""
     names = [name if isinstance(name, str) else name.decode() for name, _ in rows]
@@ -65,6 +94,7 @@ def subjects() -> "dict[str, str]":
         "offsets": offset_spellings.help_text(),
         "formats": format_spellings.help_text(),
         "exec": exec_help(),
+        "compaction": compaction_help(),
         "exit-codes": f"Exit statuses.\n\n{statuses}",
     }
 

@@ -3,7 +3,7 @@
 from mk.cli import signals
 from mk.cli.notes import counted, note
 from mk.cluster import connect
-from mk.errors import MkError, NoSuchTopicError, RecordTooLargeError, UsageError
+from mk.errors import KeyRequiredError, MkError, NoSuchTopicError, RecordTooLargeError, UsageError
 from mk.topic_partition import check_name, check_partition_count, check_producer_id
 
 TYPE_CHECKING = False
@@ -205,7 +205,8 @@ def _note_retention(cluster: "Cluster", topic: str, timestamp_ms: int, which: st
     """Warn that records which are produced old will not stay: retention goes by the times that they have."""
     from mk.clock import now_ms
 
-    retention_ms = int(cluster.topic_config(topic)["retention.ms"])
+    config = cluster.topic_config(topic)
+    retention_ms = int(config["retention.ms"]) if "delete" in str(config.get("cleanup.policy", "delete")) else -1
     if 0 <= retention_ms < now_ms() - timestamp_ms:
         note(
             f"mk: {which} older than {topic} keeps any (retention.ms={retention_ms}): they go "
@@ -251,7 +252,7 @@ def _send_values(producer: "Producer", options: "Options") -> int:
                 key, value = before, after
         try:
             producer.send(value or None if options.null_value else value, key, options.headers, options.timestamp_ms)
-        except RecordTooLargeError as error:
+        except (RecordTooLargeError, KeyRequiredError) as error:
             error = error.at(f"value {number}")
             if not options.skip_bad:
                 producer.flush()

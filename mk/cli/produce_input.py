@@ -8,7 +8,7 @@ import os
 from time import monotonic
 
 from mk.cli.notes import note
-from mk.errors import RecordTooLargeError, UnreadableInputError
+from mk.errors import KeyRequiredError, RecordTooLargeError, UnreadableInputError
 from mk.formats.readers import LineReader
 from mk.producer.record_accumulator import BATCH_BYTES
 
@@ -75,7 +75,8 @@ class ProduceInput:
         """Read all there is, up to --count records, and return when it is stored.
 
         Raises:
-            RecordTooLargeError: a record cannot be stored, and --skip-bad was not asked for. All before it are stored.
+            RecordTooLargeError, KeyRequiredError: a record cannot be stored, and --skip-bad was not asked for. All before
+                it are stored.
             UnreadableInputError: a file cannot be opened. All before it are stored, and nothing behind it is read.
         """
         names = self._options.files or (STDIN,)
@@ -100,11 +101,14 @@ class ProduceInput:
     def stop(self) -> None:
         """End the input here. For signal handlers, see LineReader.stop."""
         self._is_stopped = True
-        if self._reader is not None:
-            self._reader.stop()
-        elif self._is_opening:
-            self._is_opening = False
-            raise _Stop
+        try:
+            self._producer.stop_compacting()  # It raises where that goes on, and nothing is read then.
+        finally:
+            if self._reader is not None:
+                self._reader.stop()
+            elif self._is_opening:
+                self._is_opening = False
+                raise _Stop
 
     def _open(self, name: str) -> int:
         """Open a file for reading; -1 if a signal ended the input meanwhile: a pipe with a name waits for its writer."""
@@ -215,8 +219,8 @@ class ProduceInput:
                 lines = piece if self._delimiter == _NEWLINE else self._lines_of(piece)
                 try:
                     self._producer.send_lines(bytes(lines) if is_held else lines, count, self._key, self._timestamp_ms)
-                except RecordTooLargeError:
-                    # Somebody has altered the limit since the block was read.
+                except (RecordTooLargeError, KeyRequiredError):
+                    # Somebody has altered the limit since the block was read, or none of these records can be stored.
                     self._send_columns(piece, piece_came)
                 else:
                     self._pass_on(piece_came)
@@ -263,7 +267,7 @@ class ProduceInput:
             values = [value or None for value in values]
         try:
             self._producer.send_keyed(keys, values, self._headers, self._timestamp_ms)
-        except RecordTooLargeError:
+        except (RecordTooLargeError, KeyRequiredError):
             self._send_one_by_one(keys, values, came)
         else:
             self._pass_on(came)
@@ -271,7 +275,7 @@ class ProduceInput:
     def _send_one_by_one(
         self, keys: "list[bytes | None] | None", values: "Sequence[bytes | None]", came: memoryview
     ) -> None:
-        """Send records of which at least one is too large, all but that one."""
+        """Send records of which at least one cannot be stored, all but that one."""
         from mk.formats.readers import split_values
 
         position = 0
@@ -281,18 +285,21 @@ class ProduceInput:
             position += sizes[at]
             try:
                 self._producer.send(value, keys[at] if keys else None, self._headers, self._timestamp_ms)
-            except RecordTooLargeError as error:
+            except (RecordTooLargeError, KeyRequiredError) as error:
                 self._refuse(error, at + 1)
             else:
                 self._pass_on(record_came)
 
-    def _refuse(self, error: RecordTooLargeError, ahead: int) -> None:
+    def _refuse(self, error: "RecordTooLargeError | KeyRequiredError", ahead: int) -> None:
         """Skip the record that is `ahead` of those counted, or raise, with all before it stored."""
         place = self._place(ahead)
-        size_bytes, max_bytes = int(str(error.facts["size_bytes"])), self._producer.max_message_bytes
-        if error.facts["max_bytes"] != max_bytes:
-            size_bytes -= len(self._key_delimiter or b"")
-        error = RecordTooLargeError(size_bytes=size_bytes, max_bytes=max_bytes, place=place)
+        if isinstance(error, KeyRequiredError):
+            error = error.at(place)
+        else:
+            size_bytes, max_bytes = int(str(error.facts["size_bytes"])), self._producer.max_message_bytes
+            if error.facts["max_bytes"] != max_bytes:
+                size_bytes -= len(self._key_delimiter or b"")
+            error = RecordTooLargeError(size_bytes=size_bytes, max_bytes=max_bytes, place=place)
         if not self._options.skip_bad:
             self._flush()
             raise error from None

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from mk.cli.notes import note
 from mk.cli.produce_input import STDIN, ProduceInput
-from mk.errors import BadInputError, NoSuchPartitionError, RecordTooLargeError, UsageError
+from mk.errors import BadInputError, KeyRequiredError, NoSuchPartitionError, RecordTooLargeError, UsageError
 from mk.formats.block_reader import BlockReader
 from mk.formats.readers import LineReader, split_values
 from mk.formats.record_columns import BadRecordError, RecordColumns
@@ -240,7 +240,7 @@ class RecordInput(ProduceInput):
         self._complete(columns)
         try:
             self._hand_over(columns)
-        except (RecordTooLargeError, NoSuchPartitionError, BadRecordError, CannotOpenError):
+        except (RecordTooLargeError, KeyRequiredError, NoSuchPartitionError, BadRecordError, CannotOpenError):
             position = 0
             for at in range(len(columns)):
                 size = sizes[at] if at < len(sizes) else 0
@@ -252,7 +252,7 @@ class RecordInput(ProduceInput):
     def _send_one(self, record: RecordColumns, ahead: int, came: memoryview) -> None:
         try:
             self._hand_over(record)
-        except RecordTooLargeError as error:
+        except (RecordTooLargeError, KeyRequiredError) as error:
             self._refuse_record(error.at(self._place(ahead)))
         except (NoSuchPartitionError, BadRecordError) as error:
             reason = error.what if isinstance(error, NoSuchPartitionError) else str(error)
@@ -294,7 +294,7 @@ class RecordInput(ProduceInput):
             if time is not None and time < self.oldest_ms.get(topic, time + 1):
                 self.oldest_ms[topic] = time
 
-    def _refuse_record(self, error: BadInputError | RecordTooLargeError) -> None:
+    def _refuse_record(self, error: BadInputError | RecordTooLargeError | KeyRequiredError) -> None:
         """Skip a record, or raise, with all before it stored."""
         if not self._options.skip_bad:
             self._flush()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from mk.cli.notes import note
 from mk.errors import MkError, UsageError
 
+_ITEMS_FAILED = 1
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,3 +53,14 @@ def raise_first(failures: Sequence[MkError]) -> None:
             note(f"mk: {other}")
     if failures:
         raise failures[0]
+
+
+def fail_with(errors: Sequence[MkError]) -> int:
+    """Name all that went wrong with several; the last words are the first error's, and its status, if they all have the same."""
+    if not errors:
+        return 0
+    if len({error.exit_status for error in errors}) == 1:
+        raise_first(errors)
+    for error in errors:
+        note(f"mk: {error.what}" + (f" ({error.why})" if error.why else ""))
+    return _ITEMS_FAILED

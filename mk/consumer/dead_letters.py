@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from mk.errors import RecordTooLargeError
+from mk.errors import KeyRequiredError, RecordTooLargeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -165,13 +165,14 @@ class DeadLetters:
     def _append(self, producer: Producer, record: ConsumerRecord, headers: tuple[Header, ...]) -> None:
         try:
             producer.send(record.value, record.key, headers)
-        except RecordTooLargeError as error:
+        except (RecordTooLargeError, KeyRequiredError) as error:
             error = error.at(
                 f"offset {record.offset} of partition {record.partition} of {record.topic}, as a dead letter,"
             )
+            setting = "cleanup.policy=delete" if isinstance(error, KeyRequiredError) else "a larger max.message.bytes"
             error.fix = (
-                "`mk topics alter` gives the topic of the dead letters a larger max.message.bytes; this record, and those "
-                "behind it in its partition, do not count as consumed"
+                f"`mk topics alter` gives the topic of the dead letters {setting}; this record, and those behind it in its "
+                "partition, do not count as consumed"
             )
             raise error from None
 

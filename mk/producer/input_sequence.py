@@ -11,15 +11,24 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 
+from mk.topic_partition import check_producer_id
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mk.records.record_batch import EncodedBatch
     from mk.storage.producer_pin import ProducerPin
+    from mk.storage.topic import Topic
 
 _SHORT = 4096
 """Runs of consecutive sequences below this are kept as 8 bytes each; a longer one costs more as an object of its own."""
+
+
+def resume(topic: Topic, name: str, *, partition: int | None, lock_wait_ms: int) -> InputSequence:
+    """Begin with the input of a producer id, which is pinned to what the topic is if it is new."""
+    check_producer_id(name)
+    return InputSequence(topic.pin_producer(name, partition=partition, lock_wait_ms=lock_wait_ms))
 
 
 class InputSequence:
@@ -73,8 +82,22 @@ class InputSequence:
         self.records_stored_before += count
         return True
 
+    def routed(self, keys: Sequence[bytes | None], partition_of: Callable[[bytes, int], int]) -> list[list[int]]:
+        """Return per partition the sequences of the records that go there, of those that come next."""
+        partitions, null_key_partition = self.pin.partitions, self.null_key_partition
+        sequences_of: list[list[int]] = [[] for _ in range(partitions)]
+        for sequence, key in enumerate(keys, self.next_sequence):
+            sequences_of[null_key_partition if key is None else partition_of(key, partitions)].append(sequence)
+        return sequences_of
+
+    @staticmethod
+    def lines_behind(block: bytes | memoryview, count: int) -> memoryview:
+        """Return what follows the first `count` lines of a block, which are to be left out."""
+        rest = bytes(block).split(b"\n", count)[count]
+        return memoryview(block)[len(block) - len(rest) :]
+
     def take_routed(self, partition: int, sequences: list[int]) -> int:
-        """Do the same for records that the caller counts, since those between them go to other partitions."""
+        """Do as `take` does for records that the caller counts, since those between them go to other partitions."""
         stored = self.stored_sequences[partition]
         skip = 0 if sequences[0] > stored else bisect_right(sequences, stored)
         if skip < len(sequences):

@@ -6,7 +6,7 @@ import os
 from _thread import RLock
 
 from mk.clock import now_ms
-from mk.errors import MkError, RecordTooLargeError, UsageError
+from mk.errors import KeyRequiredError, MkError, RecordTooLargeError, UsageError
 from mk.producer.record_accumulator import (
     RecordAccumulator,
     check_bytes,
@@ -25,16 +25,15 @@ from mk.storage.partition_log import DISK, PAGE_CACHE, AppendResult
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import TypeVar
+    from typing import Any
 
     from mk.producer.input_sequence import InputSequence
+    from mk.producer.roll_compaction import RollCompaction
     from mk.records.record import Header
     from mk.records.record_batch import EncodedBatch
     from mk.storage.input_mark import InputMark
     from mk.storage.partition_log import PartitionLog
     from mk.storage.topic import Topic
-
-    T = TypeVar("T")
 
 BUFFER_BYTES = 8 << 20
 """What waits for an append at most, before it is made: half of buffer.memory, so that encoding it fits in the rest."""
@@ -42,8 +41,6 @@ BUFFER_BYTES = 8 << 20
 _FILES_A_PARTITION = 4
 _MANY_PARTITIONS = 48
 """Up to so many, the lowest usual limit of 256 open files (macOS's) is enough."""
-
-_NEWLINE = 10
 
 _DURABILITY = {0: PAGE_CACHE, 1: DISK}
 
@@ -88,15 +85,19 @@ class Producer:
         self._lock_wait_ms = lock_wait_ms
         self._on_append = on_append
         self._partition_of_key: Callable[[bytes, int], int] | None = None
+        self._accumulators: dict[int, RecordAccumulator] = {}
         self._adopt_settings()
         self._sticky = int.from_bytes(os.urandom(2), "big") % topic.partitions if topic.partitions > 1 else 0
         self._input: InputSequence | None = None
         if producer_id is not None:
-            self._input = self._resume(producer_id)
+            from mk.producer.input_sequence import resume
+
+            self._input = resume(topic, producer_id, partition=self._fixed_partition, lock_wait_ms=lock_wait_ms)
             self._sticky = self._input.null_key_partition
-        self._accumulators: dict[int, RecordAccumulator] = {}
         self._logs: dict[int, PartitionLog] = {}
         self._buffered_bytes = 0
+        self._rolls: RollCompaction | None = None
+        self._may_compact = True
         self._is_closed = False
         self._pid = os.getpid()
         self._lock = RLock()
@@ -109,6 +110,8 @@ class Producer:
         try:
             if kind is None:
                 self.flush()
+            else:
+                self._may_compact = False  # Whoever pressed ^C does not wait for that.
         finally:
             self.close()
 
@@ -119,13 +122,19 @@ class Producer:
         headers: tuple[Header, ...] = (),
         timestamp_ms: int | None = None,
     ) -> None:
-        """Buffer one record. value None is a tombstone; timestamp_ms None is now."""
+        """Buffer one record. value None is a tombstone; timestamp_ms None is now.
+
+        Raises RecordTooLargeError, and KeyRequiredError where the topic is compacted, as the other ways to send do; nothing
+        is buffered then.
+        """
         # Checked now, and not when it is encoded: the records that wait with it would be lost.
         check_bytes((value, key))
         check_extras(headers, timestamp_ms)
         size = len(value or b"") + len(key or b"") + size_of(headers)
         if size > self.max_message_bytes:
             raise RecordTooLargeError(size_bytes=size, max_bytes=self.max_message_bytes)
+        if key is None and self._needs_keys:
+            raise KeyRequiredError(topic=self._topic.name)
         with self._lock:
             partition = self._partition(key)
             if self._input is not None and self._take(self._input, partition, 1):
@@ -151,12 +160,14 @@ class Producer:
         """
         if not len(block):
             return
-        if block[-1] != _NEWLINE:
+        if block[-1] != b"\n"[0]:
             raise ValueError("the block does not end with a newline")
         check_bytes((key,))
         check_extras((), timestamp_ms)
         if len(block) + len(key or b"") > self.max_message_bytes:
             check_line_lengths(block, len(key or b""), self.max_message_bytes)
+        if key is None and self._needs_keys:
+            raise KeyRequiredError(topic=self._topic.name)
         if count is None:
             count = bytes(block).count(b"\n")
         with self._lock:
@@ -164,7 +175,7 @@ class Producer:
             if self._input is not None and (stored := self._take(self._input, partition, count)):
                 if stored == count:
                     return
-                block, count = _lines_behind(block, stored), count - stored
+                block, count = self._input.lines_behind(block, stored), count - stored
             time = now_ms() if timestamp_ms is None else timestamp_ms
             self._accumulator(partition).append_lines(block, count, time, key)
             if key is None:
@@ -185,6 +196,7 @@ class Producer:
             check_bytes(keys)
         check_bytes(values)
         check_extras(headers, timestamp_ms)
+        self._check_keys(keys)
         extras = headers, timestamp_ms
         partitions = self._partition_count
         with self._lock:
@@ -218,7 +230,7 @@ class Producer:
             sizes = [size_of_columns(*columns, headers) for columns in zip(keys_of, values_of, strict=True)]
             if sum(sizes) > self.max_message_bytes:
                 check_lengths(keys, values, size_of(headers), self.max_message_bytes)
-            sequences_of = [] if self._input is None else self._sequences_of(self._input, keys, partition_of)
+            sequences_of = [] if self._input is None else self._input.routed(keys, partition_of)
             for target in range(partitions):
                 if (
                     self._input is not None
@@ -249,7 +261,7 @@ class Producer:
         where its key belongs. sequences: for a producer with an id, the number of each in the input, ascending and not
         below next_sequence; None is next_sequence and on.
 
-        Raises RecordTooLargeError and NoSuchPartitionError, of any of them.
+        Raises RecordTooLargeError, KeyRequiredError and NoSuchPartitionError, of any of them.
         """
         if not values:
             return
@@ -259,6 +271,7 @@ class Producer:
             times: Sequence[int] = [now if time is None else time for time in timestamps]
         else:
             times = timestamps  # type: ignore[assignment]
+        columns: tuple[Sequence[Any], ...] = (values, keys, times, headers)
         with self._lock:
             chosen_of = self._routed(keys, partitions)
             if self._input is not None:
@@ -276,11 +289,9 @@ class Producer:
                 accumulator = self._accumulator(target)
                 before = accumulator.size_bytes
                 if len(chosen) == len(values):
-                    accumulator.append_records(values, keys, times, headers)
+                    accumulator.append_records(*columns)
                 else:
-                    accumulator.append_records(
-                        _chosen(values, chosen), _chosen(keys, chosen), _chosen(times, chosen), _chosen(headers, chosen)
-                    )
+                    accumulator.append_records(*([column[at] for at in chosen] for column in columns))
                 self._flush_if_full(accumulator.size_bytes - before)
             if self._input is not None and sequences is not None:
                 # Not before: what is appended on the way is not all of what stands before it in the input.
@@ -303,10 +314,16 @@ class Producer:
         if size > self.max_message_bytes:
             for value, key, own in zip(values, keys, headers):
                 check_lengths((key,), (value,), size_of(own), self.max_message_bytes)
+        self._check_keys(keys)
         if partitions is not None and self._fixed_partition is None:
             for partition in set(partitions):
                 if partition is not None:
                     self._topic.check_partition(partition)
+
+    def _check_keys(self, keys: Sequence[bytes | None] | None) -> None:
+        """Raise KeyRequiredError if the topic wants keys, as of the last append, and one is missing. None: all are."""
+        if self._needs_keys and (keys is None or None in keys):
+            raise KeyRequiredError(topic=self._topic.name)
 
     def _routed(
         self, keys: Sequence[bytes | None], partitions: Sequence[int | None] | None
@@ -331,6 +348,8 @@ class Producer:
 
         Raises whatever PartitionLog.append raises; `records_stored` then counts what is stored all the same, and what
         was not appended is dropped from the buffer, since only the caller knows whether to send it again.
+
+        Where an append began a new segment of a topic that is compacted, that is done last, if enough of the log is new.
         """
         results: list[AppendResult] = []
         with self._lock:
@@ -343,6 +362,8 @@ class Producer:
                     raise
                 self._acknowledge(result, results)
             self._note_flushed()
+        if self._rolls is not None and self._may_compact:
+            self._rolls.run()
         return results
 
     def flush_later(self) -> None:
@@ -373,6 +394,11 @@ class Producer:
             self._input.records_stored_before += result.duplicates
             if result.last_offset < result.first_offset:
                 return
+        if result.began_segment and self._topic.compacts:
+            from mk.producer.roll_compaction import RollCompaction
+
+            self._rolls = self._rolls or RollCompaction(self._topic, lock_wait_ms=self._lock_wait_ms)
+            self._rolls.partitions.add(result.partition)
         self.records_stored += result.last_offset - result.first_offset + 1
         results.append(result)
         if self._topic.version != self._version:
@@ -444,8 +470,16 @@ class Producer:
             if self._input is not None:
                 self._input.next_sequence += count
 
+    def stop_compacting(self) -> None:
+        """End the compaction that goes on, and begin none any more. For handlers of signals in the thread of `flush`."""
+        self._may_compact = False
+        if self._rolls is not None:
+            self._rolls.stop()
+
     def close(self) -> None:
         """Let go of the partitions. What was not flushed is dropped."""
+        if self._rolls is not None and self._may_compact:
+            self._rolls.run()
         with self._lock:
             self._is_closed = True
             self._accumulators = {}
@@ -472,7 +506,11 @@ class Producer:
         if codec not in CODEC_NAMES:
             raise UsageError(f"there is no compression {codec!a}", fix="it is one of " + ", ".join(CODEC_NAMES))
         self._codec = CODEC_NAMES[codec]
+        self._needs_keys = topic.compacts
         self._partition_of_key = None
+        if not self._needs_keys:
+            for accumulator in self._accumulators.values():
+                accumulator.has_all_keys = False  # What comes now need not have one.
 
     def _partition(self, key: bytes | None) -> int:
         if self._fixed_partition is not None:
@@ -502,32 +540,15 @@ class Producer:
         self._forget_what_a_parent_buffered()
         accumulator = self._accumulators.get(partition)
         if accumulator is None:
-            accumulator = self._accumulators[partition] = RecordAccumulator(self._codec)
+            accumulator = RecordAccumulator(self._codec, has_all_keys=self._needs_keys)
+            self._accumulators[partition] = accumulator
         return accumulator
-
-    def _resume(self, name: str) -> InputSequence:
-        from mk.producer.input_sequence import InputSequence
-        from mk.topic_partition import check_producer_id
-
-        check_producer_id(name)
-        partition, lock_wait_ms = self._fixed_partition, self._lock_wait_ms
-        return InputSequence(self._topic.pin_producer(name, partition=partition, lock_wait_ms=lock_wait_ms))
 
     def _take(self, input: InputSequence, partition: int, count: int) -> int:
         """Count records of the input, and return how many of them, the first ones, are stored already."""
         self._check_input(input)
         self._learn(input, partition)
         return input.take(partition, count)
-
-    def _sequences_of(
-        self, input: InputSequence, keys: Sequence[bytes | None], partition_of: Callable[[bytes, int], int]
-    ) -> list[list[int]]:
-        """Return per partition the sequences of the records that go there, of those that come next in the input."""
-        partitions, null_key_partition = input.pin.partitions, self._sticky
-        sequences_of: list[list[int]] = [[] for _ in range(partitions)]
-        for sequence, key in enumerate(keys, input.next_sequence):
-            sequences_of[null_key_partition if key is None else partition_of(key, partitions)].append(sequence)
-        return sequences_of
 
     def _learn(self, input: InputSequence, partition: int) -> None:
         if partition not in input.stored_sequences:
@@ -576,13 +597,3 @@ class Producer:
         self._buffered_bytes += added_bytes
         if self._buffered_bytes >= BUFFER_BYTES:
             self.flush_later()
-
-
-def _chosen(column: Sequence[T], chosen: Sequence[int]) -> list[T]:
-    return [column[at] for at in chosen]
-
-
-def _lines_behind(block: bytes | memoryview, count: int) -> memoryview:
-    """Return what follows the first `count` lines of a block."""
-    rest = bytes(block).split(b"\n", count)[count]
-    return memoryview(block)[len(block) - len(rest) :]

@@ -31,6 +31,8 @@ class RecordAccumulator:
     Records come in three ways: one by one, as a block of lines that makes a batch as it stands, or as parallel keys and
     values, which have their headers and time in common. Their order is kept: what came one way is closed before the first
     that comes another way.
+
+    has_all_keys: each of its records has a key, as whoever brings them makes sure.
     """
 
     __slots__ = (
@@ -44,11 +46,13 @@ class RecordAccumulator:
         "_timestamp_asked",
         "_values",
         "batches",
+        "has_all_keys",
         "size_bytes",
     )
 
-    def __init__(self, codec: int) -> None:
+    def __init__(self, codec: int, *, has_all_keys: bool = False) -> None:
         self._codec = codec
+        self.has_all_keys = has_all_keys
         self._builder = RecordBatchBuilder()
         self._keys: list[bytes | None] = []
         self._values: list[bytes | None] = []
@@ -138,6 +142,9 @@ class RecordAccumulator:
         """Return all that waits, and begin anew."""
         self._close()
         batches, self.batches, self.size_bytes = self.batches, [], 0
+        if self.has_all_keys:
+            for batch in batches:
+                batch.has_all_keys = True
         return batches
 
     def _close(self) -> None:

@@ -42,6 +42,7 @@ class TopicProducers:
         self._producers: dict[str, Producer] = {}
         self._closed_records = [0, 0]
         self._next_sequence = 0
+        self._may_compact = True
         self.max_message_bytes = int(TOPIC_CONFIG["max.message.bytes"].default)
         self.flush_ms = int(TOPIC_CONFIG["flush.ms"].default)
 
@@ -65,6 +66,8 @@ class TopicProducers:
                 producer = self._open_producer(topic)
             except MkError as error:
                 raise CannotOpenError(error) from error
+            if not self._may_compact:
+                producer.stop_compacting()
             self.max_message_bytes = max(self.max_message_bytes, producer.max_message_bytes)
             self.flush_ms = min(self.flush_ms, producer.flush_ms)
         self._producers[topic] = producer  # Behind all others: it was used last.
@@ -120,6 +123,18 @@ class TopicProducers:
         """Do the same, not waiting for what has a long way, see Producer.flush_later."""
         for producer in self._producers.values():
             producer.flush_later()
+
+    def stop_compacting(self) -> None:
+        """See Producer.stop_compacting."""
+        self._may_compact = False
+        left: KeyboardInterrupt | None = None
+        for producer in list(self._producers.values()):
+            try:
+                producer.stop_compacting()
+            except KeyboardInterrupt as stop:
+                left = stop  # Of the one that is at it, once all are told.
+        if left is not None:
+            raise left
 
     def close(self) -> None:
         """Let go of the topics. What was not flushed is dropped."""

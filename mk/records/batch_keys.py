@@ -5,11 +5,15 @@ Pure: no files, no clock, no locks.
 
 from __future__ import annotations
 
-from mk.records.record_batch import CONTROL, KIND_MASK, RecordBatch
+from mk.records.codecs import decompress, unpack
+from mk.records.record_batch import CODEC_MASK, CONTROL, KIND_MASK, NO_KEY, RecordBatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from mk.records.record import ConsumerRecord
+    from mk.records.record_batch import EncodedBatch
 
 
 def may_hold_key(batch: RecordBatch, key: bytes) -> bool:
@@ -34,6 +38,23 @@ def holds_keys(batch: RecordBatch) -> bool:
         return True
     keys = batch.columns()[1]
     return keys is not None and any(key is not None for key in keys)
+
+
+def lacks_keys(batch: EncodedBatch) -> bool:
+    """Tell whether a record of a batch that is to be appended has no key; an empty one is a key.
+
+    Of columns, the payload is unpacked for it, the first time: whoever made the batch may have said it in `has_all_keys`.
+    """
+    if batch.has_all_keys is None:
+        if not batch.attributes & KIND_MASK:
+            batch.has_all_keys = batch.key_length != NO_KEY
+        else:
+            codec = batch.attributes & CODEC_MASK
+            raw = b"".join(batch.payload)
+            columns: Any = unpack(decompress(codec, raw, batch.raw_length) if codec else raw)
+            keys = columns[1]
+            batch.has_all_keys = keys is not None and None not in keys
+    return not batch.has_all_keys
 
 
 def last_with_key(

@@ -96,13 +96,15 @@ class EncodedBatch:
     """A batch with everything but its place in the log: made without the lock, stamped under it.
 
     payload: buffers that follow the header on disk, in order; they may be views of a reader's buffer, which the
-    producer keeps untouched until the append returns. sequences: of each record, if the producer has an id.
+    producer keeps untouched until the append returns. sequences: of each record, if the producer has an id. has_all_keys:
+    whether each record has a key; None until somebody wants to know, see batch_keys.lacks_keys.
     """
 
     __slots__ = (
         "attributes",
         "base_timestamp",
         "first_sequence",
+        "has_all_keys",
         "key_length",
         "last_offset_delta",
         "last_sequence",
@@ -135,19 +137,17 @@ class EncodedBatch:
         for part in payload:
             crc = crc32c(part, crc)
             length += len(part)
-        self.payload_crc = crc
-        self.payload_length = length
+        self.payload_crc, self.payload_length = crc, length
         self.raw_length = raw_length
         self.attributes = attributes
         self.key_length = key_length
         self.record_count = record_count
         self.last_offset_delta = record_count - 1
-        self.base_timestamp = base_timestamp
-        self.max_timestamp = max_timestamp
+        self.base_timestamp, self.max_timestamp = base_timestamp, max_timestamp
         self.producer_id = 0
-        self.first_sequence = NO_SEQUENCE
-        self.last_sequence = NO_SEQUENCE
+        self.first_sequence = self.last_sequence = NO_SEQUENCE
         self.sequences: Sequence[int] = ()
+        self.has_all_keys: bool | None = None
 
     def number(self, producer_id: int, sequences: Sequence[int]) -> None:
         """Say whose records these are, and which of the input: one ascending sequence for each of them."""

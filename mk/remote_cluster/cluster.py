@@ -34,6 +34,7 @@ ELSEWHERE = frozenset(
         "check_name_is_free",
         "clean",
         "clone_topic",
+        "compact",
         "delete_group",
         "delete_offsets",
         "delete_records",

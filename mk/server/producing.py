@@ -127,6 +127,11 @@ def produce(session: Session, fields: Fields) -> None:
         opened.failed_run = run
         raise
     session.answer(result.first_offset, result.last_offset, result.duplicates, *opened.news())
+    if result.began_segment and opened.topic.compacts:
+        from mk.storage.compaction_plan import compact_after_roll
+
+        # Now that the client knows: as where a producer is in the directory, what it sends next waits.
+        session.until_stopped(lambda: compact_after_roll(opened.topic, partition, lock_wait_ms=wait_ms))
 
 
 def _log(opened: OpenTopic, partition: int, wait_ms: int) -> PartitionLog:

@@ -127,6 +127,14 @@ class Session:
         """Send a part of the answer, and return how long the message is."""
         return self._send(ITEM, *values, body=body)
 
+    def until_stopped(self, work: Callable[[], None]) -> None:
+        """Do what takes long and may be left at any point: a signal ends it at once, and the session with it."""
+        self._enter_channel()
+        try:
+            work()
+        finally:
+            self._in_channel = False
+
     def check_topic(self, name: str, kinds: Sequence[str] = ()) -> None:
         """Raise PermissionDeniedError unless the operation, or one of `kinds`, is allowed on a topic."""
         assert self._operation is not None

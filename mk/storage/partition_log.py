@@ -57,16 +57,19 @@ class AppendResult:
     """Where an append landed: first and last offset, both included.
 
     duplicates: records that were stored before under the same producer id, and were not appended again. If all were, then
-    last_offset is first_offset - 1.
+    last_offset is first_offset - 1. began_segment: a segment was full or old, and sealed on the way.
     """
 
-    __slots__ = ("duplicates", "first_offset", "last_offset", "partition")
+    __slots__ = ("began_segment", "duplicates", "first_offset", "last_offset", "partition")
 
-    def __init__(self, partition: int, first_offset: int, last_offset: int, duplicates: int = 0) -> None:
+    def __init__(
+        self, partition: int, first_offset: int, last_offset: int, duplicates: int = 0, *, began_segment: bool = False
+    ) -> None:
         self.partition = partition
         self.first_offset = first_offset
         self.last_offset = last_offset
         self.duplicates = duplicates
+        self.began_segment = began_segment
 
 
 class PartitionLog:
@@ -128,8 +131,8 @@ class PartitionLog:
             durability: PAGE_CACHE, or DISK: synced before this returns.
 
         Raises:
-            LockTimeoutError, NoSuchTopicError, TopicSealedError, NotLeaderError, PartitionFailedError: nothing was
-            written.
+            LockTimeoutError, NoSuchTopicError, TopicSealedError, KeyRequiredError, NotLeaderError, PartitionFailedError:
+            nothing was written.
             DiskFullError: no room; taken back.
             SyncFailedError: indeterminate.
             CorruptBatchError, CorruptStateError: the log is damaged; nothing was written.
@@ -138,7 +141,9 @@ class PartitionLog:
         """
         first_offset = -1
         duplicates = 0
+        began_segment = False
         state = None
+        self._files.topic.look_at_keys(batches)
         mask = pthread_sigmask(SIG_BLOCK, ())
         try:
             # In here, since a handler that runs as this returns may raise.
@@ -147,6 +152,7 @@ class PartitionLog:
                 self._acquire(mask)
                 # Which has looked at topic.json; whoever sets a seal holds our lock, so there is none until we let go.
                 self._files.topic.check_not_sealed()
+                self._files.topic.check_keys(batches)
                 state = self._refresh()
                 first_offset = state.written.offset
                 producer_id = batches[0].producer_id
@@ -163,6 +169,7 @@ class PartitionLog:
                 while at < len(batches):
                     if self._is_full(state.written.position, batches[at]) or self._is_aged(state):
                         state = self._retain(self._roll(state), state.began_ms)
+                        began_segment = True
                     stop = self._run_end(batches, at, state.written.position)
                     state = self._append_run(batches[at:stop], state, durability)
                     at = stop
@@ -187,7 +194,8 @@ class PartitionLog:
             self._state_unsynced = True
             if time.monotonic() - self._state_synced_at > STATE_SYNC_SECONDS:
                 self._sync_state()
-        return AppendResult(self._files.partition, first_offset, state.written.offset - 1, duplicates)
+        last_offset = state.written.offset - 1
+        return AppendResult(self._files.partition, first_offset, last_offset, duplicates, began_segment=began_segment)
 
     def last_sequence(self, producer_id: int) -> int:
         """Return up to which input sequence the records of a producer id are on disk here; -1 if none are known to be.
@@ -323,20 +331,14 @@ class PartitionLog:
     def _without_stored(self, batches: Sequence[EncodedBatch], state: PartitionState) -> tuple[list[EncodedBatch], int]:
         """Return what of `batches` is not stored yet under their producer's id, and how many records are."""
         from mk.records.sequences import without_stored
-        from mk.storage.producer_state import refreshed
+        from mk.storage.producer_state import lost_records, refreshed
 
         self._producers = refreshed(self._producers, self._files, state)
         producer_id = batches[0].producer_id
         last = self._producers.last_sequence(producer_id)
         if last < self._told_sequences.get(producer_id, last):
             # What we send now lies behind what was lost: stored, it would make the next run take that for stored too.
-            raise StorageError(
-                f"partition {self._files.partition} of {self._files.topic.name} lost records stored without a sync",
-                why="the disk refused to take them, or was changed from outside",
-                fix="look at the disk (dmesg); then run the same command with the same producer id again: it stores "
-                "what is missing; nothing of this append was written",
-                partition=self._files.partition,
-            )
+            raise lost_records(self._files)
         left: list[EncodedBatch] = []
         for batch in batches:
             rest = without_stored(batch, last)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 
-from mk.errors import CorruptBatchError, CorruptStateError, DataError
+from mk.errors import CorruptBatchError, CorruptStateError, DataError, StorageError
 from mk.records.codecs import crc32c
 from mk.records.record_batch import COMPACTED, HEADER_SIZE, NO_SEQUENCE, parse_header
 from mk.records.sequences import scan
@@ -314,6 +314,17 @@ def refreshed(known: ProducerState | None, partition: PartitionFiles, state: Par
     found = load(partition, state.segment, state.written)
     found.leader_epoch = state.leader_epoch
     return found
+
+
+def lost_records(partition: PartitionFiles) -> StorageError:
+    """Return what to say where less is stored under a producer id than this process was told."""
+    return StorageError(
+        f"partition {partition.partition} of {partition.topic.name} lost records stored without a sync",
+        why="the disk refused to take them, or was changed from outside",
+        fix="look at the disk (dmesg); then run the same command with the same producer id again: it stores "
+        "what is missing; nothing of this append was written",
+        partition=partition.partition,
+    )
 
 
 def read_snapshot(partition: PartitionFiles, base_offset: int) -> ProducerState | None:

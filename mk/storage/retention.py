@@ -3,7 +3,7 @@ its cleaner.
 
 Whole segments go, from the front, one after the other, and the first one that stays keeps all behind it. A segment goes
 when all its records are below the log start, when the largest time in it is more than retention.ms ago, or when
-the log has at least retention.bytes without it.
+the log has at least retention.bytes without it. Of a topic that is compacted and nothing else, whoever asks passes no limit.
 What a group has not read, where retention.groups asks for it, does not go for its age, but for retention.bytes it does:
 otherwise a group that nobody runs any more would fill the disk.
 Source: Kafka's UnifiedLog.deleteOldSegments, whose three passes come to the same.
@@ -111,6 +111,7 @@ def judge(
     keep_from: int,
     hold: Hold | None = None,
     clock_is_believed: bool = True,
+    no_limit: str = "no limit is set",
 ) -> Iterator[Verdict]:
     """Yield a verdict on each segment, the oldest first. No segment is asked for before the verdict on it is.
 
@@ -119,6 +120,7 @@ def judge(
         keep_from: the offset from which on all stays whatever the limits say: the high watermark.
         hold: what groups have not read.
         clock_is_believed: else nothing goes by its time.
+        no_limit: why a segment stays if there is neither limit.
     """
     kept = False
     for segment in segments:
@@ -135,6 +137,7 @@ def judge(
             reason, why = _by_limits(
                 segment, total_bytes, now_ms - segment.time_ms, retention_ms, retention_bytes, hold, clock_is_believed
             )
+            why = why or no_limit
         kept = kept or not reason
         total_bytes -= segment.size_bytes
         yield Verdict(segment, reason, why)
@@ -163,7 +166,7 @@ def _by_limits(
             return RETENTION_MS, f"its last record is {_duration(age_ms)} old"
         else:
             stays.append(f"its last record is {_duration(age_ms)} old, and retention.ms {_duration(retention_ms)}")
-    return "", "; ".join(stays) or "no limit is set"
+    return "", "; ".join(stays)
 
 
 def _duration(milliseconds: int) -> str:

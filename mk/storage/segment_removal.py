@@ -71,7 +71,9 @@ def verdicts(
 ) -> Iterator[Verdict]:
     """Judge the segments by the topic's limits, the active one last; each is looked into only when its turn comes."""
     topic = partition.topic
-    retention_ms = int(topic.config("retention.ms"))
+    retention_ms = retention_bytes = NO_LIMIT
+    if topic.deletes:
+        retention_ms, retention_bytes = int(topic.config("retention.ms")), int(topic.config("retention.bytes"))
     bases = [base for base in list_segments(partition.fd) if base <= state.segment]
     sizes = {base: _stat(partition, base) for base in bases}
     is_believed = True
@@ -88,11 +90,12 @@ def verdicts(
         total_bytes=sum(size for size, _ in sizes.values()),
         now_ms=now_ms,
         retention_ms=retention_ms,
-        retention_bytes=int(topic.config("retention.bytes")),
+        retention_bytes=retention_bytes,
         log_start_offset=state.log_start_offset,
         keep_from=state.high_watermark,
         hold=group_hold(partition) if retention_ms != NO_LIMIT else None,
         clock_is_believed=is_believed,
+        no_limit="no limit is set" if topic.deletes else "with cleanup.policy=compact no limit removes records",
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from mk.config import TOPIC_CONFIG
-from mk.errors import CorruptStateError, NoSuchPartitionError, NoSuchTopicError, TopicSealedError
+from mk.config import COMPACT, DELETE, TOPIC_CONFIG
+from mk.errors import CorruptStateError, KeyRequiredError, NoSuchPartitionError, NoSuchTopicError, TopicSealedError
 from mk.storage import files, flat_json
 from mk.topic_partition import MAX_PARTITIONS
 
@@ -35,7 +35,8 @@ class Topic:
     again and a comparison with what stands at its path now is exact.
 
     topic_id: 32 hex digits, never used twice. overrides: the settings that differ from the defaults. created, sealed:
-    when, as in topic.json; "" is unknown, and not sealed. version: grows whenever topic.json was read again, so that
+    when, as in topic.json; "" is unknown, and not sealed. compacts, deletes: what its cleanup.policy has done to old
+    records. version: grows whenever topic.json was read again, so that
     whoever keeps something of it knows when to look.
 
     All but the id are cached; check_identity() and refresh() read them again when topic.json was replaced.
@@ -48,10 +49,14 @@ class Topic:
     created: str
     sealed: str
     sealed_by: str
+    compacts: bool
+    deletes: bool
 
     __slots__ = (
         "_json_fd",
+        "compacts",
         "created",
+        "deletes",
         "directory",
         "fd",
         "name",
@@ -154,6 +159,22 @@ class Topic:
         if self.sealed:
             raise TopicSealedError(topic=self.name, since=self.sealed, by=self.sealed_by)
 
+    def look_at_keys(self, batches: Sequence[EncodedBatch]) -> None:
+        """Find out before the lock is taken what check_keys will want to know under it: columns are unpacked for it."""
+        if self.compacts:
+            from mk.records.batch_keys import lacks_keys
+
+            for batch in batches:
+                lacks_keys(batch)
+
+    def check_keys(self, batches: Sequence[EncodedBatch]) -> None:
+        """Raise KeyRequiredError if a record has no key and the topic is compacted, as of the last look at topic.json."""
+        if self.compacts:
+            from mk.records.batch_keys import lacks_keys
+
+            if any(map(lacks_keys, batches)):
+                raise KeyRequiredError(topic=self.name)
+
     def fields(self) -> dict[str, str | int | bool | None]:
         """Return all of topic.json as it was when last read, also what only a newer mk knows."""
         return self._read(self._json_fd)
@@ -190,9 +211,14 @@ class Topic:
 
         log = self.open_log(partition, lock_wait_ms=lock_wait_ms)
         try:
-            return log.append(batches, DISK)
+            result = log.append(batches, DISK)
         finally:
             log.close()
+        if result.began_segment and self.compacts:
+            from mk.storage.compaction_plan import compact_after_roll
+
+            compact_after_roll(self, partition, lock_wait_ms=lock_wait_ms)
+        return result
 
     def open_reader(self, partition: int, buffer: ReadBuffer | None = None) -> PartitionReader:
         """Open a partition for reading, at its log start."""
@@ -321,6 +347,8 @@ class Topic:
             for name, value in fields.items()
             if name in TOPIC_CONFIG and type(value) is type(TOPIC_CONFIG[name].default)
         }
+        policy = str(self.config("cleanup.policy"))
+        self.compacts, self.deletes = COMPACT in policy, DELETE in policy
 
 
 def encode_topic(name: str, topic_id: str, partitions: int, partitioner: str, overrides: dict[str, int | str]) -> bytes:

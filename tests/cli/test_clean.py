@@ -66,6 +66,24 @@ def test_a_dry_run_says_what_would_go_and_why_the_rest_stays(large):
     assert documents[0]["log_start_offset"] == 2
 
 
+def test_where_only_compaction_removes_records_no_limit_does_and_trim_still_does(large):
+    large.ok("topics", "alter", "t", "-c", "cleanup.policy=compact", "-c", "retention.ms=1")
+    done = large("topics", "clean", "--dry-run")
+    table, compaction = done.out.decode().split("\n\n")
+    assert [row.split()[6] for row in table.splitlines()[1:]] == ["no"] * 9
+    assert compaction.split()[:5] == ["TOPIC", "PARTITION", "DIRTY_RATIO", "COMPACTS", "WHY"]
+    assert done.out.count(b"with cleanup.policy=compact no limit removes records") == 2
+    assert (large("topics", "clean").out, segments(large, "t")) == (b"", [0, 1, 2, 3, 4])
+    # Nor does whoever begins a new segment.
+    large.ok("produce", "t", "-p", "0", "-k", "k", stdin=b"x" * 3000)
+    assert segments(large, "t") == [0, 1, 2, 3, 4, 5]
+    large.ok("topics", "trim", "t", "--to", "2", "-p", "0", "--yes")
+    assert segments(large, "t") == [2, 3, 4, 5]
+    large.ok("topics", "alter", "t", "-c", "cleanup.policy=compact,delete", "-c", "retention.ms=-1")
+    assert "retention.bytes" in large("topics", "clean").err
+    assert segments(large, "t") == [3, 4, 5]
+
+
 def test_it_says_on_stderr_what_it_removed_and_nothing_where_there_was_nothing(large):
     done = large("topics", "clean")
     assert (done.status, done.out) == (0, b"")

@@ -73,6 +73,13 @@ def test_a_group_goes_on_where_it_stands(tmp_path: Path) -> None:
     assert done.stdout == "1\n2\n3\n997\n"
 
 
+def test_the_last_value_of_each_key_stays(tmp_path: Path) -> None:
+    (block,) = [text for text in SHELL if "mk topics compact" in text]
+    done = shell(f"set -e\n{block}", tmp_path / "mk")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "2 milk 1.25\n3 tea 4.00\n4 bread \n1.25\n"
+
+
 def test_what_it_says_of_another_host_works_as_it_is_pasted(tmp_path: Path) -> None:
     (block,) = [text for text in SHELL if "$HOST:" in text]
     script = tmp_path / "fake-ssh"

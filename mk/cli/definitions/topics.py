@@ -28,8 +28,11 @@ from mk.cli.definitions.topics_care import (
 from mk.cli.definitions.topics_care import COMMANDS as CARE
 
 _SETTINGS = (
-    "Settings, with their defaults: compression.type=none (or gzip, lz4, zstd), flush.ms=1000, "
-    "max.message.bytes=16777216, min.free=-1 (1 % of the disk, at most 1 GiB; 0 switches it off), retention.bytes=-1 "
+    "Settings, with their defaults: cleanup.policy=delete (or compact, which keeps the last record of each key and which "
+    "retention.ms and retention.bytes do not count for, or compact,delete for both), compression.type=none (or gzip, lz4, "
+    "zstd), delete.retention.ms=86400000 (how long compaction keeps a tombstone), flush.ms=1000, "
+    "max.message.bytes=16777216, min.cleanable.dirty.ratio=0.5 (how much of a log is new when it is compacted), "
+    "min.compaction.lag.ms=0 (how old a record is by then), min.free=-1 (1 % of the disk, at most 1 GiB; 0 switches it off), retention.bytes=-1 "
     "(no limit, else per partition), retention.groups= (none; NAME,NAME or all: what these groups have not committed stays "
     "beyond retention.ms, but not beyond retention.bytes), retention.ms=604800000 (-1 keeps records for ever), segment.bytes=134217728, "
     "segment.ms=604800000, partitioner=crc32 (librdkafka's; or murmur2, Java's). Sizes take k, M and G, times ms, s, m, "

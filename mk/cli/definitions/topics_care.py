@@ -152,6 +152,10 @@ TOPICS_CLEAN = Command(
             "the disk is full. A clock that has leapt removes nothing: it is believed again when it has run evenly for a "
             "day."
         ),
+        (
+            "Of a topic whose cleanup.policy has compact, it then keeps the last record of each key, if as much of the log is new "
+            "as min.cleanable.dirty.ratio says; see `mk topics compact`."
+        ),
     ),
     parameters=(
         *TOPICS_OR_REGEX,
@@ -161,7 +165,7 @@ TOPICS_CLEAN = Command(
             kind=FLAG,
             default=False,
             panel="Safety",
-            help="only show which segments would go, and why the others stay",
+            help="only show which segments would go or be compacted, and why the others stay",
         ),
         LOCK_WAIT_OPTION,
         DIRECTORY_OPTION,
@@ -280,10 +284,57 @@ TOPICS_CLONE = Command(
     ),
 )
 
+TOPICS_COMPACT = Command(
+    "topics",
+    "compact",
+    summary="keep the last record of each key, now",
+    run="mk.cli.compact:run",
+    description=(
+        (
+            "Removes from each TOPIC, all topics whose cleanup.policy has compact if none is named, the records behind which "
+            "there is another one with the same key in their partition. Offsets, order and all other records stay. "
+            "A record whose value is null is a tombstone: it says that its key is deleted, and goes itself when it has "
+            "been the last of its key for delete.retention.ms."
+        ),
+        (
+            "Whoever begins a new segment, and `mk topics clean`, do that when enough of a log is new, for its sealed segments. "
+            "This does it now, and seals the active segment first, so that all records count; in a copy of another "
+            "directory's topic it never does. Producers and readers go on meanwhile: only for moments is a partition "
+            "locked, and nobody reads half of anything. It needs room for the largest segment once more, and may be "
+            "ended at any time."
+        ),
+    ),
+    parameters=(
+        *TOPICS_OR_REGEX,
+        Parameter(
+            "dry_run",
+            "--dry-run",
+            kind=FLAG,
+            default=False,
+            panel="Safety",
+            help="only show how much of each partition is new since it was compacted",
+        ),
+        LOCK_WAIT_OPTION,
+        DIRECTORY_OPTION,
+        NETWORK_OPTION,
+        JSON_OPTION,
+        NO_COLOR_OPTION,
+        QUIET_OPTION,
+    ),
+    examples=(
+        ("mk topics alter homes -c cleanup.policy=compact", "have a topic keep the last value of each key"),
+        ("mk topics compact homes", "and do it now"),
+        ("mk topics compact --dry-run", "how much there would be to do, in all topics that are compacted"),
+    ),
+    exit_status="The status is 0 also when there was nothing to do, and 78 for a TOPIC whose policy does not have compact. A "
+    "partition that stays locked is left out, named, and makes the status 75; the others are compacted.",
+)
+
 COMMANDS = (
     TOPICS_VERIFY,
     TOPICS_DUMP,
     TOPICS_CLEAN,
+    TOPICS_COMPACT,
     TOPICS_TRIM,
     TOPICS_CLONE,
 )

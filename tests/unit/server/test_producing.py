@@ -7,12 +7,14 @@ import pytest
 import mk
 from mk.errors import (
     FarSideError,
+    KeyRequiredError,
     PeerUnreachableError,
     PermissionDeniedError,
     RecordTooLargeError,
     TopicSealedError,
     UsageError,
 )
+from mk.records.codecs import NONE, ZSTD
 from mk.records.record_batch import CONTROL, encode_columns, encode_lines
 from mk.remote_cluster.remote_log import NotAppendedError, RemotePartitionLog
 from mk.storage.partition_log import DISK
@@ -77,6 +79,21 @@ def test_an_id_that_nobody_pinned_is_refused(directory, topic):
     with pytest.raises(UsageError, match="is not known in topic t"):
         RemotePartitionLog(topic, 0).append([batch], DISK)
     assert values_in(directory) == []
+
+
+@pytest.mark.parametrize("codec", [NONE, ZSTD])
+def test_a_client_that_does_not_look_is_refused_what_has_no_key(directory, topic, codec):
+    with mk.connect(str(directory)) as cluster:
+        cluster.alter_topic("t", config={"cleanup.policy": "compact"})
+    log = RemotePartitionLog(topic, 0)
+    whole = encode_columns([b"a", b"b"], base_timestamp=7, keys=[b"k", b""], codec=codec)
+    log.append([whole], DISK)
+    broken = encode_columns([b"a", b"b"], base_timestamp=7, keys=[b"k", None], codec=codec)
+    broken.has_all_keys = True  # What it says of itself does not come along.
+    for batches in ([broken], [whole, broken], [lines(b"a")]):
+        with pytest.raises(KeyRequiredError, match="a record has no key"):
+            log.append(batches, DISK)
+    assert values_in(directory) == [b"a", b"b"]
 
 
 def wrong_checksum():
