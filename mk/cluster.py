@@ -216,6 +216,32 @@ class Cluster(Protocol):
     def delete_records(self, name: str, partition: int, before_offset: int, *, wait_ms: int = 10_000) -> dict[str, Any]:
         """Remove the records of a partition below an offset. Raises OffsetOutOfRangeError beyond the high watermark."""
 
+    def clone_topic(
+        self, name: str, new: str, *, wait_ms: int = 10_000, progress: Callable[[int], None] | None = None
+    ) -> dict[str, Any]:
+        """Make topic `new` with all records of another one at their offsets, and its settings; led here.
+
+        Returns, ready for JSON: `topic`, `clone`, `next_offsets` of its partitions, the number of `links` to segments, their
+        `link_bytes`, and `copied_bytes`, of which `progress` is told. Raises TopicExistsError.
+        """
+
+    def rehash_topic(
+        self,
+        name: str,
+        new: str,
+        *,
+        partitions: int,
+        partitioner: str | None = None,
+        wait_ms: int = 10_000,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, Any]:
+        """Make topic `new` with another number of partitions, and produce there all that a topic holds now, each record to the
+        partition of its key; in the order of each partition, of several by time.
+
+        It appears when it is whole. Returns, ready for JSON: `topic`, `clone`, `partitions`, `partitioner`, `records`, and
+        `next_offsets`: up to where each partition of the original was read. progress: told of records done and in all.
+        """
+
     def sweep(self, *, wait_ms: int = 10_000) -> int:
         """Finish what killed creations and deletions of topics left, and return how many there were."""
 

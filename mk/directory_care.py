@@ -110,6 +110,39 @@ class DirectoryCare:
             finally:
                 topic.close()
 
+    def clone_topic(
+        self, name: str, new: str, *, wait_ms: int = 10_000, progress: Callable[[int], None] | None = None
+    ) -> dict[str, Any]:
+        from mk.storage.topic_clone import clone_topic
+
+        with files.about(self.location):
+            report = clone_topic(self._directory, name, new, wait_ms=wait_ms, progress=progress)
+        counts = {key: getattr(report, key) for key in ("next_offsets", "links", "link_bytes", "copied_bytes")}
+        return {"topic": name, "clone": new, **counts}
+
+    def rehash_topic(
+        self,
+        name: str,
+        new: str,
+        *,
+        partitions: int,
+        partitioner: str | None = None,
+        wait_ms: int = 10_000,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, Any]:
+        from mk.maintenance.rehash import rehash_topic
+
+        with files.about(self.location):
+            return rehash_topic(
+                self._directory,
+                name,
+                new,
+                partitions=partitions,
+                partitioner=partitioner,
+                wait_ms=wait_ms,
+                progress=progress,
+            )
+
     def sweep(self, *, wait_ms: int = 10_000) -> int:
         with files.about(self.location):
             return self._directory.remove_leftovers(wait_ms=wait_ms)

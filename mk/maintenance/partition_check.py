@@ -19,10 +19,13 @@ from mk.maintenance.producer_check import ProducerCheck
 from mk.maintenance.segment_scan import CUT_SHORT, GAP, NEWER, UNLINKED, Fault, SegmentScan
 from mk.maintenance.state_check import StateCheck, contradictions
 from mk.storage import files
+from mk.storage.cleaner_checkpoint import FILE_NAME as CLEANED_FILE
+from mk.storage.cleaner_checkpoint import decode_checkpoint
 from mk.storage.host import boot_id
 from mk.storage.leader_epochs import FILE_NAME as EPOCHS_FILE
 from mk.storage.leader_epochs import read_epochs
 from mk.storage.log_segment import (
+    CLEANED_SUFFIX,
     INDEX_SUFFIX,
     PRODUCERS_SUFFIX,
     UNKNOWN_CHAIN,
@@ -240,7 +243,7 @@ class PartitionCheck:
             self._add(kinds.EPOCHS_MISMATCH, DAMAGE, EPOCHS_FILE, found, offset=state.durable.offset)
 
     def _check_names(self, names: set[str], bases: list[int]) -> None:
-        own = {STATE_FILE, EPOCHS_FILE, FAILED_FILE, TRUNCATION_FILE}
+        own = {STATE_FILE, EPOCHS_FILE, FAILED_FILE, TRUNCATION_FILE, CLEANED_FILE}
         for name in sorted(names):
             stem, dot, suffix = name.partition(".")
             if name == FAILED_FILE:
@@ -248,6 +251,10 @@ class PartitionCheck:
                 self._add(kinds.FAILED, WARNING, name, found)
             elif name.startswith(".tmp-"):
                 self._add(kinds.LEFTOVER, NOTE, name, "a process was killed while it wrote this file")
+            elif name.endswith(CLEANED_SUFFIX) and stem.isdecimal():
+                self._add(kinds.LEFTOVER, NOTE, name, "a process compacts the log, or was killed while it did")
+            elif name == CLEANED_FILE:
+                self._check_checkpoint()
             elif name not in own and not (
                 len(stem) == 20 and stem.isdecimal() and dot and suffix in ("log", "index", "producers")
             ):
@@ -258,6 +265,19 @@ class PartitionCheck:
             if segment_name(base, INDEX_SUFFIX) not in names:
                 found = "it is missing: looking up an offset or a time reads more"
                 self._add(kinds.MISSING_INDEX, NOTE, segment_name(base, INDEX_SUFFIX), found)
+
+    def _check_checkpoint(self) -> None:
+        try:
+            is_sound = decode_checkpoint(files.read_file(CLEANED_FILE, dir_fd=self._fd)) is not None
+        except FileNotFoundError:
+            return  # The log was cut back meanwhile.
+        except CorruptStateError:
+            is_sound = False
+        if not is_sound:
+            found = (
+                "it is not what its checksums say: the next compaction goes through the whole log, and writes it anew"
+            )
+            self._add(kinds.DAMAGED_FILE, WARNING, CLEANED_FILE, found)
 
     def _check_mode(self, name: str) -> None:
         try:

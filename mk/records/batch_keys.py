@@ -36,7 +36,7 @@ def holds_keys(batch: RecordBatch) -> bool:
         return False
     if not batch.attributes & KIND_MASK:
         return True
-    keys = batch._columns()[1]
+    keys = batch.columns()[1]
     return keys is not None and any(key is not None for key in keys)
 
 

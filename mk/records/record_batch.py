@@ -425,7 +425,7 @@ class RecordBatch:
         if self.attributes & CONTROL:
             return
         if self.attributes & KIND_MASK:
-            self._columns()
+            self.columns()
             return
         block = bytes(self._raw()[max(self.key_length, 0) :])
         if block.count(b"\n") != self.record_count or (block and block[-1:] != b"\n"):
@@ -456,7 +456,7 @@ class RecordBatch:
             ]
 
     def _slices_of_columns(self, topic: str, partition: int) -> Iterator[list[ConsumerRecord]]:
-        values, keys, deltas, headers, offset_deltas = self._columns()
+        values, keys, deltas, headers, offset_deltas = self.columns()
         base, time, epoch, count = self.base_offset, self.base_timestamp, self.leader_epoch, self.record_count
         for at in range(0, count, _SLICE_RECORDS):
             yield [
@@ -473,8 +473,8 @@ class RecordBatch:
                 for i in range(at, min(at + _SLICE_RECORDS, count))
             ]
 
-    def _columns(self) -> list[Any]:
-        """Unpack and check the five columns; each is None or as long as the batch has records."""
+    def columns(self) -> list[Any]:
+        """Unpack and check the five columns of a columns batch; each is None or as long as it has records. Raises CodecError."""
         columns = unpack(self._raw())
         if type(columns) is not list or len(columns) != 5 or type(columns[0]) is not list:
             raise CodecError("a columns payload is not an array of five")

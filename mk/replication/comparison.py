@@ -84,7 +84,7 @@ def _compare_partition(
     sides = (source, pair.source.name), (target, pair.target.name)
     cleaned_to = min(max(image.cleaned_to, copy.cleaned_to), stop)
     if start < cleaned_to:
-        _compare_records(sides, image.partition, start, cleaned_to, found)
+        _compare_records(sides, (image, copy), start, cleaned_to, found)
     if found.differs_at < 0 and max(start, cleaned_to) < stop:
         ends = image.next_offset, copy.next_offset
         if not _differs_in_batches(sides, image.partition, max(start, cleaned_to), stop, ends, found):
@@ -172,10 +172,16 @@ def _first_difference(
 
 
 def _compare_records(
-    sides: tuple[tuple[Replica, str], tuple[Replica, str]], partition: int, start: int, stop: int, found: Comparison
+    sides: tuple[tuple[Replica, str], tuple[Replica, str]],
+    images: tuple[PartitionImage, PartitionImage],
+    start: int,
+    stop: int,
+    found: Comparison,
 ) -> None:
-    """Compare the records that both sides still have."""
-    one, other = (_records(replica, topic, partition, start, stop) for replica, topic in sides)
+    """Compare the records that both sides still have, in a part of which one end may lie within a batch of a side."""
+    one, other = (
+        _records(replica, topic, image, start, stop) for (replica, topic), image in zip(sides, images, strict=True)
+    )
     ours, theirs = next(one, None), next(other, None)
     while ours is not None and theirs is not None:
         if ours.offset < theirs.offset:
@@ -194,9 +200,14 @@ def _content(record: ConsumerRecord) -> tuple[object, ...]:
     return record.key, record.value, record.headers, record.timestamp_ms
 
 
-def _records(replica: Replica, topic: str, partition: int, start: int, stop: int) -> Iterator[ConsumerRecord]:
-    for batch, _ in _batches(replica, topic, partition, start, stop):
-        yield from batch.records(topic, partition)
+def _records(replica: Replica, topic: str, image: PartitionImage, start: int, stop: int) -> Iterator[ConsumerRecord]:
+    for batch, _ in _batches(replica, topic, image.partition, image.first_offset, image.next_offset):
+        if batch.base_offset >= stop:
+            return
+        if batch.next_offset > start:
+            for record in batch.records(topic, image.partition):
+                if start <= record.offset < stop:
+                    yield record
 
 
 def _batches(

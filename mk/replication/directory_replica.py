@@ -19,8 +19,9 @@ from mk.storage.host import boot_id
 from mk.storage.leader_epochs import EpochEntry, LeaderEpochs
 from mk.storage.locks import try_acquire
 from mk.storage.log_directory import FILE_NAME, LogDirectory
+from mk.storage.log_segment import UNKNOWN_CHAIN
 from mk.storage.partition_reader import ReadBuffer
-from mk.storage.topic import PRODUCERS_DIRECTORY, Topic
+from mk.storage.topic import Topic
 from mk.storage.watch import POLL_MS, Watch
 
 TYPE_CHECKING = False
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mk.replication.replica import CommittedOffset, PartitionWriter
-
-_PIN_NAME_LENGTH = 16
 
 
 class DirectoryReplica:
@@ -210,7 +209,7 @@ class DirectoryReplica:
             finally:
                 reader.close()
         # Last, so that whose batches are in the partitions is among them.
-        image.pins = _pins(topic)
+        image.pins = topic.read_pins()
         return image
 
     def _watch_partition(self, topic: str, partition: int) -> None:
@@ -451,20 +450,16 @@ def _partition_image(reader: CopyReader) -> PartitionImage:
     image.tombstones_dropped_to = reader.state.tombstones_dropped_to
     image.is_recovered = reader.state.boot_id == boot_id()
     image.lacks_producers = 0 < image.first_offset == image.next_offset and reader.lacks_producers(image.chain)
+    truncation = reader.truncation()
+    if truncation is not None:
+        # What it leaves is the log, whatever it has come to: of epochs and `state` one may be new already and one still old.
+        state = truncation.state
+        image.log_start_offset, image.first_offset = state.log_start_offset, truncation.first_segment
+        # Not its chain: a copy of which it is known is done, and nobody would finish this one.
+        image.next_offset, image.chain = state.written.offset, UNKNOWN_CHAIN
+        image.epochs = [(entry.epoch, entry.first_offset, entry.leader_id) for entry in truncation.epochs.entries]
+        image.cleaned_to, image.tombstones_dropped_to = state.cleaned_to, state.tombstones_dropped_to
     return image
-
-
-def _pins(topic: Topic) -> dict[str, bytes]:
-    """Return name and content of each pin of a producer id."""
-    try:
-        fd = files.open_directory(PRODUCERS_DIRECTORY, dir_fd=topic.fd)
-    except FileNotFoundError:
-        return {}
-    try:
-        names = sorted(name for name in os.listdir(fd) if len(name) == _PIN_NAME_LENGTH and name.isalnum())
-        return {name: files.read_file(name, dir_fd=fd) for name in names}
-    finally:
-        files.close(fd)
 
 
 def _unreadable(name: str, topic_id: str, error: MkError | OSError) -> TopicImage:

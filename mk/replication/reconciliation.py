@@ -98,6 +98,9 @@ def reconcile(topic: str, source: Side, target: Side, *, accept_gap: bool = Fals
     if prefix < end and has_latest:
         return _ahead(topic, partition, prefix, end, source)
     has_records = end > target.image.log_start_offset
+    if has_records and prefix < min(end, target.image.cleaned_to):
+        # What is to be cut off may be why older records of the same keys are gone here, and the source has them still.
+        return Decision(BEGIN_ANEW, prefix, truncated=end - prefix, reason=COMPACTED)
     if source.image.first_offset > prefix:
         return _behind_a_hole(topic, source, target, prefix, accept_gap=accept_gap)
     if has_records and prefix < source.image.tombstones_dropped_to:

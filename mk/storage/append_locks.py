@@ -46,7 +46,7 @@ class append_locks:
         try:
             for partition in self._partitions:
                 try:
-                    self._fds.append(self._directory.open_lock(self._topic_id, partition))
+                    self._fds.append(self._directory.open_lock(self._topic_id, str(partition)))
                 except FileNotFoundError:
                     raise CorruptStateError(
                         path=f"{self._directory.path}/locks/{self._topic_id}/{partition}",

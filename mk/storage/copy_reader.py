@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 
-from mk.errors import CorruptBatchError, CorruptStateError, OffsetOutOfRangeError
-from mk.records.record_batch import HEADER_SIZE, parse_any_header, parse_header
+from mk.errors import CorruptBatchError, CorruptStateError, OffsetOutOfRangeError, TryAgainError
+from mk.records.record_batch import COMPACTED, HEADER_SIZE, parse_any_header, parse_header
 from mk.storage import files, offset_index
 from mk.storage.host import boot_id
 from mk.storage.log_segment import PRODUCERS_SUFFIX, UNKNOWN_CHAIN, list_segments, open_segment, segment_name
+from mk.storage.log_truncation import read_truncation
 from mk.storage.partition_reader import PartitionReader
 from mk.storage.partition_state import LogEnd
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from mk.records.record_batch import RecordBatch
     from mk.storage.leader_epochs import LeaderEpochs
+    from mk.storage.log_truncation import Truncation
 
 PIECE_BYTES = 2 << 20
 _MAX_SNAPSHOT_BYTES = 1 << 28
@@ -51,6 +53,10 @@ class CopyReader(PartitionReader):
 
     def epochs(self) -> LeaderEpochs:
         return self._read_epochs()
+
+    def truncation(self) -> Truncation | None:
+        """Return what a killed process was about to leave of this log, None if nothing of the kind is there."""
+        return read_truncation(self._files.fd, self._files.path)
 
     def first_offset(self) -> int:
         """Return the base of the segment that holds the log start."""
@@ -224,6 +230,7 @@ class CopyReader(PartitionReader):
                 self.refresh()
                 if self._open_for_copy(offset) != base:
                     return
+                position = self._position_between(base, offset)
 
     def _whole_batches(self, data: memoryview, offset: int, to_offset: int, is_last: bool) -> tuple[int, int, int, str]:
         """Follow the headers in `data`, which begins at `offset`; is_last: nothing comes behind it in the file.
@@ -262,6 +269,13 @@ class CopyReader(PartitionReader):
         if offset == base:
             return 0
         position, batch = self._locate(self.segment_fd, base, offset - 1)
+        if batch is not None and batch.next_offset > offset and batch.attributes & COMPACTED:
+            # Since it was looked at: whoever looks again finds that the copy cannot go on there.
+            raise TryAgainError(
+                f"partition {self.partition} of {self._files.topic.name} was compacted while it was copied",
+                why=f"offset {offset} lies within a batch now that covers offsets {batch.base_offset} to {batch.next_offset - 1}",
+                fix="run the same command again; what is copied is whole",
+            )
         if batch is None or batch.next_offset != offset:
             self._refuse(base, position, offset, "no batch begins there")
         assert batch is not None

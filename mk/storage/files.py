@@ -248,6 +248,25 @@ def touch(name: str, *, dir_fd: int) -> None:
     os.utime(name, dir_fd=dir_fd, follow_symlinks=False)
 
 
+def copy_range(fd: int, copy: int, size_bytes: int, position: int) -> int:
+    """Copy bytes from one file to the same place in another, in the kernel where it can. Returns how many, 0 at the end."""
+    copy_file_range = getattr(os, "copy_file_range", None)
+    if copy_file_range is not None:
+        try:
+            return int(copy_file_range(fd, copy, size_bytes, position, position))
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+    data = pread(fd, min(size_bytes, 1 << 20), position)
+    pwrite(copy, data, position)
+    return len(data)
+
+
+def set_last_write(fd: int, time_ns: int) -> None:
+    """Have a file last written at a time, ns since the epoch."""
+    os.utime(fd, ns=(time_ns, time_ns))
+
+
 def mkdir(name: str, mode: int = 0o755, *, dir_fd: int | None = None) -> None:
     """Make a directory, or raise FileExistsError.
 

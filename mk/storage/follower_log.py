@@ -32,6 +32,7 @@ from mk.storage.partition_state import LogEnd, write_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from mk.storage.partition_files import PartitionFiles
     from mk.storage.partition_state import PartitionState
     from mk.storage.topic import Topic
 
@@ -69,6 +70,20 @@ class FollowerLog(PartitionLog):
         super().__init__(topic, partition, lock_wait_ms=lock_wait_ms)
         self._epochs_file = (0, 0)
         self._names_are_synced = False
+
+    @property
+    def partition(self) -> int:
+        return self._files.partition
+
+    @property
+    def files(self) -> PartitionFiles:
+        """The open files, for who holds the lock and copies them."""
+        return self._files
+
+    @property
+    def epochs(self) -> LeaderEpochs:
+        """Who leads and led, as of the last look under the lock."""
+        return self._epochs
 
     # What a replication does.
 
@@ -257,6 +272,14 @@ class FollowerLog(PartitionLog):
             return self._epochs.latest.epoch
 
     # Under the lock from here on.
+
+    def sealed(self) -> PartitionState:
+        """Return `state` with all that is written on disk, and in sealed segments if this directory leads. For a copy.
+
+        One that follows begins no segment of its own accord: its active one has records.
+        """
+        state = self._make_all_durable(self._changeable())
+        return self._roll(state) if self._leads() and state.written.position else state
 
     def _look(self) -> PartitionState | None:
         state = super()._look()

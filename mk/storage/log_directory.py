@@ -153,32 +153,43 @@ class LogDirectory:
 
         content: of its topic.json. partitions: see create_partition. pins: name and content of each file in producers/.
         """
+        topic_fd = self.begin_topic(topic_id, len(partitions))
+        try:
+            for partition, (epochs, first_offset) in enumerate(partitions):
+                self.create_partition(topic_fd, topic_id, partition, epochs, first_offset)
+            self.finish_topic(topic_fd, topic_id, name, content, pins)
+        finally:
+            files.close(topic_fd)
+
+    def begin_topic(self, topic_id: str, partitions: int) -> int:
+        """Begin a topic that is there when it is finished, holding the directory's lock. Returns its open directory, for
+        its partitions. What a killed one leaves, the next sweep removes."""
         temporary = f".tmp-{topic_id}"
         # First, so that a later sweep finds by its name all that a killed create leaves, the locks too.
         files.mkdir(temporary, dir_fd=self.topics_fd)
         # On disk, or a power cut leaves locks that no sweep finds, and a copy with this id could never be made here.
         files.fsync(self.topics_fd)
-        self.create_locks(topic_id, range(len(partitions)))
-        topic_fd = files.open_directory(temporary, dir_fd=self.topics_fd)
-        try:
-            for partition, (epochs, first_offset) in enumerate(partitions):
-                self.create_partition(topic_fd, topic_id, partition, epochs, first_offset)
-            if pins:
-                files.mkdir(PRODUCERS_DIRECTORY, dir_fd=topic_fd)
-                pins_fd = files.open_directory(PRODUCERS_DIRECTORY, dir_fd=topic_fd)
-                try:
-                    for pin, data in pins.items():
-                        files.write_new_file(pin, data, dir_fd=pins_fd)
-                    files.fsync(pins_fd)
-                finally:
-                    files.close(pins_fd)
-            files.write_new_file(TOPIC_FILE, content, dir_fd=topic_fd)
-            files.fsync(topic_fd)
-        finally:
-            files.close(topic_fd)
+        self.create_locks(topic_id, range(partitions))
+        return files.open_directory(temporary, dir_fd=self.topics_fd)
+
+    def finish_topic(
+        self, topic_fd: int, topic_id: str, name: str, content: bytes, pins: Mapping[str, bytes] | None = None
+    ) -> None:
+        """Give a topic its small files and its name. Its partitions are there, on disk but for their names."""
+        if pins:
+            files.mkdir(PRODUCERS_DIRECTORY, dir_fd=topic_fd)
+            pins_fd = files.open_directory(PRODUCERS_DIRECTORY, dir_fd=topic_fd)
+            try:
+                for pin, data in pins.items():
+                    files.write_new_file(pin, data, dir_fd=pins_fd)
+                files.fsync(pins_fd)
+            finally:
+                files.close(pins_fd)
+        files.write_new_file(TOPIC_FILE, content, dir_fd=topic_fd)
+        files.fsync(topic_fd)
         # Whoever made the directory may have been killed before the names in it were on disk.
         files.fsync(self.fd)
-        files.rename(temporary, name, src_dir_fd=self.topics_fd, dst_dir_fd=self.topics_fd)
+        files.rename(f".tmp-{topic_id}", name, src_dir_fd=self.topics_fd, dst_dir_fd=self.topics_fd)
         files.fsync(self.topics_fd)
 
     def delete_topic(self, name: str, *, wait_ms: int) -> None:
@@ -216,11 +227,12 @@ class LogDirectory:
             self.sweep()
         return count
 
-    def open_lock(self, topic_id: str, partition: int) -> int:
-        """Open the lock file of a partition, which exists as long as the topic does."""
+    def open_lock(self, topic_id: str, name: str, *, create: bool = False) -> int:
+        """Open a lock file of a topic. That of a partition, named by its number, exists as long as the topic does."""
+        flags = os.O_RDWR | os.O_CREAT if create else os.O_RDWR
         locks_fd = files.open_directory(topic_id, dir_fd=self.locks_fd)
         try:
-            return files.open_file(str(partition), os.O_RDWR, dir_fd=locks_fd, linked=True)
+            return files.open_file(name, flags, 0o600, dir_fd=locks_fd, linked=True)
         finally:
             files.close(locks_fd)
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 LOG_SUFFIX = ".log"
 INDEX_SUFFIX = ".index"
 PRODUCERS_SUFFIX = ".producers"
+CLEANED_SUFFIX = ".cleaned"
+"""Behind the name of a segment, or an index, that a compaction is writing: no part of the log yet."""
+
 UNKNOWN_CHAIN = -1
 """A LogEnd's chain where the batch before is gone: the next batch's own is believed."""
 

@@ -17,6 +17,7 @@ from mk.errors import CorruptStateError, DataError
 from mk.records.codecs import crc32c
 from mk.records.record_batch import HEADER_SIZE, parse_any_header
 from mk.storage import files
+from mk.storage.cleaner_checkpoint import FILE_NAME as CLEANED_FILE
 from mk.storage.host import boot_id
 from mk.storage.leader_epochs import LeaderEpochs, decode_epochs, read_epochs, write_epochs
 from mk.storage.log_recovery import cut_index, replace_segment, unlink_if_there
@@ -161,6 +162,8 @@ def finish(partition: PartitionFiles, record: Truncation, state: PartitionState 
         is_segment = suffix in _SUFFIXES and len(digits) == 20 and digits.isdecimal()
         if is_segment and not record.first_segment <= int(digits) <= new.segment:
             files.unlink(name, dir_fd=partition.fd)
+    # What it says was clean may come anew, as other records.
+    unlink_if_there(partition, CLEANED_FILE)
     _cut_segment(partition, new.segment, new.written)
     snapshot = read_snapshot(partition, new.segment)
     if record.is_anew or snapshot is None or snapshot.offset > new.written.offset:
@@ -343,8 +346,10 @@ def _cut_segment(partition: PartitionFiles, segment: int, end: LogEnd) -> None:
         if status.st_nlink > 1:
             # Somebody has a copy of it made of a hard link, in which nothing may change; and it is appended to from now on.
             _replace_by_prefix(partition, fd, name, end.position)
-        elif status.st_size > end.position:
-            files.truncate(fd, end.position)
+        else:
+            if status.st_size > end.position:
+                files.truncate(fd, end.position)
+            # Also if nothing is left to cut: who did it may have been killed here, and with the power it would all be back.
             files.fdatasync(fd)
     finally:
         files.close(fd)

@@ -27,7 +27,7 @@ _PAUSE_SECONDS = 0.002
 """Between two goes at a long list of files, so that those who wait for the lock get it."""
 
 # The partition may have lost a part already, and with it the lock for a moment; and this is no append.
-_WAIT = "wait, raise --lock-wait, or stop that process, then run it again; what is not removed is whole"
+WAIT = "wait, raise --lock-wait, or stop that process, then run it again; what is not removed is whole"
 
 
 class CleanReport:
@@ -91,7 +91,7 @@ class PartitionCleaner(PartitionLog):
         """
         report = CleanReport(self._files.partition)
         more = False
-        with held_log(self, fix=_WAIT):
+        with held_log(self, fix=WAIT):
             try:
                 state = self._remove_by_limits(self._state(), report)
                 more = self._remove_files(state, report)
@@ -123,7 +123,7 @@ class PartitionCleaner(PartitionLog):
             NotLeaderError: another directory leads the partition. Nothing was removed.
         """
         report = CleanReport(self._files.partition)
-        with held_log(self, fix=_WAIT):
+        with held_log(self, fix=WAIT):
             state = self._state()
             if before_offset > state.segment:
                 state = self._refresh()
@@ -244,7 +244,7 @@ class PartitionCleaner(PartitionLog):
     def _remove_the_rest(self, more: bool, report: CleanReport) -> None:
         while more:
             time.sleep(_PAUSE_SECONDS)
-            with held_log(self, fix=_WAIT):
+            with held_log(self, fix=WAIT):
                 # What this process has put on disk: somebody else's log start need not be.
                 more = self._remove_files(self._state(), report)
 

@@ -36,6 +36,10 @@ _FIRST_READ = 64 << 10
 """What one read asks for: many small batches at once, or the front of a large one, whose rest is then read exactly."""
 
 
+_LOOKS = 3
+_LOOK_PAUSE_SECONDS = 0.01
+
+
 class ReadBuffer:
     """Memory for one fetch, shared by readers of which only one fetch is in use at a time."""
 
@@ -327,12 +331,17 @@ class PartitionReader:
         if offset < self.log_start_offset:
             self._skip_to(self.log_start_offset)
             return self._open_at(self.log_start_offset)
-        tried = -1
+        tried, looks = -1, 0
         while True:
             base = self._floor(offset)
+            if base > offset and self.log_start_offset <= offset and looks < _LOOKS:
+                # A listing made while a compacted segment takes the place of others may lack both.
+                looks += 1
+                time.sleep(_LOOK_PAUSE_SECONDS)
+                self.refresh()
+                continue
             try:
                 fd = open_segment(base, partition_fd=self._files.fd)
-                break
             except FileNotFoundError:
                 self.check_topic()
                 if base == tried:
@@ -341,13 +350,20 @@ class PartitionReader:
                     ) from None
                 tried = base  # Removed between the listing and the opening, as may be the one behind it.
                 self.refresh()
+                continue
+            self._segment = base
+            self._find_segment_end()
+            if not 0 <= self._segment_end <= offset or looks == _LOOKS:
+                break
+            # The next one begins there or before, and was not listed: as above.
+            files.close(fd)
+            looks += 1
         if base > offset or self.log_start_offset > offset:
             # Removed before we got here: say which, go on behind.
             files.close(fd)
             self._skip_to(max(base, self.log_start_offset))
             return self._open_at(self.next_offset)
-        self._segment, self.segment_fd = base, fd
-        self._find_segment_end()
+        self.segment_fd = fd
         self._position = self._position_of(offset)
         return self.next_offset < self.high_watermark
 

@@ -347,6 +347,12 @@ def known_replicas(directory: LogDirectory) -> list[KnownReplica]:
     return [replica for replica in found if replica is not None]
 
 
+def follower_ends(directory: LogDirectory, topic_id: str, partition: int) -> set[int]:
+    """Return where the logs of followers of a partition ended when they were last seen."""
+    found = (replica.follower.get((topic_id, partition)) for replica in known_replicas(directory))
+    return {seen.next_offset for seen in found if seen is not None}
+
+
 def known_replica(directory: LogDirectory, directory_id: str) -> KnownReplica | None:
     """Return what is known of one directory, None if there is nothing."""
     fd = open_replica_directory(directory, directory_id)

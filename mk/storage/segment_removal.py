@@ -93,13 +93,13 @@ def verdicts(
         retention_bytes=retention_bytes,
         log_start_offset=state.log_start_offset,
         keep_from=state.high_watermark,
-        hold=_hold(partition) if retention_ms != NO_LIMIT else None,
+        hold=group_hold(partition) if retention_ms != NO_LIMIT else None,
         clock_is_believed=is_believed,
         no_limit="no limit is set" if topic.deletes else "with cleanup.policy=compact no limit removes records",
     )
 
 
-def _hold(partition: PartitionFiles) -> Hold | None:
+def group_hold(partition: PartitionFiles) -> Hold | None:
     """Return what the groups of retention.groups have not read, as of now. What cannot be read holds everything."""
     topic = partition.topic
     wanted = str(topic.config("retention.groups"))
@@ -177,7 +177,7 @@ def _facts(
         else:
             end = following
             if needs_time:
-                time_ms = _max_timestamp(partition, base, following, last_write_ms)
+                time_ms = largest_timestamp(partition, base, following, last_write_ms)
         if needs_time and (time_ms < 0 or time_ms > now_ms + FUTURE_MS):
             # Written under a clock that was set to a year to come, or given a time that has not come yet: the segment
             # would stay until then, and keep all behind it.
@@ -205,7 +205,7 @@ def _stat(partition: PartitionFiles, base_offset: int) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns // 1_000_000
 
 
-def _max_timestamp(partition: PartitionFiles, base: int, end_offset: int, last_write_ms: int) -> int:
+def largest_timestamp(partition: PartitionFiles, base: int, end_offset: int, last_write_ms: int) -> int:
     """Return the largest record time of a sealed segment.
 
     The index says it in its last entry, and nothing vouches for an index: it is believed where the file was last written at

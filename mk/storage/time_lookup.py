@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mk.records.record_batch import HEADER_SIZE, parse_header
+from mk.records.record_batch import COMPACTED, HEADER_SIZE, parse_header
 from mk.storage import files, offset_index
 from mk.storage.backward_reader import StoredBatch
 from mk.storage.log_segment import list_segments, open_segment
@@ -59,7 +59,8 @@ def _scan(
                     break
                 batch.position = position
                 if batch.max_timestamp >= timestamp_ms and batch.next_offset > log_start_offset:
-                    if batch.base_timestamp >= timestamp_ms and batch.base_offset >= log_start_offset:
+                    is_first = batch.base_offset >= log_start_offset and not batch.attributes & COMPACTED
+                    if batch.base_timestamp >= timestamp_ms and is_first:
                         return batch.base_offset
                     stored = StoredBatch(fd, partition.segment_path(base), batch)
                     for offset, time in stored.offsets_and_times():

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "topic.json"
 PRODUCERS_DIRECTORY = "producers"
+_PIN_NAME_LENGTH = 16
 _MAX_BYTES = 1 << 20
 
 
@@ -182,6 +183,18 @@ class Topic:
         """Tell whether a batch of this topic may be of a producer with an id. Under a partition's lock it stays so."""
         return files.exists(PRODUCERS_DIRECTORY, dir_fd=self.fd)
 
+    def read_pins(self) -> dict[str, bytes]:
+        """Return file name and content of the pin of each producer id."""
+        try:
+            fd = files.open_directory(PRODUCERS_DIRECTORY, dir_fd=self.fd)
+        except FileNotFoundError:
+            return {}
+        try:
+            names = sorted(name for name in os.listdir(fd) if len(name) == _PIN_NAME_LENGTH and name.isalnum())
+            return {name: files.read_file(name, dir_fd=fd) for name in names}
+        finally:
+            files.close(fd)
+
     # What producers and consumers ask of a topic, and nothing else: a topic behind ssh answers the same.
 
     def open_log(self, partition: int, *, lock_wait_ms: int = 10_000) -> PartitionLog:
@@ -235,10 +248,18 @@ class Topic:
         finally:
             files.close(fd)
 
+    def open_cleaner_lock(self, partition: int) -> int:
+        """Open the lock file of whoever compacts a partition, which is made with the first of them."""
+        try:
+            return self.directory.open_lock(self.topic_id, f"{partition}.cleaner", create=True)
+        except FileNotFoundError:
+            self.check_not_deleted()
+            raise
+
     def open_lock(self, partition: int) -> int:
         """Open the lock file of a partition, anew for each caller: who shares an open file shares its lock."""
         try:
-            return self.directory.open_lock(self.topic_id, partition)
+            return self.directory.open_lock(self.topic_id, str(partition))
         except FileNotFoundError:
             self.check_not_deleted()
             self.check_identity()

@@ -238,6 +238,52 @@ TOPICS_TRIM = Command(
     "out, named, and makes the status 75; the others are trimmed.",
 )
 
+TOPICS_CLONE = Command(
+    "topics",
+    "clone",
+    summary="make a topic with the same records under another name",
+    run="mk.cli.clone:clone",
+    description=(
+        (
+            "Makes topic NEW with all records of TOPIC at the same offsets, with its settings and producer ids, and without its "
+            "groups and its seal. It costs no time and no room: sealed segments get a second name, and writers wait for a "
+            "moment. What is done to one of the two later, leaves the other as it is. Where the file system has no hard links, "
+            "the bytes are copied."
+        ),
+        (
+            "With --rehash, all records that TOPIC holds now are produced again, each to the partition of its key among N, in "
+            "the order of each partition, or of several by time. NEW appears when it is whole, and its offsets are new. TOPIC "
+            "goes on meanwhile; the last line says up to where it was read. It is how a topic with keys gets more partitions and "
+            "keeps the order of each key."
+        ),
+    ),
+    parameters=(
+        TOPIC_ARGUMENT,
+        Parameter("new", metavar="NEW", required=True, help="the name of the topic that is made"),
+        Parameter(
+            "rehash", "--rehash", kind=FLAG, default=False, help="spread the records over another number of partitions"
+        ),
+        Parameter(
+            "partitions", "-p", "--partitions", kind=INTEGER, minimum=1, metavar="N", help="with --rehash, how many"
+        ),
+        Parameter(
+            "partitioner",
+            "--partitioner",
+            metavar="NAME",
+            choices=("crc32", "murmur2"),
+            help="with --rehash: crc32, librdkafka's, or murmur2, Java's; default that of TOPIC",
+        ),
+        DRY_RUN_OPTION,
+        *CHANGE_OPTIONS,
+        NO_COLOR_OPTION,
+    ),
+    examples=(
+        ("mk topics clone orders orders-before-the-change", "to go back to"),
+        ("mk topics clone orders orders16 --rehash -p 16", "more partitions, each key still in order"),
+        ("mk topics clone orders try && mk topics trim try --to end-100", "something to try things on"),
+    ),
+)
+
 TOPICS_COMPACT = Command(
     "topics",
     "compact",
@@ -290,4 +336,5 @@ COMMANDS = (
     TOPICS_CLEAN,
     TOPICS_COMPACT,
     TOPICS_TRIM,
+    TOPICS_CLONE,
 )

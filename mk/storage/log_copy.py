@@ -1,0 +1,149 @@
+"""A copy of a partition's log in another place: sealed segments by second names where the file system has them, the rest as bytes.
+
+Sealed segments never change, so a name is a copy; whoever replaces or removes one does it by name, and the other stays.
+The active segment is appended to, and index, snapshots and the small files may be written to: those are copied.
+Used under the partition's lock, but for the bytes, which may be many: they are copied from open files when the lock is free again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from mk.storage import files, offset_index
+from mk.storage.cleaner_checkpoint import FILE_NAME as CLEANED_FILE
+from mk.storage.leader_epochs import FILE_NAME as EPOCHS_FILE
+from mk.storage.log_segment import INDEX_SUFFIX, PRODUCERS_SUFFIX, list_segments, open_segment, segment_name
+from mk.storage.partition_files import STATE_FILE
+from mk.storage.partition_state import PartitionState, initial_state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mk.storage.leader_epochs import LeaderEpochs
+    from mk.storage.partition_files import PartitionFiles
+
+_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS)
+_PIECE = 16 << 20
+_MAX_SNAPSHOT_BYTES = 1 << 28
+
+
+class LogCopy:
+    """A copy of one partition on its way into a new directory, whose open descriptor it takes over.
+
+    links, link_bytes: segments that got a second name; copied_bytes: of those that were copied, or are still to be.
+    """
+
+    __slots__ = ("_pending", "copied_bytes", "link_bytes", "links", "target_fd")
+
+    def __init__(self, target_fd: int) -> None:
+        self.target_fd = target_fd
+        self._pending: list[tuple[int, str, int, int]] = []
+        self.links = self.link_bytes = self.copied_bytes = 0
+
+    def take(
+        self, partition: PartitionFiles, state: PartitionState, epochs: LeaderEpochs, *, topic_id: str, boot: str
+    ) -> None:
+        """Take all but the bytes that are to be copied. The caller holds the partition's lock.
+
+        state: where the log ends; what is not on disk yet is left out. epochs: who leads the copy. boot: the boot id in the copy's
+        `state`.
+        """
+        bases = [base for base in list_segments(partition.fd) if base <= state.segment]
+        first = max((base for base in bases if base <= state.log_start_offset), default=state.segment)
+        for base in bases:
+            if base >= first:
+                if base < state.segment:
+                    self._take_sealed(partition, base)
+                self._copy_small(partition, segment_name(base, PRODUCERS_SUFFIX))
+        self._take_active(partition, state)
+        self._copy_small(partition, CLEANED_FILE)
+        files.write_new_file(EPOCHS_FILE, epochs.encode(), dir_fd=self.target_fd)
+        new = PartitionState(topic_id, boot)
+        new.segment, new.written, new.durable = state.segment, state.durable, state.durable
+        new.high_watermark, new.log_start_offset = state.durable.offset, state.log_start_offset
+        new.leader_epoch, new.began_ms = epochs.latest.epoch, state.began_ms
+        new.cleaned_to, new.tombstones_dropped_to = state.cleaned_to, state.tombstones_dropped_to
+        files.write_new_file(STATE_FILE, initial_state(new), dir_fd=self.target_fd)
+
+    def finish(self, progress: Callable[[int], None] | None = None) -> None:
+        """Copy the bytes that are still to be copied; all is on disk when it returns."""
+        while self._pending:
+            fd, name, size_bytes, last_write_ns = self._pending[-1]
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            copy = files.open_file(name, flags, dir_fd=self.target_fd)
+            try:
+                position = 0
+                while position < size_bytes:
+                    count = files.copy_range(fd, copy, min(_PIECE, size_bytes - position), position)
+                    if count == 0:
+                        raise OSError(errno.EIO, "the file has become shorter", name)
+                    position += count
+                    if progress is not None:
+                        progress(count)
+                files.set_last_write(copy, last_write_ns)
+                files.fsync(copy)
+            finally:
+                files.close(copy)
+            files.close(fd)
+            self._pending.pop()
+        files.fsync(self.target_fd)
+
+    def close(self) -> None:
+        """Let go of the directory, and of files that were not copied."""
+        for fd, *_ in self._pending:
+            files.close(fd)
+        self._pending = []
+        files.close(self.target_fd)
+
+    def _take_sealed(self, partition: PartitionFiles, base: int) -> None:
+        name = segment_name(base)
+        try:
+            files.link(name, name, src_dir_fd=partition.fd, dst_dir_fd=self.target_fd)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            self._copy_later(partition, base, -1)
+        else:
+            self.links += 1
+            self.link_bytes += os.stat(name, dir_fd=self.target_fd, follow_symlinks=False).st_size
+        self._copy_index(partition, base, -1)
+
+    def _take_active(self, partition: PartitionFiles, state: PartitionState) -> None:
+        if state.durable.position:
+            self._copy_later(partition, state.segment, state.durable.position)
+        else:
+            files.write_new_file(segment_name(state.segment), b"", dir_fd=self.target_fd)
+        self._copy_index(partition, state.segment, state.durable.position)
+
+    def _copy_later(self, partition: PartitionFiles, base: int, size_bytes: int) -> None:
+        fd = open_segment(base, partition_fd=partition.fd)
+        status = os.fstat(fd)
+        size_bytes = status.st_size if size_bytes < 0 else size_bytes
+        self._pending.append((fd, segment_name(base), size_bytes, status.st_mtime_ns))
+        self.copied_bytes += size_bytes
+
+    def _copy_index(self, partition: PartitionFiles, base: int, position: int) -> None:
+        """Copy an index, up to a position in its segment. Not synced, as no index is: it is a hint."""
+        data = b""
+        fd = partition.open_index(base)
+        if fd >= 0:
+            try:
+                size_bytes = files.size(fd) if position < 0 else offset_index.whole_entries_up_to(fd, position)
+                data = files.pread(fd, size_bytes, 0)
+            finally:
+                files.close(fd)
+        name = segment_name(base, INDEX_SUFFIX)
+        copy = files.open_file(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, dir_fd=self.target_fd)
+        try:
+            files.pwrite(copy, data, 0)
+        finally:
+            files.close(copy)
+
+    def _copy_small(self, partition: PartitionFiles, name: str) -> None:
+        try:
+            data = files.read_file(name, dir_fd=partition.fd, max_bytes=_MAX_SNAPSHOT_BYTES)
+        except FileNotFoundError:
+            return
+        files.write_new_file(name, data, dir_fd=self.target_fd)
