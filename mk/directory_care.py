@@ -130,7 +130,7 @@ class DirectoryCare:
         wait_ms: int = 10_000,
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, Any]:
-        from mk.maintenance.rehash import rehash_topic
+        from mk.directory_rehash import rehash_topic
 
         with files.about(self.location):
             return rehash_topic(

@@ -32,6 +32,7 @@ LEVELS = {
     "mk.server": 5,
     "mk.remote_cluster": 5,
     "mk.directory_care": 5,
+    "mk.directory_rehash": 5,
     "mk.directory_cluster": 5,
     "mk.cluster": 6,
     "mk.cli": 7,
@@ -47,6 +48,7 @@ ALLOWED = {
     ("mk.timestamp", "mk.errors"),  # and here.
     ("mk.config", "mk.topic_partition"),  # Names of groups are checked as those of topics are.
     ("mk.cli", "mk"),  # for the version alone,
+    ("mk.directory_care", "mk.directory_rehash"),  # Of this class,
     ("mk.directory_cluster", "mk.directory_care"),  # One class in two modules.
     ("mk.transport", "mk"),  # here
     ("mk.server", "mk"),  # and here too.
