@@ -298,3 +298,28 @@ def test_a_tombstone_goes_some_time_after_the_others_of_its_key(mk):
     assert "t 0: compacted up to offset 4: 1 record of 3 went, 1 tombstone among them" in done.err
     assert mk.ok("consume", "t", "-f", "%o %k\\n") == b"1 b\n3 c\n"
     assert "no record" in mk("topics", "get", "t", "a").err
+
+
+@pytest.mark.parametrize(
+    ("setting", "kept"),
+    [
+        ("cleanup.policy=compact, delete", "compact,delete"),
+        ("cleanup.policy=both", None),
+        ("cleanup.policy=", None),
+        ("min.cleanable.dirty.ratio=0.25", "0.25"),
+        ("min.cleanable.dirty.ratio=1.5", None),
+        ("min.cleanable.dirty.ratio=-0", None),
+        ("min.cleanable.dirty.ratio=nan", None),
+        ("min.compaction.lag.ms=1h", 3_600_000),
+        ("delete.retention.ms=2d", 172_800_000),
+        ("delete.retention.ms=-1", None),
+    ],
+)
+def test_what_the_settings_may_be(mk, setting, kept):
+    done = mk("topics", "create", "t", "-c", setting)
+    assert done.status == (78 if kept is None else 0), done
+    if kept is None:
+        assert setting.partition("=")[0] in done.err and not mk.directory.exists()
+    else:
+        (document,) = json.loads(mk.ok("topics", "describe", "t", "--json"))
+        assert document["config"][setting.partition("=")[0]] == kept
