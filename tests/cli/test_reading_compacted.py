@@ -23,7 +23,11 @@ def make(mk: Mk) -> None:
         rows = []
         for _ in range(60):
             clock += chosen.randrange(3)
-            key = None if number < 2 and chosen.random() < 0.2 else chosen.choice(["", "é", *(f"k{n}" for n in range(40))])
+            key = (
+                None
+                if number < 2 and chosen.random() < 0.2
+                else chosen.choice(["", "é", *(f"k{n}" for n in range(40))])
+            )
             row = {"key": key, "ts": clock, "payload": f"{number}-{len(rows)} " + "x" * chosen.randrange(60)}
             if chosen.random() < 0.15:
                 row["payload"] = None
@@ -79,7 +83,11 @@ def test_what_is_left_is_the_last_of_each_key_and_all_without_one(mk):
     """Against the records as they were before: the only test here that does not believe what is printed."""
     mk.ok("topics", "create", "t", "-p", PARTITIONS, "-c", "segment.bytes=4k")
     rows = [
-        {"key": None if n % 11 == 0 else f"k{n * n % 17}", "ts": START_MS + n, "payload": None if n % 5 == 0 else str(n)}
+        {
+            "key": None if n % 11 == 0 else f"k{n * n % 17}",
+            "ts": START_MS + n,
+            "payload": None if n % 5 == 0 else str(n),
+        }
         for n in range(400)
     ]
     mk.ok("produce", "t", "-J", stdin="".join(json.dumps(row) + "\n" for row in rows).encode())

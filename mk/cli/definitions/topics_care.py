@@ -330,6 +330,43 @@ TOPICS_COMPACT = Command(
     "partition that stays locked is left out, named, and makes the status 75; the others are compacted.",
 )
 
+TOPICS_SNAPSHOT = Command(
+    "topics",
+    "snapshot",
+    summary="copy the whole log directory as it is now",
+    run="mk.cli.snapshot:snapshot",
+    description=(
+        (
+            "Makes DIR a copy of the whole log directory, while everybody goes on: topics, what groups have committed, what "
+            "is known of copies, and quarantine/. It holds every record that was acknowledged before it began, and no group "
+            "stands in it behind the end of a log. On the same file system, sealed segments get a second name and take no "
+            "room; what is copied is one segment of each partition at most. On another one, all is copied."
+        ),
+        (
+            "A snapshot is this directory as it was, with the same identity: it is to be put in its place some day, and not "
+            "to be produced to beside it. For a second directory, see mk-replicate(1); for a topic once more, "
+            "mk-topics-clone(1). It can be read, verified and copied anywhere, with cp -a, rsync or tar."
+        ),
+        (
+            "To restore one, stop who writes, move the directory aside, and move or copy the snapshot to its place. The first append "
+            "raises the leader epoch. Groups go on where they stood in it. Copies of the directory that have come further than "
+            "the snapshot are refused with 65 until `mk topics repair --restored` has said that what is here counts; what they have more "
+            "goes to their quarantine/ then."
+        ),
+    ),
+    parameters=(
+        Parameter("destination", metavar="DIR", required=True, help="a new or an empty directory"),
+        DRY_RUN_OPTION,
+        *CHANGE_OPTIONS,
+        NO_COLOR_OPTION,
+    ),
+    examples=(
+        ("mk topics snapshot /backup/mk-$(date +%F)", "each night, from cron"),
+        ("mk topics snapshot /srv/mk.snapshot && rsync -a --delete /srv/mk.snapshot/ backup:mk/", "to another host"),
+        ("mv /srv/mk /srv/mk.old && cp -a /backup/mk-2026-11-28 /srv/mk", "restore it"),
+    ),
+)
+
 COMMANDS = (
     TOPICS_VERIFY,
     TOPICS_DUMP,
@@ -337,4 +374,5 @@ COMMANDS = (
     TOPICS_COMPACT,
     TOPICS_TRIM,
     TOPICS_CLONE,
+    TOPICS_SNAPSHOT,
 )
