@@ -225,6 +225,22 @@ class Cluster(Protocol):
         `link_bytes`, and `copied_bytes`, of which `progress` is told. Raises TopicExistsError.
         """
 
+    def repair(
+        self,
+        name: str,
+        *,
+        partitions: Sequence[int] = (),
+        restored: bool = False,
+        dry_run: bool = False,
+        wait_ms: int = 10_000,
+    ) -> list[dict[str, Any]]:
+        """Bring a damaged topic, or some partitions, to where it can be used, or tell what that would do.
+
+        Returns of each partition (None is topic.json), ready for JSON: ranges of offsets that are `lost`, what was `done`, names
+        of files that were `kept` in quarantine/, and what is `left`. restored: the directory is an older copy; what it lacks
+        at its end is given out again.
+        """
+
     def snapshot(
         self, destination: str, *, wait_ms: int = 10_000, progress: Callable[[int, int], None] | None = None
     ) -> dict[str, Any]:

@@ -92,6 +92,13 @@ def chain_of(previous: int, payload_crc: int, count: int, producer_id: int, firs
     return crc32c(_CHAIN.pack(payload_crc, count, producer_id, first, last), previous)
 
 
+def chain_fields(batch: RecordBatch) -> bytes:
+    """Return what chain_of takes of a batch, beside the previous chain."""
+    return _CHAIN.pack(
+        batch.payload_crc, batch.record_count, batch.producer_id, batch.first_sequence, batch.last_sequence
+    )
+
+
 class EncodedBatch:
     """A batch with everything but its place in the log: made without the lock, stamped under it.
 

@@ -367,6 +367,52 @@ TOPICS_SNAPSHOT = Command(
     ),
 )
 
+TOPICS_REPAIR = Command(
+    "topics",
+    "repair",
+    summary="bring a damaged topic to where it can be used",
+    run="mk.cli.repair:repair",
+    description=(
+        (
+            "Looks at each TOPIC, all if none is named, as mk-topics-verify(1) does, says which offsets are lost and what would be done, "
+            "and asks. Only the batches that cannot be read are lost. Their bytes go to quarantine/ first; then a batch without "
+            "records covers their offsets, which are never given out again, so all others keep theirs and no group skips any. "
+            "The leader epoch is raised. `state`, `epochs` and topic.json are made again of what there is, if they are damaged."
+        ),
+        (
+            "In a copy of another directory's topic, nothing is covered: it is cut back to the damage, and the next mk-replicate(1) "
+            "from its leader brings the rest. If this directory leads and a copy has what is lost here, promote the "
+            "copy instead."
+        ),
+        (
+            "A partition with FAILED takes records again when the disk does: it is written to, synced and read back first."
+        ),
+        (
+            "With --restored, the directory is an older copy of itself, or one made file by file: what it lacks at the end of a log is not "
+            "covered but given out again, under a leader epoch as if it had been promoted. A follower that had come further puts "
+            "what it has more into its quarantine/."
+        ),
+    ),
+    parameters=(
+        *TOPICS_OR_REGEX,
+        Parameter(
+            "partitions", "-p", "--partition", kind=PARTITIONS, metavar="N,N", default=(), help="only these partitions"
+        ),
+        Parameter(
+            "restored", "--restored", kind=FLAG, default=False, help="this is an older copy: accept where its logs end"
+        ),
+        DRY_RUN_OPTION,
+        YES_OPTION,
+        *CHANGE_OPTIONS,
+    ),
+    examples=(
+        ("mk topics verify orders || mk topics repair orders", "look, and repair what is damaged"),
+        ("mk topics repair --dry-run", "what would be done, in all topics"),
+        ("mk topics repair orders -p 3 --yes", "one partition, without a question"),
+        ("mk topics repair --restored", "after an old copy was put in the place of the directory"),
+    ),
+)
+
 COMMANDS = (
     TOPICS_VERIFY,
     TOPICS_DUMP,
@@ -375,4 +421,5 @@ COMMANDS = (
     TOPICS_TRIM,
     TOPICS_CLONE,
     TOPICS_SNAPSHOT,
+    TOPICS_REPAIR,
 )
