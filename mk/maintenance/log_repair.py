@@ -106,6 +106,8 @@ class LogRepair(FollowerLog):
     def plan(self, *, restored: bool) -> RepairReport:
         """Tell what `repair` would do, without a lock and without changing anything."""
         report = RepairReport(self.partition)
+        if files.exists(FAILED_FILE, dir_fd=self._files.fd):
+            report.done.append("the disk is tried, and FAILED is removed if it takes what it is given")
         state, epochs, segments = self._find(report)
         self._tell(state, epochs, segments, report, restored=restored)
         return report
@@ -128,10 +130,10 @@ class LogRepair(FollowerLog):
                 files.fsync(self._files.fd)
             state, epochs, segments = self._find(report)
             self._tell(state, epochs, segments, report, restored=restored)
+            if report.done:
+                self._change(state, epochs, segments, report, restored=restored)
             if failed:
                 report.done.append("the disk takes what it is given again: FAILED is removed")
-            if report.done or report.lost:
-                self._change(state, epochs, segments, report, restored=restored)
             self._changeable()
         return report
 
