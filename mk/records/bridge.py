@@ -10,7 +10,7 @@ Pure, as all of this package. Format: man/mk-format.5, COMPACTED BATCHES.
 from __future__ import annotations
 
 from mk.records.codecs import crc32c
-from mk.records.record_batch import COMPACTED, EncodedBatch, chain_fields
+from mk.records.record_batch import CHAIN, COMPACTED, EncodedBatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def chain_before(batch: RecordBatch) -> int:
 
     Of a batch that was compacted it says nothing, as that continues any.
     """
-    return crc32c_before(chain_fields(batch), batch.chain)
+    fields = batch.payload_crc, batch.record_count, batch.producer_id, batch.first_sequence, batch.last_sequence
+    return crc32c_before(CHAIN.pack(*fields), batch.chain)
 
 
 def crc32c_before(data: bytes, crc: int) -> int:
