@@ -225,6 +225,35 @@ class Cluster(Protocol):
         `link_bytes`, and `copied_bytes`, of which `progress` is told. Raises TopicExistsError.
         """
 
+    def repair(
+        self,
+        name: str,
+        *,
+        partitions: Sequence[int] = (),
+        restored: bool = False,
+        dry_run: bool = False,
+        wait_ms: int = 10_000,
+    ) -> list[dict[str, Any]]:
+        """Bring a damaged topic, or some partitions, to where it can be used, or tell what that would do.
+
+        Returns of each partition (None is topic.json), ready for JSON: ranges of offsets that are `lost`, what was `done`, names
+        of files that were `kept` in quarantine/, and what is `left`. restored: the directory is an older copy; what it lacks
+        at its end is given out again.
+        """
+
+    def snapshot(
+        self, destination: str, *, wait_ms: int = 10_000, progress: Callable[[int, int], None] | None = None
+    ) -> dict[str, Any]:
+        """Copy all there is to another directory, while everybody goes on: topics, groups and what is known of copies.
+
+        It is the same cluster as of now, to be put in its place and not beside it. Returns, ready for JSON: `snapshot`, the
+        number of `topics`, `partitions`, `groups` and `links` to segments, `link_bytes`, `copied_bytes` and `failed`.
+        Raises CannotCreateError where something is there already.
+        """
+
+    def check_destination(self, destination: str) -> None:
+        """Raise CannotCreateError unless a snapshot can be made there."""
+
     def rehash_topic(
         self,
         name: str,

@@ -120,6 +120,37 @@ class DirectoryCare:
         counts = {key: getattr(report, key) for key in ("next_offsets", "links", "link_bytes", "copied_bytes")}
         return {"topic": name, "clone": new, **counts}
 
+    def repair(
+        self,
+        name: str,
+        *,
+        partitions: Sequence[int] = (),
+        restored: bool = False,
+        dry_run: bool = False,
+        wait_ms: int = 10_000,
+    ) -> list[dict[str, Any]]:
+        from mk.maintenance.repair import repair_topic
+
+        with files.about(f"{self.location}/topics/{name}"):
+            return repair_topic(
+                self._directory, name, partitions=partitions, restored=restored, dry_run=dry_run, wait_ms=wait_ms
+            )
+
+    def snapshot(
+        self, destination: str, *, wait_ms: int = 10_000, progress: Callable[[int, int], None] | None = None
+    ) -> dict[str, Any]:
+        from mk.maintenance.snapshot import SnapshotReport, take_snapshot
+
+        with files.about(destination):
+            report = take_snapshot(self._directory, destination, wait_ms=wait_ms, progress=progress)
+        return {"snapshot": destination, **{name: getattr(report, name) for name in SnapshotReport.__slots__}}
+
+    def check_destination(self, destination: str) -> None:
+        from mk.maintenance.snapshot import check_destination
+
+        with files.about(destination):
+            check_destination(self._directory, destination)
+
     def rehash_topic(
         self,
         name: str,

@@ -273,12 +273,16 @@ class FollowerLog(PartitionLog):
 
     # Under the lock from here on.
 
+    def settled(self) -> PartitionState:
+        """Return `state` with all that is written on disk. For a copy."""
+        return self._make_all_durable(self._changeable())
+
     def sealed(self) -> PartitionState:
         """Return `state` with all that is written on disk, and in sealed segments if this directory leads. For a copy.
 
         One that follows begins no segment of its own accord: its active one has records.
         """
-        state = self._make_all_durable(self._changeable())
+        state = self.settled()
         return self._roll(state) if self._leads() and state.written.position else state
 
     def _look(self) -> PartitionState | None:

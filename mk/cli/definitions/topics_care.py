@@ -330,6 +330,89 @@ TOPICS_COMPACT = Command(
     "partition that stays locked is left out, named, and makes the status 75; the others are compacted.",
 )
 
+TOPICS_SNAPSHOT = Command(
+    "topics",
+    "snapshot",
+    summary="copy the whole log directory as it is now",
+    run="mk.cli.snapshot:snapshot",
+    description=(
+        (
+            "Makes DIR a copy of the whole log directory, while everybody goes on: topics, what groups have committed, what "
+            "is known of copies, and quarantine/. It holds every record that was acknowledged before it began, and no group "
+            "stands in it behind the end of a log. On the same file system, sealed segments get a second name and take no "
+            "room; what is copied is one segment of each partition at most. On another one, all is copied."
+        ),
+        (
+            "A snapshot is this directory as it was, with the same identity: it is to be put in its place some day, and not "
+            "to be produced to beside it. For a second directory, see mk-replicate(1); for a topic once more, "
+            "mk-topics-clone(1). It can be read, verified and copied anywhere, with cp -a, rsync or tar."
+        ),
+        (
+            "To restore one, stop who writes, move the directory aside, and move or copy the snapshot to its place. The first append "
+            "raises the leader epoch. Groups go on where they stood in it. Copies of the directory that have come further than "
+            "the snapshot are refused with 65 until `mk topics repair --restored` has said that what is here counts; what they have more "
+            "goes to their quarantine/ then."
+        ),
+    ),
+    parameters=(
+        Parameter("destination", metavar="DIR", required=True, help="a new or an empty directory"),
+        DRY_RUN_OPTION,
+        *CHANGE_OPTIONS,
+        NO_COLOR_OPTION,
+    ),
+    examples=(
+        ("mk topics snapshot /backup/mk-$(date +%F)", "each night, from cron"),
+        ("mk topics snapshot /srv/mk.snapshot && rsync -a --delete /srv/mk.snapshot/ backup:mk/", "to another host"),
+        ("mv /srv/mk /srv/mk.old && cp -a /backup/mk-2026-11-28 /srv/mk", "restore it"),
+    ),
+)
+
+TOPICS_REPAIR = Command(
+    "topics",
+    "repair",
+    summary="bring a damaged topic to where it can be used",
+    run="mk.cli.repair:repair",
+    description=(
+        (
+            "Looks at each TOPIC, all if none is named, as mk-topics-verify(1) does, says which offsets are lost and what would be done, "
+            "and asks. Only the batches that cannot be read are lost. Their bytes go to quarantine/ first; then a batch without "
+            "records covers their offsets, which are never given out again, so all others keep theirs and no group skips any. "
+            "The leader epoch is raised. `state`, `epochs` and topic.json are made again of what there is, if they are damaged."
+        ),
+        (
+            "In a copy of another directory's topic, nothing is covered: it is cut back to the damage, and the next mk-replicate(1) "
+            "from its leader brings the rest. If this directory leads and a copy has what is lost here, promote the "
+            "copy instead."
+        ),
+        (
+            "A partition with FAILED takes records again when the disk does: it is written to, synced and read back first."
+        ),
+        (
+            "With --restored, the directory is an older copy of itself, or one made file by file: what it lacks at the end of a log is not "
+            "covered but given out again, under a leader epoch as if it had been promoted. A follower that had come further puts "
+            "what it has more into its quarantine/."
+        ),
+    ),
+    parameters=(
+        *TOPICS_OR_REGEX,
+        Parameter(
+            "partitions", "-p", "--partition", kind=PARTITIONS, metavar="N,N", default=(), help="only these partitions"
+        ),
+        Parameter(
+            "restored", "--restored", kind=FLAG, default=False, help="this is an older copy: accept where its logs end"
+        ),
+        DRY_RUN_OPTION,
+        YES_OPTION,
+        *CHANGE_OPTIONS,
+    ),
+    examples=(
+        ("mk topics verify orders || mk topics repair orders", "look, and repair what is damaged"),
+        ("mk topics repair --dry-run", "what would be done, in all topics"),
+        ("mk topics repair orders -p 3 --yes", "one partition, without a question"),
+        ("mk topics repair --restored", "after an old copy was put in the place of the directory"),
+    ),
+)
+
 COMMANDS = (
     TOPICS_VERIFY,
     TOPICS_DUMP,
@@ -337,4 +420,6 @@ COMMANDS = (
     TOPICS_COMPACT,
     TOPICS_TRIM,
     TOPICS_CLONE,
+    TOPICS_SNAPSHOT,
+    TOPICS_REPAIR,
 )
