@@ -217,12 +217,14 @@ class Cluster(Protocol):
         """Remove the records of a partition below an offset. Raises OffsetOutOfRangeError beyond the high watermark."""
 
     def clone_topic(
-        self, name: str, new: str, *, wait_ms: int = 10_000, progress: Callable[[int], None] | None = None
+        self, name: str, new: str, *, wait_ms: int = 10_000, progress: Callable[[int, int], None] | None = None
     ) -> dict[str, Any]:
-        """Make topic `new` with all records of another one at their offsets, and its settings; led here.
+        """Make topic `new` with all records of another one at their offsets, with its settings and producer ids; led here.
 
-        Returns, ready for JSON: `topic`, `clone`, `next_offsets` of its partitions, the number of `links` to segments, their
-        `link_bytes`, and `copied_bytes`, of which `progress` is told. Raises TopicExistsError.
+        All partitions as of one moment. On disk, and visible all at once, when it returns. Returns, ready for JSON: `topic`,
+        `clone`, `log_start_offsets` and `next_offsets` of its partitions, the number of `links` to segments, their
+        `link_bytes`, and `copied_bytes`, of which `progress` is told how many are done and in all.
+        Raises TopicExistsError; StorageError, TryAgainError: there is no clone.
         """
 
     def rehash_topic(

@@ -48,7 +48,7 @@ def clone(options: Options) -> int:
                 progress=progress,
             )
         else:
-            document = cluster.clone_topic(options.topic, options.new, wait_ms=options.lock_wait_ms)
+            document = cluster.clone_topic(options.topic, options.new, wait_ms=options.lock_wait_ms, progress=progress)
     if options.json:
         print_json(document)
     elif not options.quiet:
