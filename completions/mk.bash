@@ -158,7 +158,7 @@ _mk_level() {
         "topics clean") commands="" flags="-r --regex --dry-run --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topics..." value_flags=" -r --regex --lock-wait -d --dir " ;;
         "topics compact") commands="" flags="-r --regex --dry-run --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topics..." value_flags=" -r --regex --lock-wait -d --dir " ;;
         "topics trim") commands="" flags="--to -p --partition --dry-run --yes --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topic" value_flags=" --to -p --partition --lock-wait -d --dir " ;;
-        "topics clone") commands="" flags="--rehash -p --partitions --partitioner --dry-run --lock-wait -d --dir --allow-network-fs --json -q --no-color --help" arguments="topic new" value_flags=" -p --partitions --partitioner --lock-wait -d --dir " ;;
+        "topics clone") commands="" flags="--rehash -p --partitions --partitioner --groups --dry-run --lock-wait -d --dir --allow-network-fs --json -q --no-color --help" arguments="topic new" value_flags=" -p --partitions --partitioner --lock-wait -d --dir " ;;
         "groups") commands="list describe reset seek export import copy delete prune kick undo" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
         "groups list") commands="" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
         "groups describe") commands="" flags="-r --regex -s --state -m --members -o --offsets -d --dir --json --no-color --help" arguments="groups..." value_flags=" -r --regex -d --dir " ;;

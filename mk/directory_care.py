@@ -125,8 +125,9 @@ class DirectoryCare:
         name: str,
         new: str,
         *,
-        partitions: int,
+        partitions: int | None = None,
         partitioner: str | None = None,
+        groups: bool = False,
         wait_ms: int = 10_000,
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, Any]:
@@ -139,6 +140,7 @@ class DirectoryCare:
                 new,
                 partitions=partitions,
                 partitioner=partitioner,
+                groups=groups,
                 wait_ms=wait_ms,
                 progress=progress,
             )
