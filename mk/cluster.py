@@ -217,12 +217,14 @@ class Cluster(Protocol):
         """Remove the records of a partition below an offset. Raises OffsetOutOfRangeError beyond the high watermark."""
 
     def clone_topic(
-        self, name: str, new: str, *, wait_ms: int = 10_000, progress: Callable[[int], None] | None = None
+        self, name: str, new: str, *, wait_ms: int = 10_000, progress: Callable[[int, int], None] | None = None
     ) -> dict[str, Any]:
-        """Make topic `new` with all records of another one at their offsets, and its settings; led here.
+        """Make topic `new` with all records of another one at their offsets, with its settings and producer ids; led here.
 
-        Returns, ready for JSON: `topic`, `clone`, `next_offsets` of its partitions, the number of `links` to segments, their
-        `link_bytes`, and `copied_bytes`, of which `progress` is told. Raises TopicExistsError.
+        All partitions as of one moment. On disk, and visible all at once, when it returns. Returns, ready for JSON: `topic`,
+        `clone`, `log_start_offsets` and `next_offsets` of its partitions, the number of `links` to segments, their
+        `link_bytes`, and `copied_bytes`, of which `progress` is told how many are done and in all.
+        Raises TopicExistsError; StorageError, TryAgainError: there is no clone.
         """
 
     def repair(
@@ -259,16 +261,23 @@ class Cluster(Protocol):
         name: str,
         new: str,
         *,
-        partitions: int,
+        partitions: int | None = None,
         partitioner: str | None = None,
+        groups: bool = False,
         wait_ms: int = 10_000,
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, Any]:
-        """Make topic `new` with another number of partitions, and produce there all that a topic holds now, each record to the
-        partition of its key; in the order of each partition, of several by time.
+        """Make topic `new` with another number of partitions, None for the same, and produce there all that a topic holds now,
+        each record to the partition of its key; in the order of each partition, of several by time.
 
-        It appears when it is whole. Returns, ready for JSON: `topic`, `clone`, `partitions`, `partitioner`, `records`, and
-        `next_offsets`: up to where each partition of the original was read. progress: told of records done and in all.
+        It appears when it is whole, with the settings of its original. groups: commit for each group of the original the
+        first record of each new partition that it has not read; it gets some again, and none is skipped.
+        progress: told of records done and in all.
+
+        Returns, ready for JSON: `topic`, `clone`, `partitions`, `partitioner`, `records`, `next_offsets`: up to where each
+        partition of the original was read, `skipped`: how many were removed before they could be read, and of each group
+        under `groups` its `offsets`, or the `problem` for which it has none.
+        Raises TopicExistsError; TryAgainError where another process makes a topic of that name. There is no new topic then.
         """
 
     def sweep(self, *, wait_ms: int = 10_000) -> int:

@@ -111,14 +111,14 @@ class DirectoryCare:
                 topic.close()
 
     def clone_topic(
-        self, name: str, new: str, *, wait_ms: int = 10_000, progress: Callable[[int], None] | None = None
+        self, name: str, new: str, *, wait_ms: int = 10_000, progress: Callable[[int, int], None] | None = None
     ) -> dict[str, Any]:
         from mk.storage.topic_clone import clone_topic
 
         with files.about(self.location):
             report = clone_topic(self._directory, name, new, wait_ms=wait_ms, progress=progress)
-        counts = {key: getattr(report, key) for key in ("next_offsets", "links", "link_bytes", "copied_bytes")}
-        return {"topic": name, "clone": new, **counts}
+        keys = ("log_start_offsets", "next_offsets", "links", "link_bytes", "copied_bytes")
+        return {"topic": name, "clone": new, **{key: getattr(report, key) for key in keys}}
 
     def repair(
         self,
@@ -156,8 +156,9 @@ class DirectoryCare:
         name: str,
         new: str,
         *,
-        partitions: int,
+        partitions: int | None = None,
         partitioner: str | None = None,
+        groups: bool = False,
         wait_ms: int = 10_000,
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, Any]:
@@ -170,6 +171,7 @@ class DirectoryCare:
                 new,
                 partitions=partitions,
                 partitioner=partitioner,
+                groups=groups,
                 wait_ms=wait_ms,
                 progress=progress,
             )

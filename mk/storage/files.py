@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from stat import S_ISDIR, S_ISGID, S_ISREG, S_IWGRP
+from stat import S_IMODE, S_ISDIR, S_ISGID, S_ISREG, S_IWGRP
 
 from mk.errors import CorruptStateError
 
@@ -260,6 +260,13 @@ def copy_range(fd: int, copy: int, size_bytes: int, position: int) -> int:
     data = pread(fd, min(size_bytes, 1 << 20), position)
     pwrite(copy, data, position)
     return len(data)
+
+
+def take_mode(fd: int, like_fd: int) -> None:
+    """Let an open directory be read and written by whom another one may be, and by nobody else."""
+    mode = S_IMODE(os.fstat(like_fd).st_mode)
+    if S_IMODE(os.fstat(fd).st_mode) != mode:
+        os.fchmod(fd, mode)
 
 
 def set_last_write(fd: int, time_ns: int) -> None:

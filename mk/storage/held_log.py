@@ -40,3 +40,15 @@ class held_log:
     def __exit__(self, *exc: object) -> None:
         release(self._log._lock_fd)
         pthread_sigmask(SIG_SETMASK, self._mask)
+
+
+class deferred_signals:
+    """Hold off, for a `with` block, the signals that could stop or end us, with everybody else waiting for locks that we hold."""
+
+    __slots__ = ("_mask",)
+
+    def __enter__(self) -> None:
+        self._mask = pthread_sigmask(SIG_BLOCK, DEFERRED_SIGNALS)
+
+    def __exit__(self, *exc: object) -> None:
+        pthread_sigmask(SIG_SETMASK, self._mask)

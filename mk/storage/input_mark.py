@@ -183,6 +183,19 @@ class InputMark:
         )
 
 
+def read_marks(topic: Topic) -> dict[str, bytes]:
+    """Return file name and content of each mark of a topic, as they are on disk or about to be."""
+    try:
+        fd = files.open_directory(PRODUCERS_DIRECTORY, dir_fd=topic.fd)
+    except FileNotFoundError:
+        return {}
+    try:
+        names = sorted(name for name in os.listdir(fd) if name.endswith(SUFFIX) and not name.startswith("."))
+        return {name: files.read_file(name, dir_fd=fd) for name in names}
+    finally:
+        files.close(fd)
+
+
 def check_not_followed(topic: Topic, name: str) -> None:
     """Raise UsageError if a producer id counts the records of files that are followed: another input is not the same."""
     file_name = f"{producer_id_of(name):016x}{SUFFIX}"

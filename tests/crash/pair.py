@@ -30,17 +30,22 @@ if TYPE_CHECKING:
 
 
 class Place:
-    """A log directory with the one topic of one partition, opened anew for each thing that is done to it."""
+    """A log directory with a topic of one partition, opened anew for each thing that is done to it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str = TOPIC) -> None:
         self.path = path
-        self.partition = path / "topics" / TOPIC / "0"
+        self.name = name
+        self.partition = path / "topics" / name / "0"
 
     def create(self, *, segment_bytes: int = SEGMENT_BYTES) -> Place:
         create_directory(str(self.path))
+        return self.create_beside(segment_bytes=segment_bytes)
+
+    def create_beside(self, *, segment_bytes: int = SEGMENT_BYTES) -> Place:
+        """Create the topic in a directory that there is."""
         with self.directory() as directory:
             overrides: dict[str, int | str] = {"segment.bytes": segment_bytes, "retention.ms": -1, "min.free": 0}
-            directory.create_topic(TOPIC, partitions=1, partitioner="crc32", overrides=overrides, wait_ms=0)
+            directory.create_topic(self.name, partitions=1, partitioner="crc32", overrides=overrides, wait_ms=0)
         return self
 
     def create_as_copy_of(self, source: Place) -> Place:
@@ -49,7 +54,7 @@ class Place:
         with source.topic() as topic, self.directory() as directory:
             create_replica_topic(
                 directory,
-                TOPIC,
+                self.name,
                 fields=topic.fields(),
                 pins=pins_of(topic),
                 partitions=[(source.epochs(), first)],
@@ -68,7 +73,7 @@ class Place:
     @contextlib.contextmanager
     def topic(self) -> Iterator[Topic]:
         with self.directory() as directory:
-            topic = directory.open_topic(TOPIC)
+            topic = directory.open_topic(self.name)
             try:
                 yield topic
             finally:
@@ -160,7 +165,7 @@ class Place:
 
     def damage(self) -> list[object]:
         with self.directory() as directory:
-            report = verify_topic(directory, TOPIC)
+            report = verify_topic(directory, self.name)
         return [finding for finding in report.findings if finding.severity == DAMAGE]
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _SEAM = (
     "append",
+    "copy_range",
     "drop_cache",
     "fdatasync",
     "fsync",
@@ -214,6 +215,12 @@ class RecordingDisk:
         node = self._node(fd)
         assert node is not None
         self._did(Operation("write", node, position, bytes(data), text=f"pwrite {name}"))
+
+    def _copy_range(self, fd: int, copy: int, size_bytes: int, position: int) -> int:
+        data = os.pread(fd, size_bytes, position)
+        if data:
+            self._pwrite(copy, data, position)
+        return len(data)
 
     def _truncate(self, fd: int, size_bytes: int) -> None:
         name = self._name_of(fd)

@@ -245,16 +245,20 @@ TOPICS_CLONE = Command(
     run="mk.cli.clone:clone",
     description=(
         (
-            "Makes topic NEW with all records of TOPIC at the same offsets, with its settings and producer ids, and without its "
-            "groups and its seal. It costs no time and no room: sealed segments get a second name, and writers wait for a "
-            "moment. What is done to one of the two later, leaves the other as it is. Where the file system has no hard links, "
-            "the bytes are copied."
+            "Makes topic NEW with all records of TOPIC at the same offsets, all partitions as of one moment, with its settings "
+            "and producer ids, and without its groups and its seal. It costs no time and no room: sealed segments get a second "
+            "name, and writers wait while those are made. What is done to one of the two later, leaves the other as it is. Of "
+            "a copy of another directory's topic, NEW is led here. Where the file system has no hard links, the bytes are copied."
         ),
         (
             "With --rehash, all records that TOPIC holds now are produced again, each to the partition of its key among N, in "
             "the order of each partition, or of several by time. NEW appears when it is whole, and its offsets are new. TOPIC "
-            "goes on meanwhile; the last line says up to where it was read. It is how a topic with keys gets more partitions and "
-            "keeps the order of each key."
+            "goes on meanwhile; the last line says up to where it was read, in the spelling of `mk consume -o`. It is how a topic "
+            "with keys gets more partitions and keeps the order of each key."
+        ),
+        (
+            "With --groups, each group of TOPIC goes on in each partition of NEW at the first record that it had not read when this "
+            "began: it gets some again, and none is skipped. Its members may live."
         ),
     ),
     parameters=(
@@ -264,7 +268,13 @@ TOPICS_CLONE = Command(
             "rehash", "--rehash", kind=FLAG, default=False, help="spread the records over another number of partitions"
         ),
         Parameter(
-            "partitions", "-p", "--partitions", kind=INTEGER, minimum=1, metavar="N", help="with --rehash, how many"
+            "partitions",
+            "-p",
+            "--partitions",
+            kind=INTEGER,
+            minimum=1,
+            metavar="N",
+            help="with --rehash, how many; default as many as TOPIC has",
         ),
         Parameter(
             "partitioner",
@@ -273,15 +283,18 @@ TOPICS_CLONE = Command(
             choices=("crc32", "murmur2"),
             help="with --rehash: crc32, librdkafka's, or murmur2, Java's; default that of TOPIC",
         ),
+        Parameter("groups", "--groups", kind=FLAG, default=False, help="with --rehash: take the groups of TOPIC along"),
         DRY_RUN_OPTION,
         *CHANGE_OPTIONS,
         NO_COLOR_OPTION,
     ),
     examples=(
         ("mk topics clone orders orders-before-the-change", "to go back to"),
-        ("mk topics clone orders orders16 --rehash -p 16", "more partitions, each key still in order"),
-        ("mk topics clone orders try && mk topics trim try --to end-100", "something to try things on"),
+        ("mk topics clone orders orders16 --rehash -p 16 --groups", "more partitions, each key still in order"),
+        ("mk topics clone orders try && mk topics trim try --to -100", "something to try things on"),
     ),
+    exit_status="The status is 73 if NEW exists, 75 if a partition stays locked or another process makes NEW; there is no "
+    "clone then. It is 1 if a group could not be taken along.",
 )
 
 TOPICS_COMPACT = Command(
