@@ -16,6 +16,7 @@ from mk.errors import (
     BadCopyError,
     DataError,
     DivergedLogError,
+    PartitionFailedError,
     StaleSourceError,
     StorageError,
     TryAgainError,
@@ -24,9 +25,11 @@ from mk.errors import (
 from mk.storage import files, log_truncation
 from mk.storage.copy_proof import BadBatchError, CopyProof
 from mk.storage.held_log import held_log
+from mk.storage.host import boot_id
 from mk.storage.leader_epochs import FILE_NAME as EPOCHS_FILE
 from mk.storage.leader_epochs import EpochEntry, LeaderEpochs, read_epochs, write_epochs
-from mk.storage.log_segment import UNKNOWN_CHAIN, list_segments
+from mk.storage.log_segment import UNKNOWN_CHAIN, list_segments, open_segment, validate
+from mk.storage.partition_files import TRUNCATION_FILE
 from mk.storage.partition_log import STATE_SYNC_SECONDS, PartitionLog
 from mk.storage.partition_state import LogEnd, write_state
 
@@ -272,6 +275,32 @@ class FollowerLog(PartitionLog):
             return self._epochs.latest.epoch
 
     # Under the lock from here on.
+
+    def settled(self) -> PartitionState:
+        """Return `state` with all that is written on disk. For a copy.
+
+        Of a log that takes no more since the disk refused a sync, that is all that is known to be on disk.
+        """
+        try:
+            return self._make_all_durable(self._changeable())
+        except PartitionFailedError:
+            state = self._files.read_state()
+            if state is None or files.exists(TRUNCATION_FILE, dir_fd=self._files.fd):
+                raise
+            self._epochs = read_epochs(self._files.fd, self._files.path)
+            if state.boot_id != boot_id():
+                state = state.copy()
+                state.written = state.durable = self._proved_end(state)
+            return state
+
+    def _proved_end(self, state: PartitionState) -> LogEnd:
+        """Return up to where the log proves itself above its durable end, behind which `state` may lag since another boot."""
+        fd = open_segment(state.segment, partition_fd=self._files.fd)
+        try:
+            floor = self._epochs.epoch_before(state.durable.offset)
+            return validate(fd, state.durable, files.size(fd), floor)[0]
+        finally:
+            files.close(fd)
 
     def sealed(self) -> PartitionState:
         """Return `state` with all that is written on disk, and in sealed segments if this directory leads. For a copy.
