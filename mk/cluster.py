@@ -244,6 +244,25 @@ class Cluster(Protocol):
         `next_offsets`: up to where each partition of the original was read. progress: told of records done and in all.
         """
 
+    def snapshot(
+        self,
+        destination: str,
+        *,
+        dry_run: bool = False,
+        wait_ms: int = 10_000,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, Any]:
+        """Make a consistent copy of the whole directory, with its groups, while all go on with it; on disk when it returns.
+
+        It is this directory as of now, to be put in its place one day; not a second one to be used beside it. Sealed segments are
+        linked, where destination, a path that is free or an empty directory, is on the same file system. progress: told of
+        bytes done and in all.
+
+        Returns, ready for JSON: `directory`, `destination`, the number of `topics`, `partitions`, `groups` and `links` to
+        files, their `link_bytes`, and `copied_bytes` of logs; with dry_run what they would be. Raises CannotCreateError for a
+        destination that holds something, PermissionDeniedError for a user who may not write to the directory.
+        """
+
     def sweep(self, *, wait_ms: int = 10_000) -> int:
         """Finish what killed creations and deletions of topics left, and return how many there were."""
 

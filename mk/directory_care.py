@@ -143,6 +143,23 @@ class DirectoryCare:
                 progress=progress,
             )
 
+    def snapshot(
+        self,
+        destination: str,
+        *,
+        dry_run: bool = False,
+        wait_ms: int = 10_000,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, Any]:
+        from mk.maintenance.snapshot import plan_snapshot, take_snapshot
+
+        with files.about(self.location):
+            if dry_run:
+                report = plan_snapshot(self._directory, destination)
+            else:
+                report = take_snapshot(self._directory, destination, wait_ms=wait_ms, progress=progress)
+        return report.document(self.location, destination)
+
     def sweep(self, *, wait_ms: int = 10_000) -> int:
         with files.about(self.location):
             return self._directory.remove_leftovers(wait_ms=wait_ms)

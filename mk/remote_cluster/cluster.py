@@ -54,6 +54,7 @@ ELSEWHERE = frozenset(
         "remove_old_generations",
         "rename_topic",
         "seal_topic",
+        "snapshot",
         "sweep",
         "unseal_topic",
         "verify_groups",

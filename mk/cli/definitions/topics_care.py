@@ -1,6 +1,7 @@
 """What takes care of topics: the subcommands of `mk topics` that prove, clean and mend, as data, and what all of them share."""
 
 from mk.cli.definition import (
+    DIRECTORY,
     DIRECTORY_OPTION,
     FLAG,
     INTEGER,
@@ -284,6 +285,46 @@ TOPICS_CLONE = Command(
     ),
 )
 
+TOPICS_SNAPSHOT = Command(
+    "topics",
+    "snapshot",
+    summary="copy the whole log directory as of now, for a backup",
+    run="mk.cli.snapshot:run",
+    description=(
+        (
+            "Makes DST, which is not there yet or is an empty directory, a consistent copy of the log directory: all topics, what "
+            "groups have committed, what is known of other directories, quarantine. Producers, consumers and all else go on "
+            "meanwhile. What was acknowledged before it began is in it, and no group is ahead of its records. On the same file "
+            "system sealed segments get a second name, so it costs little time and room; on another one all is copied. When the "
+            "status is 0, it is on disk."
+        ),
+        (
+            "A snapshot is this directory as it was, with its id and address: to be put in its place, or to be read, and not to be "
+            "written to beside it. For a second one to work with there are `mk replicate` and `mk topics clone`. Nothing in it "
+            "changes, so that cp -a, rsync or tar may take it anywhere. A snapshot that was killed is no log directory; the "
+            "next one to the same DST begins anew. It does not prove the records: `mk topics verify -d DST` does."
+        ),
+        (
+            "To restore one: stop what writes and reads, put the directory aside, and DST in its place (mv, or cp -a to keep the "
+            "snapshot). Groups go on from where they were in it. A follower that has more than was restored is refused with 65, and "
+            "goes on after `mk topics repair --restored`. mk-guarantees(7), SNAPSHOTS, has all of it."
+        ),
+    ),
+    parameters=(
+        Parameter("destination", metavar="DST", required=True, complete=DIRECTORY, help="where the snapshot is made"),
+        DRY_RUN_OPTION,
+        *CHANGE_OPTIONS,
+        NO_COLOR_OPTION,
+    ),
+    examples=(
+        ('mk topics snapshot "/backup/mk-$(date +%F)"', "in a crontab, with \\% for %"),
+        ("mk topics snapshot /backup/now --dry-run", "how much would be linked, and copied"),
+        ("mk topics verify -d /backup/now && mk consume orders -d /backup/now", "prove it, and read from it"),
+    ),
+    exit_status="The status is 73 if DST holds something, 77 for a user who may not write to the log directory, 75 if a partition "
+    "stays locked, and 65 if something is damaged that has to be read; then there is no snapshot.",
+)
+
 TOPICS_COMPACT = Command(
     "topics",
     "compact",
@@ -337,4 +378,5 @@ COMMANDS = (
     TOPICS_COMPACT,
     TOPICS_TRIM,
     TOPICS_CLONE,
+    TOPICS_SNAPSHOT,
 )
