@@ -245,6 +245,7 @@ _mk_values() {
         "topics clone:topic") list=topic ;;
         "topics clone:--partitioner") offer="crc32 murmur2" ;;
         "topics clone:-d" | "topics clone:--dir") list=directory ;;
+        "topics snapshot:destination") list=directory ;;
         "topics snapshot:-d" | "topics snapshot:--dir") list=directory ;;
         "topics repair:topics") list=topic ;;
         "topics repair:-d" | "topics repair:--dir") list=directory ;;

@@ -243,19 +243,6 @@ class Cluster(Protocol):
         at its end is given out again.
         """
 
-    def snapshot(
-        self, destination: str, *, wait_ms: int = 10_000, progress: Callable[[int, int], None] | None = None
-    ) -> dict[str, Any]:
-        """Copy all there is to another directory, while everybody goes on: topics, groups and what is known of copies.
-
-        It is the same cluster as of now, to be put in its place and not beside it. Returns, ready for JSON: `snapshot`, the
-        number of `topics`, `partitions`, `groups` and `links` to segments, `link_bytes`, `copied_bytes` and `failed`.
-        Raises CannotCreateError where something is there already.
-        """
-
-    def check_destination(self, destination: str) -> None:
-        """Raise CannotCreateError unless a snapshot can be made there."""
-
     def rehash_topic(
         self,
         name: str,
@@ -278,6 +265,25 @@ class Cluster(Protocol):
         partition of the original was read, `skipped`: how many were removed before they could be read, and of each group
         under `groups` its `offsets`, or the `problem` for which it has none.
         Raises TopicExistsError; TryAgainError where another process makes a topic of that name. There is no new topic then.
+        """
+
+    def snapshot(
+        self,
+        destination: str,
+        *,
+        dry_run: bool = False,
+        wait_ms: int = 10_000,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, Any]:
+        """Make a consistent copy of the whole directory, with its groups, while all go on with it; on disk when it returns.
+
+        It is this directory as of now, to be put in its place one day; not a second one to be used beside it. Sealed segments are
+        linked, where destination, a path that is free or an empty directory, is on the same file system. progress: told of
+        bytes done and in all.
+
+        Returns, ready for JSON: `directory`, `destination`, the number of `topics`, `partitions`, `groups` and `links` to
+        files, their `link_bytes`, and `copied_bytes` of logs; with dry_run what they would be. Raises CannotCreateError for a
+        destination that holds something, PermissionDeniedError for a user who may not write to the directory.
         """
 
     def sweep(self, *, wait_ms: int = 10_000) -> int:

@@ -136,21 +136,6 @@ class DirectoryCare:
                 self._directory, name, partitions=partitions, restored=restored, dry_run=dry_run, wait_ms=wait_ms
             )
 
-    def snapshot(
-        self, destination: str, *, wait_ms: int = 10_000, progress: Callable[[int, int], None] | None = None
-    ) -> dict[str, Any]:
-        from mk.maintenance.snapshot import SnapshotReport, take_snapshot
-
-        with files.about(destination):
-            report = take_snapshot(self._directory, destination, wait_ms=wait_ms, progress=progress)
-        return {"snapshot": destination, **{name: getattr(report, name) for name in SnapshotReport.__slots__}}
-
-    def check_destination(self, destination: str) -> None:
-        from mk.maintenance.snapshot import check_destination
-
-        with files.about(destination):
-            check_destination(self._directory, destination)
-
     def rehash_topic(
         self,
         name: str,
@@ -175,6 +160,23 @@ class DirectoryCare:
                 wait_ms=wait_ms,
                 progress=progress,
             )
+
+    def snapshot(
+        self,
+        destination: str,
+        *,
+        dry_run: bool = False,
+        wait_ms: int = 10_000,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, Any]:
+        from mk.maintenance.snapshot import plan_snapshot, take_snapshot
+
+        with files.about(self.location):
+            if dry_run:
+                report = plan_snapshot(self._directory, destination)
+            else:
+                report = take_snapshot(self._directory, destination, wait_ms=wait_ms, progress=progress)
+        return report.document(self.location, destination)
 
     def sweep(self, *, wait_ms: int = 10_000) -> int:
         with files.about(self.location):

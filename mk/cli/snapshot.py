@@ -1,4 +1,4 @@
-"""`mk topics snapshot`: the whole log directory in another place, to be restored some day."""
+"""`mk topics snapshot`: the whole directory as of now, in another place."""
 
 from __future__ import annotations
 
@@ -11,30 +11,21 @@ if TYPE_CHECKING:
     from mk.cli.options import Options
 
 
-def snapshot(options: Options) -> int:
-    """Take a snapshot of the directory."""
+def run(options: Options) -> int:
+    """Make a snapshot, or show what it would be made of."""
     cluster = connect(options.directory, allow_network_fs=options.allow_network_fs)
-    if options.dry_run:
-        cluster.check_destination(options.destination)
-        rows = [row for row in cluster.summaries() if isinstance(row, dict)]
-        groups = len(cluster.group_names())
-        if options.json:
-            print_json({"snapshot": options.destination, "topics": len(rows), "groups": groups})
-        elif not options.quiet:
-            note(
-                f"mk: takes a snapshot to {options.destination}: {counted(len(rows), 'topic')}, {counted(groups, 'group')}"
-            )
-        return 0
-    with progress_bar("taking a snapshot", quiet=options.quiet, no_color=options.no_color) as progress:
-        document = cluster.snapshot(options.destination, wait_ms=options.lock_wait_ms, progress=progress)
-    for place in document["failed"]:
-        note(f"mk: {place} is marked FAILED here, and is not in the snapshot: it has what the disk had taken by then")
+    label = f"snapshot {options.destination}"
+    with progress_bar(label, quiet=options.quiet, no_color=options.no_color) as progress:
+        document = cluster.snapshot(
+            options.destination, dry_run=options.dry_run, wait_ms=options.lock_wait_ms, progress=progress
+        )
     if options.json:
         print_json(document)
     elif not options.quiet:
+        counts = (counted(document[f"{name}s"], name) for name in ("topic", "partition", "group"))
         note(
-            f"mk: {options.destination} is a snapshot of {cluster.location}: {counted(document['topics'], 'topic')}, "
-            f"{counted(document['groups'], 'group')}, {counted(document['links'], 'segment')} linked "
+            f"mk: {'would make' if options.dry_run else 'made'} a snapshot of {document['directory']} in "
+            f"{options.destination}: {', '.join(counts)}; {counted(document['links'], 'file')} linked "
             f"({size_text(document['link_bytes'])}), {size_text(document['copied_bytes'])} copied"
         )
     return 0

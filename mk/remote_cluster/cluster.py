@@ -31,7 +31,6 @@ ELSEWHERE = frozenset(
         "alter_topic",
         "change_offsets",
         "check_group_is_empty",
-        "check_destination",
         "check_name_is_free",
         "clean",
         "clone_topic",

@@ -25,7 +25,10 @@ BEGIN_ANEW = 3
 """The target's log begins anew where the source's does; what it has is kept as evidence."""
 REFUSE = 4
 
-_RESTORED = "restored from an old copy, `mk replicate promote` in DST, and replicate the other way"
+_RESTORED = (
+    "restored from an old copy, `mk topics repair --restored` in SRC has it lead on as it is, and DST put aside what it alone "
+    "has; `mk replicate promote` in DST, and replicating the other way, keeps that"
+)
 
 GAP = "gap"
 COMPACTED = "compacted"

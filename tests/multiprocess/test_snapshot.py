@@ -1,209 +1,307 @@
-"""Snapshots as processes: of a directory that is used at full speed, killed at any call, restored as the manual says."""
+"""Snapshots while producers and members of a group run at full speed and topics are changed; killed and failed at any call."""
 
+import fcntl
 import json
-import os
+import random
 import shutil
 import signal
 import subprocess
+import threading
 import time
+from collections import defaultdict
 
 import pytest
 from history import verify
-from injection import kill_at, needs_strace, points_of, to_kill_at
-from processes import ENVIRONMENT, create_topic, must, run, start
+from injection import fail_at, kill_at, needs_strace, points_of, to_kill_at
+from processes import LineSource, create_topic, end, kill_all, must, run, start
+
+import mk
+
+PARTITIONS = 3
 
 
-def consumed(directory, topic="t", *words):
-    return [json.loads(line) for line in must(directory, "consume", topic, "-J", *words).stdout.splitlines()]
+class Acks(threading.Thread):
+    """Notes what a producer's -v says is stored: of each partition, up to where."""
+
+    def __init__(self, process):
+        super().__init__()
+        self._lines = LineSource(process.stderr)
+        self.ends = defaultdict(int)
+        self.start()
+
+    def run(self):
+        while (line := self._lines.next()) is not None:
+            words = line.split()
+            if len(words) == 4 and words[3].isdigit():
+                partition = int(words[1])
+                self.ends[partition] = max(self.ends[partition], int(words[3]) + 1)
 
 
-def committed(directory, group):
-    (described,) = json.loads(must(directory, "groups", "describe", group, "--json").stdout)
-    return {(row["topic"], row["partition"]): row["committed_offset"] for row in described["offsets"]}
+class Source(threading.Thread):
+    """Feeds a producer for ever, as fast as it takes it."""
+
+    def __init__(self, process, name):
+        super().__init__()
+        self._process = process
+        self._name = name
+        self.stopping = False
+        self.start()
+
+    def run(self):
+        number = 0
+        while not self.stopping:
+            lines = [b"k%d:%s-%d %s\n" % (n % 50, self._name, n, b"x" * 80) for n in range(number, number + 100)]
+            number += 100
+            self._process.stdin.write(b"".join(lines))
+            self._process.stdin.flush()
+        self._process.stdin.close()
 
 
-def tree(directory):
-    """Return what is in a directory, but for what reading it may change."""
-    return {
-        str(path.relative_to(directory)): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()
-    }
+class Load:
+    """Two producers, and two members of group g, at full speed for a `with` block."""
+
+    def __init__(self, directory, acks="1"):
+        self.directory = directory
+        self.processes = [start(directory, "produce", "t", "-K", ":", "-v", "--acks", acks) for _ in range(2)]
+        self.acks = [Acks(process) for process in self.processes]
+        self.sources = [Source(process, b"p%d" % number) for number, process in enumerate(self.processes)]
+        self.members = [
+            start(directory, "consume", "t", "-g", "g", "-F", "-q", stdout=subprocess.DEVNULL) for _ in range(2)
+        ]
+
+    def __enter__(self):
+        return self
+
+    def acknowledged(self):
+        return {number: max(acks.ends[number] for acks in self.acks) for number in range(PARTITIONS)}
+
+    def __exit__(self, *exc):
+        for source in self.sources:
+            source.stopping = True
+            source.join()
+        for process, acks in zip(self.processes, self.acks):
+            acks.join()
+            assert process.wait(60) == 0
+        for member in self.members:
+            member.send_signal(signal.SIGTERM)
+        for member in self.members:
+            member.wait(60)
+        kill_all([*self.processes, *self.members])
 
 
-@pytest.fixture
-def used(tmp_path):
-    """A directory with two topics, one of several segments, a group, a producer id and a copy of another topic."""
-    directory, other = tmp_path / "log", tmp_path / "other"
-    create_topic(directory, "t", 2, segment_bytes=4096)
-    create_topic(directory, "keys", cleanup_policy="compact")
-    must(directory, "produce", "t", "--producer-id", "import", stdin=b"".join(b"%d\n" % n * 20 for n in range(200)))
-    must(directory, "produce", "keys", "-K", ":", stdin=b"a:1\nb:2\na:3\n")
-    must(directory, "topics", "compact", "keys")
-    must(directory, "consume", "t", "-g", "billing", "-n", "50")
-    create_topic(other, "copied")
-    must(other, "produce", "copied", "there")
-    must(directory, "replicate", str(other), str(directory))
-    return directory
+def snapshot(directory, target, *words):
+    return must(directory, "topics", "snapshot", str(target), "--json", *words)
 
 
-def test_a_snapshot_holds_what_there_is_and_the_original_is_not_changed(used, tmp_path):
-    place = tmp_path / "snapshot"
-    before = {topic: consumed(used, topic) for topic in ("t", "keys", "copied")}
-    offsets = committed(used, "billing")
-    result = must(used, "topics", "snapshot", str(place))
-    assert "is a snapshot of" in result.stderr
-    for topic, records in before.items():
-        assert consumed(place, topic) == records
-        verify(place, topic)
-        assert consumed(used, topic) == records
-    assert must(place, "topics", "verify").status == 0
-    assert committed(place, "billing") == offsets
-    assert (place / "mk.json").read_bytes() == (used / "mk.json").read_bytes()
-    active = max((place / "topics/t/0").glob("*.log"))
-    assert active.stat().st_nlink == 1
-    assert {path.stat().st_nlink for path in (place / "topics/t/0").glob("*.log") if path != active} <= {2}
-    # What is known of producer ids goes with it.
-    again = must(place, "produce", "t", "--producer-id", "import", stdin=b"".join(b"%d\n" % n * 20 for n in range(200)))
-    assert "were stored before" in again.stderr
-    assert run(place, "produce", "copied", "x").status == 75
+def found_in(directory):
+    """Return log start, high watermark and committed offset of each partition."""
+    with mk.connect(str(directory)) as cluster:
+        rows = {row["partition"]: (row["log_start_offset"], row["high_watermark"]) for row in cluster.offsets("t")}
+        committed = dict.fromkeys(rows, 0)
+        if "g" in cluster.group_names():
+            for row in cluster.describe_group("g")["offsets"]:
+                assert not row["problem"], row
+                committed[row["partition"]] = max(row["committed_offset"] or 0, 0)
+    return {number: (*rows[number], committed[number]) for number in rows}
 
 
-def test_what_happens_to_either_leaves_the_other_as_it_is(used, tmp_path):
-    place = tmp_path / "snapshot"
-    must(used, "topics", "snapshot", str(place))
-    before = consumed(place)
-    must(used, "topics", "trim", "t", "--to", "end", "--yes")
-    must(used, "topics", "compact", "keys")
-    must(used, "produce", "t", "more")
-    assert consumed(place) == before
-    here = consumed(used)
-    must(place, "produce", "t", "in the snapshot")
-    must(place, "topics", "delete", "keys", "--yes")
-    assert consumed(used) == here
-    verify(used, "t")
-    must(used, "topics", "delete", "t", "--yes")
-    assert "in the snapshot" in [record["payload"] for record in consumed(place)]
-    verify(place, "t")
+def findings(directory):
+    done = must(directory, "topics", "verify", "--json")
+    return json.loads(done.stdout)["findings"]
 
 
-def test_taken_while_producers_and_groups_run_it_has_all_that_was_acknowledged_before(tmp_path, thoroughness):
+def goes_on(directory):
+    """Have group g read on in a snapshot, and return the first offset that it got of each partition, and how many."""
+    first, count = {}, defaultdict(int)
+    for line in must(directory, "consume", "t", "-g", "g", "-J").stdout.splitlines():
+        record = json.loads(line)
+        first.setdefault(record["partition"], record["offset"])
+        count[record["partition"]] += 1
+    return first, count
+
+
+@pytest.mark.parametrize("acks", ["1", "0"])
+def test_a_snapshot_beside_full_speed_has_what_was_acknowledged_and_no_commit_ahead(tmp_path, thoroughness, acks):
     directory = tmp_path / "log"
-    create_topic(directory, "t", 2, segment_bytes=65536)
-    feed = "i=0; while :; do echo $1-$i-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; i=$((i+1)); done"
-    feeders = [
-        subprocess.Popen(
-            ["sh", "-c", feed, "sh", name], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT
-        )
-        for name in "ab"
-    ]
-    acks = [tmp_path / name for name in ("acks-a", "acks-b")]
-    processes = []
+    create_topic(directory, "t", PARTITIONS, segment_bytes=1 << 18)
+    with Load(directory, acks) as load:
+        for number in range(thoroughness.pick(3, 60)):
+            # Each of them has something new, and members have begun.
+            before = load.acknowledged()
+            while load.acknowledged() == before or not (directory / "groups/g/claims").exists():
+                time.sleep(0.01)
+            acknowledged = load.acknowledged()
+            target = tmp_path / f"snapshot-{number}"
+            snapshot(directory, target)
+            assert findings(target) == []
+            found = found_in(target)
+            for partition, (_, end_offset, committed) in found.items():
+                assert acknowledged[partition] <= end_offset
+                assert committed <= end_offset
+            assert len(must(target, "consume", "t").stdout.splitlines()) == sum(row[1] for row in found.values())
+            # It is written to in the live directory's place, here as if that were gone.
+            must(target, "produce", "t", "-p", "0", "more")
+            first, count = goes_on(target)
+            for partition, (_, end_offset, committed) in found.items():
+                left = end_offset + (partition == 0) - committed
+                assert count[partition] == left
+                assert first.get(partition, committed) == committed
+            verify(target, "t")
+            shutil.rmtree(target)
+    verify(directory, "t")
+    assert found_in(directory)[0][1] == max(acks.ends[0] for acks in load.acks)
+
+
+def change_all_the_time(directory, stop):
+    """Retention, compaction, new segments, and topics that come, go and change their names."""
+    chosen = random.Random(5)
+    while not stop.is_set():
+        run(directory, "topics", "compact", "t")
+        run(directory, "topics", "clean")
+        run(directory, "topics", "trim", "u", "--to", "-100", "--yes")
+        new = f"n{chosen.randrange(3)}"
+        run(directory, "topics", "rename", "u", "v")
+        run(directory, "produce", new, "x")
+        run(directory, "topics", "rename", "v", "u")
+        run(directory, "topics", "delete", new, "--yes")
+        run(directory, "topics", "alter", "u", "-c", "retention.bytes=40k")
+
+
+def test_a_snapshot_beside_all_that_changes_topics_is_whole(tmp_path, thoroughness):
+    directory = tmp_path / "log"
+    create_topic(directory, "t", PARTITIONS, segment_bytes=1 << 14, cleanup_policy="compact")
+    create_topic(directory, "u", 2, segment_bytes=4096)
+    stop = threading.Event()
+    changes = threading.Thread(target=change_all_the_time, args=(directory, stop))
+    changes.start()
+    writer = start(directory, "produce", "t", "-K", ":", "-q")
+    source = Source(writer, b"p")
     try:
-        for feeder, path in zip(feeders, acks, strict=True):
-            with open(path, "wb") as stderr:
-                processes.append(
-                    start(
-                        directory, "produce", "t", "-v", stdin=feeder.stdout, stdout=subprocess.DEVNULL, stderr=stderr
-                    )
-                )
-            feeder.stdout.close()
-        for _ in range(2):
-            words = ["consume", "t", "-g", "billing", "-F"]
-            processes.append(
-                start(directory, *words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            )
-        time.sleep(0.5)
-        for number in range(thoroughness.pick(3, 30)):
-            acknowledged = {0: -1, 1: -1}
-            for path in acks:
-                for line in path.read_text().splitlines(keepends=True):
-                    if line.startswith("t ") and line.endswith("\n"):
-                        _, partition, _, last = line.split()
-                        acknowledged[int(partition)] = max(acknowledged[int(partition)], int(last))
-            place = tmp_path / f"snapshot-{number}"
-            must(directory, "topics", "snapshot", str(place))
-            verify(place, "t")
-            ends = {
-                row["partition"]: row["high_watermark"]
-                for row in json.loads(must(place, "topics", "offsets", "t", "--json").stdout)
-            }
-            assert all(ends[partition] > last for partition, last in acknowledged.items())
-            for (_, partition), offset in committed(place, "billing").items():
-                assert offset is None or offset <= ends[partition]
-            assert must(place, "topics", "verify").status == 0
-            shutil.rmtree(place)
+        for number in range(thoroughness.pick(4, 60)):
+            must(directory, "topics", "list")
+            run(directory, "produce", "u", stdin=b"".join(b"%d %s\n" % (n, b"y" * 50) for n in range(200)))
+            target = tmp_path / f"snapshot-{number}"
+            snapshot(directory, target)
+            assert [one for one in findings(target) if one["severity"] != "note"] == []
+            names = set(must(target, "topics", "-q").stdout.split())
+            assert {"t"} < names and names & {"u", "v"}
+            for name in names:
+                must(target, "consume", name)
+            assert not list(target.glob("**/.tmp-*")) and not list(target.glob("**/*.cleaned"))
+            must(target, "topics", "create", "w")
+            shutil.rmtree(target)
     finally:
-        for process in (*feeders, *processes):
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-    assert max(acknowledged.values()) > 0
+        stop.set()
+        source.stopping = True
+        source.join()
+        changes.join()
+        kill_all([writer])
     verify(directory, "t")
 
 
+# Killed, and refused.
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory):
+    """A directory with one of everything."""
+    directory = tmp_path_factory.mktemp("template") / "log"
+    create_topic(directory, "t", 2, segment_bytes=4096)
+    for number in range(12):
+        must(directory, "produce", "t", "-p", str(number % 2), stdin=b"%d %s\n" % (number, b"x" * 900))
+    must(directory, "produce", "t", "-p", "0", "--producer-id", "id", stdin=b"one\ntwo\n")
+    must(directory, "consume", "t", "-g", "g", "-n", "5")
+    must(directory, "groups", "reset", "other", "t", "--to", "2", "--yes")
+    must(directory, "topics", "create", "empty")
+    must(directory, "replicate", str(directory), str(directory.parent / "follower"))
+    (directory / "quarantine/t-0-3-0-00000001.log").write_bytes(b"cut")
+    return directory
+
+
+def content(directory):
+    return {
+        str(path.relative_to(directory)): path.read_bytes() if path.is_file() else None
+        for path in sorted(directory.rglob("*"))
+    }
+
+
+def check_whole(target):
+    assert findings(target) == []
+    with mk.connect(str(target)) as cluster:
+        assert cluster.topic_names() == ["empty", "t"]
+        assert [row["high_watermark"] for row in cluster.offsets("t")] == [8, 6]
+        assert cluster.group_names() == ["g", "other"]
+        assert sum(row["committed_offset"] for row in cluster.describe_group("g")["offsets"]) == 5
+        assert len(cluster.group_changes("other")) == 1
+    assert (target / "quarantine/t-0-3-0-00000001.log").read_bytes() == b"cut"
+    assert len(list(target.glob("replicas/*/follower"))) == 1
+    assert not list(target.glob("*.unfinished"))
+
+
 @needs_strace
-def test_killed_at_any_call_nothing_is_changed_and_the_next_one_works(used, tmp_path, thoroughness):
-    place = tmp_path / "snapshot"
-    words = ["topics", "snapshot", str(place)]
-    must(used, *words)
-    shutil.rmtree(place)
-    points = points_of(used, words)
-    shutil.rmtree(place)
-    records = consumed(used)
-    for point in to_kill_at(points, thoroughness, count=8):
-        kill_at(point, used, words)
-        if (place / "mk.json").exists() and not (place / ".snapshot-of").exists():
-            assert consumed(place) == records
-            shutil.rmtree(place)
-        must(used, *words)
-        assert consumed(place) == records, point
-        assert must(place, "topics", "verify").status == 0
-        assert not list(place.rglob(".tmp-*"))
-        shutil.rmtree(place)
-        assert consumed(used) == records
-    verify(used, "t")
+def test_killed_at_any_call_the_directory_is_as_it_was_and_the_next_snapshot_works(template, tmp_path, thoroughness):
+    directory, target = tmp_path / "log", tmp_path / "snapshot"
+    shutil.copytree(template, directory)
+    before = content(directory)
+    words = ["topics", "snapshot", str(target)]
+    points = points_of(tmp_path, ["-d", str(directory), *words])
+    assert content(directory) == before
+    check_whole(target)
+    for point in to_kill_at(points, thoroughness, count=9):
+        shutil.rmtree(target, ignore_errors=True)
+        kill_at(point, directory, words)
+        assert content(directory) == before, point
+        again = run(directory, *words)
+        if again.status == 73:
+            # It was whole, and the last thing to do was to say so.
+            assert (target / "mk.json").exists(), (point, again)
+        else:
+            assert again.status == 0, (point, again)
+        for path in target.glob("*.unfinished"):
+            path.unlink()
+        check_whole(target)
+        assert content(directory) == before, point
+    print(f"{len(points)} points")
 
 
-def test_restored_as_the_manual_says_groups_go_on_without_skipping(used, tmp_path):
-    place = tmp_path / "snapshot"
-    must(used, "topics", "snapshot", str(place))
-    stood = committed(used, "billing")
-    must(used, "consume", "t", "-g", "billing")
-    must(used, "produce", "t", "lost with the host")
-    used.rename(tmp_path / "old")
-    subprocess.run(["cp", "-a", str(place), str(used)], check=True)
-    assert committed(used, "billing") == stood
-    must(used, "produce", "t", "-p", "0", "after")
-    rest = consumed(used, "t", "-g", "billing")
-    everything = consumed(used)
-    expected = [record for record in everything if record["offset"] >= (stood.get(("t", record["partition"])) or 0)]
-    order = lambda record: (record["partition"], record["offset"])  # noqa: E731
-    assert sorted(rest, key=order) == sorted(expected, key=order)
-    verify(used, "t")
+@needs_strace
+@pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
+def test_a_disk_that_refuses_any_call_leaves_no_snapshot_and_nothing_else(template, tmp_path, thoroughness, error):
+    directory, target = tmp_path / "log", tmp_path / "snapshot"
+    shutil.copytree(template, directory)
+    before = content(directory)
+    words = ["topics", "snapshot", str(target)]
+    calls = ["pwrite64", "fsync", "mkdir", "mkdirat", "linkat", "copy_file_range", "rename", "renameat"]
+    points = points_of(tmp_path, ["-d", str(directory), *words], calls=calls)
+    points = [point for point in points if "snapshot" in point.line]
+    for point in thoroughness.of(points, 5, kind=lambda point: point.call):
+        shutil.rmtree(target, ignore_errors=True)
+        done = fail_at([(point, f"error={error}", "")], directory, words)
+        assert done.status == 74 and "Traceback" not in done.stderr, (point, done)
+        assert content(directory) == before, point
+        if target.exists():
+            # Only when it was whole already is it there.
+            check_whole(target)
+        else:
+            must(directory, *words)
+            check_whole(target)
 
 
-@pytest.mark.parametrize("where", ["log/inside", "log", ".", "taken", "file"])
-def test_a_place_that_cannot_be_is_refused_before_anything_is_made(used, tmp_path, where):
-    (tmp_path / "taken").mkdir()
-    (tmp_path / "taken" / "mine").write_text("mine")
-    (tmp_path / "file").write_text("mine")
-    before = tree(tmp_path)
-    result = run(used, "topics", "snapshot", str(tmp_path / where))
-    assert result.status == 73, result
-    assert len(result.stderr.splitlines()) <= 3
-    assert tree(tmp_path) == before
+def test_of_two_snapshots_into_one_place_one_is_made(tmp_path):
+    directory, target = tmp_path / "log", tmp_path / "snapshot"
+    create_topic(directory, "t", 20)
+    processes = [start(directory, "topics", "snapshot", str(target)) for _ in range(4)]
+    statuses = sorted(end(process).status for process in processes)
+    assert statuses[0] == 0 and set(statuses[1:]) <= {73, 75}, statuses
+    assert findings(target) == []
+    assert not list(target.glob("*.unfinished"))
 
 
-def test_who_may_only_read_is_told_so(used, tmp_path):
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to become somebody else")
-    subprocess.run(["chmod", "-R", "go+rX", str(used)], check=True)
-    for private in ("locks", "groups", "quarantine"):
-        if (used / private).exists():
-            (used / private).chmod(0o700)
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine").chmod(0o777)
-    for above in (tmp_path, *tmp_path.parents[:3]):
-        above.chmod(above.stat().st_mode | 0o055)
-    prefix = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
-    result = run(used, "topics", "snapshot", str(tmp_path / "mine" / "copy"), prefix=prefix)
-    assert result.status == 77, result
-    assert not (tmp_path / "mine" / "copy").exists()
+def test_a_partition_that_stays_locked_makes_no_snapshot_and_is_named(tmp_path):
+    directory, target = tmp_path / "log", tmp_path / "snapshot"
+    create_topic(directory, "t", 2)
+    with open(next((directory / "locks").glob("*/1"))) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = run(directory, "topics", "snapshot", str(target), "--lock-wait", "100ms")
+    assert done.status == 75 and "partition 1 of t" in done.stderr
+    assert not target.exists()

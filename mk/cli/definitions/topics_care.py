@@ -1,6 +1,7 @@
 """What takes care of topics: the subcommands of `mk topics` that prove, clean and mend, as data, and what all of them share."""
 
 from mk.cli.definition import (
+    DIRECTORY,
     DIRECTORY_OPTION,
     FLAG,
     INTEGER,
@@ -297,6 +298,46 @@ TOPICS_CLONE = Command(
     "clone then. It is 1 if a group could not be taken along.",
 )
 
+TOPICS_SNAPSHOT = Command(
+    "topics",
+    "snapshot",
+    summary="copy the whole log directory as of now, for a backup",
+    run="mk.cli.snapshot:run",
+    description=(
+        (
+            "Makes DST, which is not there yet or is an empty directory, a consistent copy of the log directory: all topics, what "
+            "groups have committed, what is known of other directories, quarantine. Producers, consumers and all else go on "
+            "meanwhile. What was acknowledged before it began is in it, and no group is ahead of its records. On the same file "
+            "system sealed segments get a second name, so it costs little time and room; on another one all is copied. When the "
+            "status is 0, it is on disk."
+        ),
+        (
+            "A snapshot is this directory as it was, with its id and address: to be put in its place, or to be read, and not to be "
+            "written to beside it. For a second one to work with there are `mk replicate` and `mk topics clone`. Nothing in it "
+            "changes, so that cp -a, rsync or tar may take it anywhere. A snapshot that was killed is no log directory; the "
+            "next one to the same DST begins anew. It does not prove the records: `mk topics verify -d DST` does."
+        ),
+        (
+            "To restore one: stop what writes and reads, put the directory aside, and DST in its place (mv, or cp -a to keep the "
+            "snapshot). Groups go on from where they were in it. A follower that has more than was restored is refused with 65, and "
+            "goes on after `mk topics repair --restored`. mk-guarantees(7), SNAPSHOTS, has all of it."
+        ),
+    ),
+    parameters=(
+        Parameter("destination", metavar="DST", required=True, complete=DIRECTORY, help="where the snapshot is made"),
+        DRY_RUN_OPTION,
+        *CHANGE_OPTIONS,
+        NO_COLOR_OPTION,
+    ),
+    examples=(
+        ('mk topics snapshot "/backup/mk-$(date +%F)"', "in a crontab, with \\% for %"),
+        ("mk topics snapshot /backup/now --dry-run", "how much would be linked, and copied"),
+        ("mk topics verify -d /backup/now && mk consume orders -d /backup/now", "prove it, and read from it"),
+    ),
+    exit_status="The status is 73 if DST holds something, 77 for a user who may not write to the log directory, 75 if a partition "
+    "stays locked, and 65 if something is damaged that has to be read; then there is no snapshot.",
+)
+
 TOPICS_COMPACT = Command(
     "topics",
     "compact",
@@ -341,43 +382,6 @@ TOPICS_COMPACT = Command(
     ),
     exit_status="The status is 0 also when there was nothing to do, and 78 for a TOPIC whose policy does not have compact. A "
     "partition that stays locked is left out, named, and makes the status 75; the others are compacted.",
-)
-
-TOPICS_SNAPSHOT = Command(
-    "topics",
-    "snapshot",
-    summary="copy the whole log directory as it is now",
-    run="mk.cli.snapshot:snapshot",
-    description=(
-        (
-            "Makes DIR a copy of the whole log directory, while everybody goes on: topics, what groups have committed, what "
-            "is known of copies, and quarantine/. It holds every record that was acknowledged before it began, and no group "
-            "stands in it behind the end of a log. On the same file system, sealed segments get a second name and take no "
-            "room; what is copied is one segment of each partition at most. On another one, all is copied."
-        ),
-        (
-            "A snapshot is this directory as it was, with the same identity: it is to be put in its place some day, and not "
-            "to be produced to beside it. For a second directory, see mk-replicate(1); for a topic once more, "
-            "mk-topics-clone(1). It can be read, verified and copied anywhere, with cp -a, rsync or tar."
-        ),
-        (
-            "To restore one, stop who writes, move the directory aside, and move or copy the snapshot to its place. The first append "
-            "raises the leader epoch. Groups go on where they stood in it. Copies of the directory that have come further than "
-            "the snapshot are refused with 65 until `mk topics repair --restored` has said that what is here counts; what they have more "
-            "goes to their quarantine/ then."
-        ),
-    ),
-    parameters=(
-        Parameter("destination", metavar="DIR", required=True, help="a new or an empty directory"),
-        DRY_RUN_OPTION,
-        *CHANGE_OPTIONS,
-        NO_COLOR_OPTION,
-    ),
-    examples=(
-        ("mk topics snapshot /backup/mk-$(date +%F)", "each night, from cron"),
-        ("mk topics snapshot /srv/mk.snapshot && rsync -a --delete /srv/mk.snapshot/ backup:mk/", "to another host"),
-        ("mv /srv/mk /srv/mk.old && cp -a /backup/mk-2026-11-28 /srv/mk", "restore it"),
-    ),
 )
 
 TOPICS_REPAIR = Command(
