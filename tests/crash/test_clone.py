@@ -102,7 +102,9 @@ def go_on(root: Path, disk: RecordingDisk) -> None:
 def check(root: Path, disk: RecordingDisk, count: int) -> None:
     """Hold what is there against what was promised, then clone again and use all of it."""
     known = [(note.kind, note.facts) for note in disk.notes if note.at <= count]
-    produced = {name: sum(facts[1] for kind, facts in known if kind == "produced" and facts[0] == name) for name in "ab"}  # type: ignore[index]
+    produced = {
+        name: sum(facts[1] for kind, facts in known if kind == "produced" and facts[0] == name) for name in "ab"
+    }  # type: ignore[index]
     directory = LogDirectory(str(root))
     try:
         names = directory.topic_names()
