@@ -348,35 +348,37 @@ class _Snapshot:
 
     def _take_partition(self, topic: Topic, topic_fd: int, partition: int) -> None:
         for tries_left in reversed(range(_TRIES)):
+            log = FollowerLog(topic, partition, lock_wait_ms=self._wait_ms)
             try:
-                self._copy_partition(topic, topic_fd, partition)
-                return
-            except TryAgainError:
-                # It was cut back, to follow another directory, while its bytes were copied.
-                if not tries_left:
-                    raise
-                files.remove_tree(str(partition), dir_fd=topic_fd)
-
-    def _copy_partition(self, topic: Topic, topic_fd: int, partition: int) -> None:
-        log = FollowerLog(topic, partition, lock_wait_ms=self._wait_ms)
-        try:
-            allow_open_files(len(list_segments(log.files.fd)))  # Where all have to be copied.
-            copy = LogCopy(files.make_directory_like(str(partition), log.files.fd, dir_fd=topic_fd))
-            try:
-                with held_log(log, fix=_WAIT):
-                    state = log.settled()
-                    copy.take(log.files, state, log.epochs, topic_id=topic.topic_id, boot=SNAPSHOT_BOOT)
-                self._tell(copy.link_bytes)
-                copy.finish(self._tell)
-                files.take_rights_within(copy.target_fd, log.files.fd)
-                files.fsync(copy.target_fd)
-                self.report.links += copy.links
-                self.report.link_bytes += copy.link_bytes
-                self.report.copied_bytes += copy.copied_bytes
+                if self._copy_partition(log, topic_fd, is_last=not tries_left):
+                    return
             finally:
-                copy.close()
+                log.close()
+            files.remove_tree(str(partition), dir_fd=topic_fd)
+
+    def _copy_partition(self, log: FollowerLog, topic_fd: int, *, is_last: bool) -> bool:
+        """Copy a partition. False if it was cut back, to follow another directory, while its bytes were copied."""
+        allow_open_files(len(list_segments(log.files.fd)))  # Where all have to be copied.
+        copy = LogCopy(files.make_directory_like(str(log.partition), log.files.fd, dir_fd=topic_fd))
+        try:
+            with held_log(log, fix=_WAIT):
+                topic_id = log.files.topic.topic_id
+                copy.take(log.files, log.settled(), log.epochs, topic_id=topic_id, boot=SNAPSHOT_BOOT)
+            self._tell(copy.link_bytes)
+            try:
+                copy.finish(self._tell)
+            except TryAgainError:
+                if is_last:
+                    raise
+                return False
+            files.take_rights_within(copy.target_fd, log.files.fd)
+            files.fsync(copy.target_fd)
+            self.report.links += copy.links
+            self.report.link_bytes += copy.link_bytes
+            self.report.copied_bytes += copy.copied_bytes
+            return True
         finally:
-            log.close()
+            copy.close()
 
     # What was cut off logs.
 

@@ -133,7 +133,12 @@ class SnapshotPlace:
             self._clear()
             files.unlink(self._marker, dir_fd=self.fd)
             if self._is_new:
-                files.rmdir(self._path)
+                above, name = os.path.split(self._path)
+                above_fd = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    files.rmdir(name, dir_fd=above_fd)
+                finally:
+                    files.close(above_fd)
         except OSError:
             pass
 

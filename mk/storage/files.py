@@ -375,7 +375,7 @@ def _give(fd: int, like: os.stat_result, mode: int) -> None:
         fsync(fd)
 
 
-def rmdir(name: str, *, dir_fd: int | None = None) -> None:
+def rmdir(name: str, *, dir_fd: int) -> None:
     os.rmdir(name, dir_fd=dir_fd)
 
 
