@@ -10,7 +10,7 @@ from mk.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any, Protocol
 
     from mk.consumer.consumer import Consumer
@@ -276,6 +276,27 @@ class Cluster(Protocol):
         """Return what is wrong with groups, but for their claims on topics, which verify_topic checks.
 
         A note of each topic that is gone, and on which a group still has claims, is among it.
+        """
+
+    def health(
+        self,
+        *,
+        topics: Sequence[str] = (),
+        groups: Sequence[str] = (),
+        warn: Mapping[str, object] | None = None,
+        crit: Mapping[str, object] | None = None,
+    ) -> dict[str, Any]:
+        """Judge the health of all, or of some topics and groups, ready for JSON. Reads no segment, changes nothing.
+
+        warn, crit: limits that differ from the defaults, as `mk check --help` lists them: {"lag": 1000, "idle": "2h"}.
+
+        Returns:
+            `status`: OK, WARNING, CRITICAL or UNKNOWN, and `status_code`, 0 to 3. `checks`: of each value that was judged its
+            `name`, `value` (a count, ms or bytes), `warn` and `crit`, `status`, `text` and `subject`. Then what it was judged by:
+            `disk`, `clock`, `topics`, `partitions`, `groups`, `replicas`, `gaps`, `quarantine`; `damage` with `path` and `found`;
+            and `unseen`: what this process may not look at, which is no fault unless it was asked for.
+
+        Raises NoSuchTopicError, NoSuchGroupError, and UsageError for a limit that cannot be.
         """
 
     def dump_partition(
