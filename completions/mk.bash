@@ -138,7 +138,7 @@ _mk() {
 _mk_level() {
     commands="" flags="" arguments="" value_flags=""
     case $1 in
-        "") commands="produce consume tail topics groups replicate serve completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --timeout --help --version" arguments="" value_flags=" -d --dir --timeout " ;;
+        "") commands="produce consume tail topics groups replicate serve check completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --timeout --help --version" arguments="" value_flags=" -d --dir --timeout " ;;
         "produce") commands="" flags="--file --follow -D --delimiter -0 --null --whole -f --format -J --keep-partition -n --count --skip-bad -k --key -K --key-delimiter -H --header --timestamp -Z -p --partition -z --compression --acks --producer-id --accept-gap --lock-wait --partitions --no-create -d --dir --allow-network-fs -T --tee -q -v --json --help" arguments="topic values..." value_flags=" --file --follow -D --delimiter -f --format -n --count -k --key -K --key-delimiter -H --header --timestamp -p --partition -z --compression --acks --producer-id --lock-wait --partitions -d --dir " ;;
         "consume") commands="" flags="-r --regex -o --offset --from --to --since --until -p --partition -n --count --tail -F --follow --idle --max-time --timeout -G --grep --merge --reverse --cursor-file -g --group --no-commit --or-skip --on-truncation --session-timeout --exec --batch --jobs --retries --backoff --dlq --no-create --allow-network-fs -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -o --offset --from --to --since --until -p --partition -n --count --tail --idle --max-time --timeout -G --grep --cursor-file -g --group --on-truncation --session-timeout --exec --batch --jobs --retries --backoff --dlq -f --format -D --delimiter -d --dir " ;;
         "tail") commands="" flags="-r --regex -p --partition --tail --idle --max-time --timeout -G --grep --merge -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -p --partition --tail --idle --max-time --timeout -G --grep -f --format -D --delimiter -d --dir " ;;
@@ -179,6 +179,9 @@ _mk_level() {
         "replicate promote") commands="" flags="-r --regex --dry-run --force --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topics..." value_flags=" -r --regex --lock-wait -d --dir " ;;
         "replicate salvage") commands="" flags="--into --dry-run --yes --lock-wait -e --rsh -d --dir --allow-network-fs --json --no-color -q --help" arguments="files..." value_flags=" --into --lock-wait -e --rsh -d --dir " ;;
         "serve") commands="" flags="--stdio --root --only -d --dir --help" arguments="" value_flags=" --root --only -d --dir " ;;
+        "check") commands="run fs" flags="-g --group -w --warn -c --crit -d --dir -q -v --json --prometheus --output --help" arguments="topics..." value_flags=" -g --group -w --warn -c --crit -d --dir --output " ;;
+        "check run") commands="" flags="-g --group -w --warn -c --crit -d --dir -q -v --json --prometheus --output --help" arguments="topics..." value_flags=" -g --group -w --warn -c --crit -d --dir --output " ;;
+        "check fs") commands="" flags="-d --dir --json --no-color --help" arguments="place" value_flags=" -d --dir " ;;
         "completion") commands="" flags="--help" arguments="shell" value_flags="  " ;;
         "help") commands="" flags="--help" arguments="subject..." value_flags="  " ;;
     esac
@@ -296,8 +299,22 @@ _mk_values() {
         "replicate salvage:-d" | "replicate salvage:--dir") list=directory ;;
         "serve:--root") list=directory ;;
         "serve:-d" | "serve:--dir") list=directory ;;
+        "check:topics") list=topic ;;
+        "check:-g" | "check:--group") list=consumer-group ;;
+        "check:-w" | "check:--warn") offer="clock= damage= dead-members= disk-free= failed= future= idle= lag= members= missed= partition-lag= quarantine= replica-age= replica-lag= reserve= stale-members=" ;;
+        "check:-c" | "check:--crit") offer="clock= damage= dead-members= disk-free= failed= future= idle= lag= members= missed= partition-lag= quarantine= replica-age= replica-lag= reserve= stale-members=" ;;
+        "check:-d" | "check:--dir") list=directory ;;
+        "check:--output") list=file ;;
+        "check run:topics") list=topic ;;
+        "check run:-g" | "check run:--group") list=consumer-group ;;
+        "check run:-w" | "check run:--warn") offer="clock= damage= dead-members= disk-free= failed= future= idle= lag= members= missed= partition-lag= quarantine= replica-age= replica-lag= reserve= stale-members=" ;;
+        "check run:-c" | "check run:--crit") offer="clock= damage= dead-members= disk-free= failed= future= idle= lag= members= missed= partition-lag= quarantine= replica-age= replica-lag= reserve= stale-members=" ;;
+        "check run:-d" | "check run:--dir") list=directory ;;
+        "check run:--output") list=file ;;
+        "check fs:place") list=directory ;;
+        "check fs:-d" | "check fs:--dir") list=directory ;;
         "completion:shell") offer="bash zsh fish" ;;
-        "help:subject") offer="offsets formats exec compaction exit-codes produce consume tail topics groups replicate serve completion help" ;;
+        "help:subject") offer="offsets formats exec compaction thresholds exit-codes produce consume tail topics groups replicate serve check completion help" ;;
     esac
 }
 

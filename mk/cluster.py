@@ -10,7 +10,7 @@ from mk.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any, Protocol
 
     from mk.consumer.consumer import Consumer
@@ -375,6 +375,27 @@ class Cluster(Protocol):
         A note of each topic that is gone, and on which a group still has claims, is among it.
         """
 
+    def health(
+        self,
+        *,
+        topics: Sequence[str] = (),
+        groups: Sequence[str] = (),
+        warn: Mapping[str, object] | None = None,
+        crit: Mapping[str, object] | None = None,
+    ) -> dict[str, Any]:
+        """Judge the health of all, or of some topics and groups, ready for JSON. Reads no segment, changes nothing.
+
+        warn, crit: limits that differ from the defaults, as `mk check --help` lists them: {"lag": 1000, "idle": "2h"}.
+
+        Returns:
+            `status`: OK, WARNING, CRITICAL or UNKNOWN, and `status_code`, 0 to 3. `checks`: of each value that was judged its
+            `name`, `value` (a count, ms or bytes), `warn` and `crit`, `status`, `text` and `subject`. Then what it was judged by:
+            `disk`, `clock`, `topics`, `partitions`, `groups`, `replicas`, `gaps`, `quarantine`; `damage` with `path` and `found`;
+            and `unseen`: what this process may not look at, which is no fault unless it was asked for.
+
+        Raises NoSuchTopicError, NoSuchGroupError, and UsageError for a limit that cannot be.
+        """
+
     def dump_partition(
         self, name: str, partition: int, *, records: bool = False, from_offset: int = 0
     ) -> Iterator[Item]:
@@ -441,3 +462,14 @@ def connect(
         shared_group=shared_group,
         shared_readers=shared_readers,
     )
+
+
+def check_file_system(path: str) -> dict[str, Any]:
+    """Prove with two processes what mk relies on in the file system of a directory, or where it would be made.
+
+    Returns, ready for JSON: `place`, `file_system`, of each of the `facts` its `name`, `result` (ok, FAILED, not offered) and
+    `text`, and `status_code`: 0, 1 for less, 2 for not to be trusted. Raises CannotCreateError if nothing can be made there.
+    """
+    from mk.maintenance import file_system_check
+
+    return file_system_check.check_file_system(path).document()

@@ -12,7 +12,7 @@ from mk.topic_partition import check_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from mk.maintenance.dump import Item
@@ -196,6 +196,25 @@ class DirectoryCare:
 
         with files.about(self.location):
             return check_groups(self._directory) + check_replicas(self._directory)
+
+    def health(
+        self,
+        *,
+        topics: Sequence[str] = (),
+        groups: Sequence[str] = (),
+        warn: Mapping[str, object] | None = None,
+        crit: Mapping[str, object] | None = None,
+    ) -> dict[str, Any]:
+        from mk.maintenance.health import health
+        from mk.maintenance.health_measures import judged
+
+        with files.about(self.location):
+            facts = health(
+                self._directory,
+                topics=[check_name(name) for name in topics],
+                groups=[check_name(name, "group") for name in groups],
+            )
+        return judged(facts, topics=topics, groups=groups, warn=warn, crit=crit)
 
     def dump_partition(
         self, name: str, partition: int, *, records: bool = False, from_offset: int = 0

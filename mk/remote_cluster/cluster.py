@@ -47,6 +47,7 @@ ELSEWHERE = frozenset(
         "group_consumer",
         "group_names",
         "has_keyed_records",
+        "health",
         "kick_member",
         "last_record",
         "old_generations",
