@@ -142,7 +142,7 @@ _mk_level() {
         "produce") commands="" flags="--file --follow -D --delimiter -0 --null --whole -f --format -J --keep-partition -n --count --skip-bad -k --key -K --key-delimiter -H --header --timestamp -Z -p --partition -z --compression --acks --producer-id --accept-gap --lock-wait --partitions --no-create -d --dir --allow-network-fs -T --tee -q -v --json --help" arguments="topic values..." value_flags=" --file --follow -D --delimiter -f --format -n --count -k --key -K --key-delimiter -H --header --timestamp -p --partition -z --compression --acks --producer-id --lock-wait --partitions -d --dir " ;;
         "consume") commands="" flags="-r --regex -o --offset --from --to --since --until -p --partition -n --count --tail -F --follow --idle --max-time --timeout -G --grep --merge --reverse --cursor-file -g --group --no-commit --or-skip --on-truncation --session-timeout --exec --batch --jobs --retries --backoff --dlq --no-create --allow-network-fs -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -o --offset --from --to --since --until -p --partition -n --count --tail --idle --max-time --timeout -G --grep --cursor-file -g --group --on-truncation --session-timeout --exec --batch --jobs --retries --backoff --dlq -f --format -D --delimiter -d --dir " ;;
         "tail") commands="" flags="-r --regex -p --partition --tail --idle --max-time --timeout -G --grep --merge -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -p --partition --tail --idle --max-time --timeout -G --grep -f --format -D --delimiter -d --dir " ;;
-        "topics") commands="list create describe alter rename seal delete offsets which get verify dump clean compact trim clone snapshot" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
+        "topics") commands="list create describe alter rename seal delete offsets which get verify dump clean compact trim clone snapshot repair" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
         "topics list") commands="" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
         "topics create") commands="" flags="-p --partitions -c --config --if-not-exists --shared-group --shared-readers --dry-run --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic" value_flags=" -p --partitions -c --config --shared-group --shared-readers --lock-wait -d --dir " ;;
         "topics describe") commands="" flags="-r --regex -s --summary -c --configs -p --partitions -a --all -d --dir --json --no-color --help" arguments="topics..." value_flags=" -r --regex -d --dir " ;;
@@ -158,8 +158,9 @@ _mk_level() {
         "topics clean") commands="" flags="-r --regex --dry-run --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topics..." value_flags=" -r --regex --lock-wait -d --dir " ;;
         "topics compact") commands="" flags="-r --regex --dry-run --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topics..." value_flags=" -r --regex --lock-wait -d --dir " ;;
         "topics trim") commands="" flags="--to -p --partition --dry-run --yes --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topic" value_flags=" --to -p --partition --lock-wait -d --dir " ;;
-        "topics clone") commands="" flags="--rehash -p --partitions --partitioner --dry-run --lock-wait -d --dir --allow-network-fs --json -q --no-color --help" arguments="topic new" value_flags=" -p --partitions --partitioner --lock-wait -d --dir " ;;
+        "topics clone") commands="" flags="--rehash -p --partitions --partitioner --groups --dry-run --lock-wait -d --dir --allow-network-fs --json -q --no-color --help" arguments="topic new" value_flags=" -p --partitions --partitioner --lock-wait -d --dir " ;;
         "topics snapshot") commands="" flags="--dry-run --lock-wait -d --dir --allow-network-fs --json -q --no-color --help" arguments="destination" value_flags=" --lock-wait -d --dir " ;;
+        "topics repair") commands="" flags="-r --regex -p --partition --restored --dry-run --yes --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topics..." value_flags=" -r --regex -p --partition --lock-wait -d --dir " ;;
         "groups") commands="list describe reset seek export import copy delete prune kick undo" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
         "groups list") commands="" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
         "groups describe") commands="" flags="-r --regex -s --state -m --members -o --offsets -d --dir --json --no-color --help" arguments="groups..." value_flags=" -r --regex -d --dir " ;;
@@ -246,6 +247,8 @@ _mk_values() {
         "topics clone:-d" | "topics clone:--dir") list=directory ;;
         "topics snapshot:destination") list=directory ;;
         "topics snapshot:-d" | "topics snapshot:--dir") list=directory ;;
+        "topics repair:topics") list=topic ;;
+        "topics repair:-d" | "topics repair:--dir") list=directory ;;
         "groups:-d" | "groups:--dir") list=directory ;;
         "groups list:-d" | "groups list:--dir") list=directory ;;
         "groups describe:groups") list=consumer-group ;;

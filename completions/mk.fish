@@ -54,6 +54,8 @@ function __mk_value_flags
             string split ' ' -- '-p --partitions --partitioner --lock-wait -d --dir'
         case 'topics snapshot'
             string split ' ' -- '--lock-wait -d --dir'
+        case 'topics repair'
+            string split ' ' -- '-r --regex -p --partition --lock-wait -d --dir'
         case 'groups'
             string split ' ' -- '-r --regex -d --dir'
         case 'groups list'
@@ -96,7 +98,7 @@ end
 # Prints three lines: the command so far, the number of arguments after it, the log directory.
 function __mk_parse
     set -l value_flags (__mk_value_flags)
-    set -l commands 'produce' 'consume' 'tail' 'topics' 'topics list' 'topics create' 'topics describe' 'topics alter' 'topics rename' 'topics seal' 'topics delete' 'topics offsets' 'topics which' 'topics get' 'topics verify' 'topics dump' 'topics clean' 'topics compact' 'topics trim' 'topics clone' 'topics snapshot' 'groups' 'groups list' 'groups describe' 'groups reset' 'groups seek' 'groups export' 'groups import' 'groups copy' 'groups delete' 'groups prune' 'groups kick' 'groups undo' 'replicate' 'replicate run' 'replicate status' 'replicate promote' 'replicate salvage' 'serve' 'completion' 'help'
+    set -l commands 'produce' 'consume' 'tail' 'topics' 'topics list' 'topics create' 'topics describe' 'topics alter' 'topics rename' 'topics seal' 'topics delete' 'topics offsets' 'topics which' 'topics get' 'topics verify' 'topics dump' 'topics clean' 'topics compact' 'topics trim' 'topics clone' 'topics snapshot' 'topics repair' 'groups' 'groups list' 'groups describe' 'groups reset' 'groups seek' 'groups export' 'groups import' 'groups copy' 'groups delete' 'groups prune' 'groups kick' 'groups undo' 'replicate' 'replicate run' 'replicate status' 'replicate promote' 'replicate salvage' 'serve' 'completion' 'help'
     set -l path
     set -l count 0
     set -l plain no
@@ -303,6 +305,7 @@ complete -c mk -n '__mk_at topics' -a compact -d 'keep the last record of each k
 complete -c mk -n '__mk_at topics' -a trim -d 'remove the records of a topic below an offset or time'
 complete -c mk -n '__mk_at topics' -a clone -d 'make a topic with the same records under another name'
 complete -c mk -n '__mk_at topics' -a snapshot -d 'copy the whole log directory as of now, for a backup'
+complete -c mk -n '__mk_at topics' -a repair -d 'bring a damaged topic to where it can be used'
 complete -c mk -n '__mk_within topics' -s r -l regex -r -f -d 'all topics in whose name the regular expression is found somewhere; ^ and $ tie it to the ends'
 complete -c mk -n '__mk_within topics' -s q -d 'names only, one a line'
 complete -c mk -n '__mk_within topics' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory, default $XDG_DATA_HOME/mk, else ~/.local/share/mk; [USER@]HOST:DIR is one of another host, by ssh'
@@ -435,8 +438,9 @@ complete -c mk -n '__mk_within topics trim' -l no-color -d 'no colors on a termi
 complete -c mk -n '__mk_within topics trim' -s q -d 'no notes on stderr, only errors'
 complete -c mk -n '__mk_argument 0 topics trim' -f -a '(__mk_names topics)'
 complete -c mk -n '__mk_within topics clone' -l rehash -d 'spread the records over another number of partitions'
-complete -c mk -n '__mk_within topics clone' -s p -l partitions -r -f -d 'with --rehash, how many'
+complete -c mk -n '__mk_within topics clone' -s p -l partitions -r -f -d 'with --rehash, how many; default as many as TOPIC has'
 complete -c mk -n '__mk_within topics clone' -l partitioner -r -f -a 'crc32 murmur2' -d 'with --rehash: crc32, librdkafka\'s, or murmur2, Java\'s; default that of TOPIC'
+complete -c mk -n '__mk_within topics clone' -l groups -d 'with --rehash: take the groups of TOPIC along'
 complete -c mk -n '__mk_within topics clone' -l dry-run -d 'only show what would be done'
 complete -c mk -n '__mk_within topics clone' -l lock-wait -r -f -d 'how long to wait for another writer\'s lock, such as 10s or 500ms; default 10s'
 complete -c mk -n '__mk_within topics clone' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory, default $XDG_DATA_HOME/mk, else ~/.local/share/mk; [USER@]HOST:DIR is one of another host, by ssh'
@@ -453,6 +457,17 @@ complete -c mk -n '__mk_within topics snapshot' -l json -d 'JSON instead of text
 complete -c mk -n '__mk_within topics snapshot' -s q -d 'no notes on stderr, only errors'
 complete -c mk -n '__mk_within topics snapshot' -l no-color -d 'no colors on a terminal; so does $NO_COLOR'
 complete -c mk -n '__mk_argument 0 topics snapshot' -f -a '(__fish_complete_directories)'
+complete -c mk -n '__mk_within topics repair' -s r -l regex -r -f -d 'all topics in whose name the regular expression is found somewhere; ^ and $ tie it to the ends'
+complete -c mk -n '__mk_within topics repair' -s p -l partition -r -f -d 'only these partitions'
+complete -c mk -n '__mk_within topics repair' -l restored -d 'this is an older copy: accept where its logs end'
+complete -c mk -n '__mk_within topics repair' -l dry-run -d 'only show what would be done'
+complete -c mk -n '__mk_within topics repair' -l yes -d 'do not ask; needed when stdin is no terminal'
+complete -c mk -n '__mk_within topics repair' -l lock-wait -r -f -d 'how long to wait for another writer\'s lock, such as 10s or 500ms; default 10s'
+complete -c mk -n '__mk_within topics repair' -s d -l dir -r -f -a '(__fish_complete_directories)' -d 'the log directory, default $XDG_DATA_HOME/mk, else ~/.local/share/mk; [USER@]HOST:DIR is one of another host, by ssh'
+complete -c mk -n '__mk_within topics repair' -l allow-network-fs -d 'write to a network file system, trusting that its locks reach every writer'
+complete -c mk -n '__mk_within topics repair' -l json -d 'JSON instead of text, errors too'
+complete -c mk -n '__mk_within topics repair' -s q -d 'no notes on stderr, only errors'
+complete -c mk -n '__mk_argument_from 0 topics repair' -f -a '(__mk_names topics)'
 complete -c mk -n '__mk_at groups' -a list -d 'list the consumer groups'
 complete -c mk -n '__mk_at groups' -a describe -d 'show where groups stand, and who their members are'
 complete -c mk -n '__mk_at groups' -a reset -d 'move a group to other offsets'

@@ -227,21 +227,44 @@ class Cluster(Protocol):
         Raises TopicExistsError; StorageError, TryAgainError: there is no clone.
         """
 
+    def repair(
+        self,
+        name: str,
+        *,
+        partitions: Sequence[int] = (),
+        restored: bool = False,
+        dry_run: bool = False,
+        wait_ms: int = 10_000,
+    ) -> list[dict[str, Any]]:
+        """Bring a damaged topic, or some partitions, to where it can be used, or tell what that would do.
+
+        Returns of each partition (None is topic.json), ready for JSON: ranges of offsets that are `lost`, what was `done`, names
+        of files that were `kept` in quarantine/, and what is `left`. restored: the directory is an older copy; what it lacks
+        at its end is given out again.
+        """
+
     def rehash_topic(
         self,
         name: str,
         new: str,
         *,
-        partitions: int,
+        partitions: int | None = None,
         partitioner: str | None = None,
+        groups: bool = False,
         wait_ms: int = 10_000,
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, Any]:
-        """Make topic `new` with another number of partitions, and produce there all that a topic holds now, each record to the
-        partition of its key; in the order of each partition, of several by time.
+        """Make topic `new` with another number of partitions, None for the same, and produce there all that a topic holds now,
+        each record to the partition of its key; in the order of each partition, of several by time.
 
-        It appears when it is whole. Returns, ready for JSON: `topic`, `clone`, `partitions`, `partitioner`, `records`, and
-        `next_offsets`: up to where each partition of the original was read. progress: told of records done and in all.
+        It appears when it is whole, with the settings of its original. groups: commit for each group of the original the
+        first record of each new partition that it has not read; it gets some again, and none is skipped.
+        progress: told of records done and in all.
+
+        Returns, ready for JSON: `topic`, `clone`, `partitions`, `partitioner`, `records`, `next_offsets`: up to where each
+        partition of the original was read, `skipped`: how many were removed before they could be read, and of each group
+        under `groups` its `offsets`, or the `problem` for which it has none.
+        Raises TopicExistsError; TryAgainError where another process makes a topic of that name. There is no new topic then.
         """
 
     def snapshot(

@@ -120,13 +120,30 @@ class DirectoryCare:
         keys = ("log_start_offsets", "next_offsets", "links", "link_bytes", "copied_bytes")
         return {"topic": name, "clone": new, **{key: getattr(report, key) for key in keys}}
 
+    def repair(
+        self,
+        name: str,
+        *,
+        partitions: Sequence[int] = (),
+        restored: bool = False,
+        dry_run: bool = False,
+        wait_ms: int = 10_000,
+    ) -> list[dict[str, Any]]:
+        from mk.maintenance.repair import repair_topic
+
+        with files.about(f"{self.location}/topics/{name}"):
+            return repair_topic(
+                self._directory, name, partitions=partitions, restored=restored, dry_run=dry_run, wait_ms=wait_ms
+            )
+
     def rehash_topic(
         self,
         name: str,
         new: str,
         *,
-        partitions: int,
+        partitions: int | None = None,
         partitioner: str | None = None,
+        groups: bool = False,
         wait_ms: int = 10_000,
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, Any]:
@@ -139,6 +156,7 @@ class DirectoryCare:
                 new,
                 partitions=partitions,
                 partitioner=partitioner,
+                groups=groups,
                 wait_ms=wait_ms,
                 progress=progress,
             )

@@ -53,6 +53,7 @@ ELSEWHERE = frozenset(
         "rehash_topic",
         "remove_old_generations",
         "rename_topic",
+        "repair",
         "seal_topic",
         "snapshot",
         "sweep",

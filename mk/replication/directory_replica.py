@@ -451,7 +451,8 @@ def _partition_image(reader: CopyReader) -> PartitionImage:
     image.tombstones_dropped_to = reader.state.tombstones_dropped_to
     # A snapshot has all that was on disk, and loses nothing with any power.
     image.is_recovered = reader.state.boot_id in (boot_id(), SNAPSHOT_BOOT)
-    image.lacks_producers = 0 < image.first_offset == image.next_offset and reader.lacks_producers(image.chain)
+    is_empty = 0 < image.first_offset == image.next_offset
+    image.lacks_producers = (is_empty or image.cleaned_to > image.first_offset) and reader.lacks_producers(image.chain)
     truncation = reader.truncation()
     if truncation is not None:
         # What it leaves is the log, whatever it has come to: of epochs and `state` one may be new already and one still old.

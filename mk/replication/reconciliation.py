@@ -119,9 +119,7 @@ def reconcile(topic: str, source: Side, target: Side, *, accept_gap: bool = Fals
         # Not where only the source knows the chain: the copy has to know it before it can be promoted.
         and source.image.chain in (target.image.chain, UNKNOWN_CHAIN)
         # A copy of an empty log gets its snapshot after it was begun: whoever began it may have been killed in between.
-        and not (
-            target.image.lacks_producers and prefix == source.image.first_offset and not source.image.lacks_producers
-        )
+        and not (target.image.lacks_producers and not source.image.lacks_producers)
     ):
         return Decision(NOTHING, prefix)
     return Decision(FOLLOW, prefix, truncated=end - prefix)

@@ -502,18 +502,22 @@ class FollowerLog(PartitionLog):
             snapshot.write_snapshot(self._files)
 
     def _keep_start(self, producers: bytes, state: PartitionState) -> None:
-        """Keep the source's snapshot of the place at which both logs begin, where none was kept."""
-        from mk.storage.producer_state import decode_snapshot, knows_start
+        """Keep the source's snapshot of a segment without batches where both logs end, if this one cannot say by itself what
+        was stored in front of it: because it begins there, or because that was compacted."""
+        from mk.storage.producer_state import decode_snapshot, knows_end, knows_start
 
-        start = state.written
-        if not 0 < start.offset == state.segment or start.position or not self._files.topic.has_producers():
+        end, start = state.written, state.written.begun()
+        if not end.offset or not self._files.topic.has_producers():
             return
-        snapshot = decode_snapshot(producers, start.offset)
+        snapshot = decode_snapshot(producers, end.offset)
         # Not where the chain is unknown here: it could be what another log has stored.
-        if snapshot is None or start.chain == UNKNOWN_CHAIN or not snapshot.is_at(start.offset, start):
+        if snapshot is None or end.chain == UNKNOWN_CHAIN or not snapshot.is_at(end.offset, start):
             return
-        if not knows_start(self._files, start):
-            snapshot.write_snapshot(self._files)
+        if end.position and not knows_end(self._files, self._make_all_durable(state)):
+            self._roll(state)
+        elif end.position or knows_start(self._files, start):
+            return
+        snapshot.write_snapshot(self._files)
 
     # What to say.
 

@@ -35,6 +35,10 @@ PRIVATE = 0o700
 REPLICAS = "replicas"
 """What is known of other directories, see replica_directory, which nobody loads where there is none."""
 
+FILLING_PREFIX = ".filling-"
+FILLING_LOCK = "filling"
+"""A topic that has no name yet, and the lock of whoever fills it, see filling_topic."""
+
 OWN_NAMES = frozenset(("topics", "locks", "groups", REPLICAS, "quarantine"))
 
 
@@ -220,12 +224,10 @@ class LogDirectory:
         """Finish what killed creations and deletions left; returns how many there were."""
         from mk.storage.locks import directory_lock
 
-        if not self._left_behind():
+        if not self._left_behind() and not self.filling_topics():
             return 0
         with directory_lock(self.locks_fd, wait_ms=wait_ms):
-            count = len(self._left_behind())
-            self.sweep()
-        return count
+            return self.sweep()
 
     def open_lock(self, topic_id: str, name: str, *, create: bool = False) -> int:
         """Open a lock file of a topic. That of a partition, named by its number, exists as long as the topic does."""
@@ -332,20 +334,46 @@ class LogDirectory:
         files.remove_tree(name, dir_fd=self.topics_fd)
         files.fsync(self.topics_fd)
 
-    def sweep(self) -> None:
-        """Finish what a killed create or delete left: nobody else is at it, since we hold the directory's lock."""
+    def sweep(self) -> int:
+        """Finish what a killed create or delete left, and return how many there were: nobody else is at it, since we hold the
+        directory's lock. What somebody fills stays."""
         # A rename to .deleted- that is not on disk yet could be undone by a power cut, its content not.
         files.fsync(self.topics_fd)
-        for name in self._left_behind():
+        names = self._left_behind()
+        names += [name for name in self.filling_topics() if not self._is_being_filled(name.partition("-")[2])]
+        for name in names:
             self._remove(name, name.partition("-")[2])
+        return len(names)
+
+    def filling_topics(self) -> list[str]:
+        """Return the names of topics that somebody fills, or that nobody does any more."""
+        return self._names_with(FILLING_PREFIX)
 
     def _left_behind(self) -> list[str]:
         """Return the names of topics that are being made or deleted, by somebody or by nobody any more."""
+        return self._names_with(".deleted-", ".tmp-")
+
+    def _names_with(self, *prefixes: str) -> list[str]:
         return [
             name
             for name in os.listdir(self.topics_fd)
-            if name.startswith((".deleted-", ".tmp-")) and name.partition("-")[2].isalnum()
+            if name.startswith(prefixes) and name.partition("-")[2].isalnum()
         ]
+
+    def _is_being_filled(self, topic_id: str) -> bool:
+        from mk.storage.locks import is_held
+
+        try:
+            fd = self.open_lock(topic_id, FILLING_LOCK)
+        except FileNotFoundError:
+            return False  # Killed before it was made, or while all of it was removed.
+        except PermissionError:
+            # Another user's. In a shared directory, one that was killed before sharing it: that is done with our lock held.
+            return not files.is_shared(self.locks_fd)
+        try:
+            return is_held(fd)
+        finally:
+            files.close(fd)
 
 
 def _refuse_network_file_system(fd: int, path: str) -> None:

@@ -39,7 +39,7 @@ _FILES_OF_A_LOG = 8
 _NOT_THE_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE, errno.ENFILE)
 """What the system says of this process's rights and limits."""
 
-_NOT_CLONED = ("format", "checksum", "sealed", "sealed_by")
+NOT_CLONED = ("format", "checksum", "sealed", "sealed_by")
 """Fields of topic.json that a clone does not take over; what only a newer mk knows, it does."""
 
 
@@ -145,7 +145,7 @@ def _fill(
                 _take(log, copy, topic_id, report)
             producers = {**topic.read_pins(), **read_marks(topic)}
         _finish(copies, report, progress)
-    fields = {key: value for key, value in topic.fields().items() if key not in _NOT_CLONED}
+    fields = {key: value for key, value in topic.fields().items() if key not in NOT_CLONED}
     fields.update(topic_id=topic_id, name=new, created=utc_now())
     directory.finish_topic(topic_fd, topic_id, new, flat_json.encode(fields), producers)
     return report

@@ -381,3 +381,19 @@ def test_a_consumer_of_a_range_of_some_partitions_and_of_a_tail(cluster):
         cluster.consumer(regex="(")
     with pytest.raises(errors.OffsetOutOfRangeError):
         cluster.consumer(["t"], offset={0: mk.OffsetSpec("at", 3), 1: mk.OffsetSpec("at", 11)})
+
+
+def test_a_topic_is_cloned_and_rehashed(cluster):
+    cluster.create_topic("t", partitions=2)
+    with cluster.producer("t") as producer:
+        for number in range(50):
+            producer.send(b"%d" % number, key=b"k%d" % (number % 7))
+    told = []
+    document = cluster.clone_topic("t", "clone", progress=lambda *done: told.append(done))
+    assert (document["clone"], sum(document["next_offsets"]), document["copied_bytes"], told) == ("clone", 50, 0, [])
+    document = cluster.rehash_topic("t", "more", partitions=5, progress=lambda *done: told.append(done))
+    assert (document["records"], document["partitions"], document["groups"]) == (50, 5, [])
+    assert told[-1] == (50, 50)
+    assert sorted(values(cluster, "clone")) == sorted(values(cluster, "more")) == sorted(values(cluster, "t"))
+    with pytest.raises(errors.TopicExistsError):
+        cluster.clone_topic("t", "more")

@@ -86,6 +86,24 @@ def test_members_write_in_turn_whatever_their_umask(shared):
     check_modes(mk)
 
 
+@pytest.mark.parametrize("rehash", [(), ("--rehash", "-p", "2", "--groups")], ids=["clone", "rehash"])
+def test_a_member_clones_what_another_wrote_and_both_go_on_in_it(shared, rehash):
+    mk = shared
+    mk.ok("produce", "t", "-k", "key", "--producer-id", "id", "first" + "x" * 3000, prefix=ANN, **with_umask(0o077))
+    for _ in range(2):
+        mk.ok("produce", "t", "-k", "key", "x" * 3000, prefix=ANN, **with_umask(0o077))
+    mk.ok("consume", "t", "-g", "g", "-n", "1", prefix=ANN, **with_umask(0o077))
+    mk.ok("topics", "clone", "t", "new", *rehash, prefix=BOB, **with_umask(0o077))
+    for number, member in enumerate((BOB, ANN, BOB)):
+        for topic in ("t", "new"):
+            mk.ok("produce", topic, "-k", "key", f"after {number}", prefix=member, **with_umask(0o022))
+    assert mk.ok("consume", "new", prefix=ANN) == mk.ok("consume", "t", prefix=BOB)
+    mk.ok("topics", "verify", "new", prefix=ANN)
+    mk.ok("topics", "delete", "t", "--yes", prefix=BOB)
+    assert mk.ok("consume", "new", prefix=ANN).count(b"\n") == 6
+    check_modes(mk)
+
+
 def test_a_large_append_makes_an_index_for_all(shared):
     mk = shared
     mk.ok("topics", "create", "big", prefix=ANN, **with_umask(0o077))
@@ -115,6 +133,8 @@ def test_who_only_reads_cannot_change_or_block_anything(shared):
         ["produce", "t", "v"],
         ["produce", "new", "v"],
         ["topics", "create", "n"],
+        ["topics", "clone", "t", "n"],
+        ["topics", "clone", "t", "n", "--rehash", "-p", "2"],
         ["topics", "delete", "t", "--yes"],
     ):
         done = mk(*words, prefix=EVE)

@@ -246,16 +246,20 @@ TOPICS_CLONE = Command(
     run="mk.cli.clone:clone",
     description=(
         (
-            "Makes topic NEW with all records of TOPIC at the same offsets, with its settings and producer ids, and without its "
-            "groups and its seal. It costs no time and no room: sealed segments get a second name, and writers wait for a "
-            "moment. What is done to one of the two later, leaves the other as it is. Where the file system has no hard links, "
-            "the bytes are copied."
+            "Makes topic NEW with all records of TOPIC at the same offsets, all partitions as of one moment, with its settings "
+            "and producer ids, and without its groups and its seal. It costs no time and no room: sealed segments get a second "
+            "name, and writers wait while those are made. What is done to one of the two later, leaves the other as it is. Of "
+            "a copy of another directory's topic, NEW is led here. Where the file system has no hard links, the bytes are copied."
         ),
         (
             "With --rehash, all records that TOPIC holds now are produced again, each to the partition of its key among N, in "
             "the order of each partition, or of several by time. NEW appears when it is whole, and its offsets are new. TOPIC "
-            "goes on meanwhile; the last line says up to where it was read. It is how a topic with keys gets more partitions and "
-            "keeps the order of each key."
+            "goes on meanwhile; the last line says up to where it was read, in the spelling of `mk consume -o`. It is how a topic "
+            "with keys gets more partitions and keeps the order of each key."
+        ),
+        (
+            "With --groups, each group of TOPIC goes on in each partition of NEW at the first record that it had not read when this "
+            "began: it gets some again, and none is skipped. Its members may live."
         ),
     ),
     parameters=(
@@ -265,7 +269,13 @@ TOPICS_CLONE = Command(
             "rehash", "--rehash", kind=FLAG, default=False, help="spread the records over another number of partitions"
         ),
         Parameter(
-            "partitions", "-p", "--partitions", kind=INTEGER, minimum=1, metavar="N", help="with --rehash, how many"
+            "partitions",
+            "-p",
+            "--partitions",
+            kind=INTEGER,
+            minimum=1,
+            metavar="N",
+            help="with --rehash, how many; default as many as TOPIC has",
         ),
         Parameter(
             "partitioner",
@@ -274,15 +284,18 @@ TOPICS_CLONE = Command(
             choices=("crc32", "murmur2"),
             help="with --rehash: crc32, librdkafka's, or murmur2, Java's; default that of TOPIC",
         ),
+        Parameter("groups", "--groups", kind=FLAG, default=False, help="with --rehash: take the groups of TOPIC along"),
         DRY_RUN_OPTION,
         *CHANGE_OPTIONS,
         NO_COLOR_OPTION,
     ),
     examples=(
         ("mk topics clone orders orders-before-the-change", "to go back to"),
-        ("mk topics clone orders orders16 --rehash -p 16", "more partitions, each key still in order"),
-        ("mk topics clone orders try && mk topics trim try --to end-100", "something to try things on"),
+        ("mk topics clone orders orders16 --rehash -p 16 --groups", "more partitions, each key still in order"),
+        ("mk topics clone orders try && mk topics trim try --to -100", "something to try things on"),
     ),
+    exit_status="The status is 73 if NEW exists, 75 if a partition stays locked or another process makes NEW; there is no "
+    "clone then. It is 1 if a group could not be taken along.",
 )
 
 TOPICS_SNAPSHOT = Command(
@@ -371,6 +384,52 @@ TOPICS_COMPACT = Command(
     "partition that stays locked is left out, named, and makes the status 75; the others are compacted.",
 )
 
+TOPICS_REPAIR = Command(
+    "topics",
+    "repair",
+    summary="bring a damaged topic to where it can be used",
+    run="mk.cli.repair:repair",
+    description=(
+        (
+            "Looks at each TOPIC, all if none is named, as mk-topics-verify(1) does, says which offsets are lost and what would be done, "
+            "and asks. Only the batches that cannot be read are lost. Their bytes go to quarantine/ first; then a batch without "
+            "records covers their offsets, which are never given out again, so all others keep theirs and no group skips any. "
+            "The leader epoch is raised. `state`, `epochs` and topic.json are made again of what there is, if they are damaged."
+        ),
+        (
+            "In a copy of another directory's topic, nothing is covered: it is cut back to the damage, and the next mk-replicate(1) "
+            "from its leader brings the rest. If this directory leads and a copy has what is lost here, promote the "
+            "copy instead."
+        ),
+        (
+            "A partition with FAILED takes records again when the disk does: it is written to, synced and read back first."
+        ),
+        (
+            "With --restored, the directory is an older copy of itself, or one made file by file: what it lacks at the end of a log is not "
+            "covered but given out again, under a leader epoch as if it had been promoted. A follower that had come further puts "
+            "what it has more into its quarantine/."
+        ),
+    ),
+    parameters=(
+        *TOPICS_OR_REGEX,
+        Parameter(
+            "partitions", "-p", "--partition", kind=PARTITIONS, metavar="N,N", default=(), help="only these partitions"
+        ),
+        Parameter(
+            "restored", "--restored", kind=FLAG, default=False, help="this is an older copy: accept where its logs end"
+        ),
+        DRY_RUN_OPTION,
+        YES_OPTION,
+        *CHANGE_OPTIONS,
+    ),
+    examples=(
+        ("mk topics verify orders || mk topics repair orders", "look, and repair what is damaged"),
+        ("mk topics repair --dry-run", "what would be done, in all topics"),
+        ("mk topics repair orders -p 3 --yes", "one partition, without a question"),
+        ("mk topics repair --restored", "after an old copy was put in the place of the directory"),
+    ),
+)
+
 COMMANDS = (
     TOPICS_VERIFY,
     TOPICS_DUMP,
@@ -379,4 +438,5 @@ COMMANDS = (
     TOPICS_TRIM,
     TOPICS_CLONE,
     TOPICS_SNAPSHOT,
+    TOPICS_REPAIR,
 )
