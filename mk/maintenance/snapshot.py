@@ -372,7 +372,6 @@ class _Snapshot:
                     raise
                 return False
             files.take_rights_within(copy.target_fd, log.files.fd)
-            files.fsync(copy.target_fd)
             self.report.links += copy.links
             self.report.link_bytes += copy.link_bytes
             self.report.copied_bytes += copy.copied_bytes

@@ -413,7 +413,7 @@ class FollowerLog(PartitionLog):
         if own.common_prefix(end, epochs, end) == end:
             # The other one will hold the same, as its epochs say: it has not got them yet.
             raise self._stale("is ahead of its source", f"offsets {offset} to {end - 1} are not there yet")
-        if epochs.epoch_before(offset + 1) >> 32 == own.epoch_before(end) >> 32 and self._was_on_disk(offset):
+        if epochs.latest.epoch >> 32 == own.epoch_before(end) >> 32 and self._was_on_disk(offset):
             # No promotion took it away, but a recovery, and what that finds lost was never on disk.
             error = self._diverged(f"the source had records above offset {offset} on its disk, and lacks them now")
             error.fix = (

@@ -7,13 +7,12 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
 from collections import defaultdict
 
 import pytest
 from history import verify
 from injection import fail_at, kill_at, needs_strace, points_of, to_kill_at
-from processes import LineSource, create_topic, end, kill_all, must, run, start
+from processes import LineSource, create_topic, end, kill_all, must, run, start, wait_until
 
 import mk
 
@@ -52,8 +51,11 @@ class Source(threading.Thread):
         while not self.stopping:
             lines = [b"k%d:%s-%d %s\n" % (n % 50, self._name, n, b"x" * 80) for n in range(number, number + 100)]
             number += 100
-            self._process.stdin.write(b"".join(lines))
-            self._process.stdin.flush()
+            try:
+                self._process.stdin.write(b"".join(lines))
+                self._process.stdin.flush()
+            except BrokenPipeError:
+                return  # It ended, and the test shows why.
         self._process.stdin.close()
 
 
@@ -128,8 +130,7 @@ def test_a_snapshot_beside_full_speed_has_what_was_acknowledged_and_no_commit_ah
         for number in range(thoroughness.pick(3, 60)):
             # Each of them has something new, and members have begun.
             before = load.acknowledged()
-            while load.acknowledged() == before or not (directory / "groups/g/claims").exists():
-                time.sleep(0.01)
+            wait_until(lambda: load.acknowledged() != before and (directory / "groups/g/claims").exists())  # noqa: B023
             acknowledged = load.acknowledged()
             target = tmp_path / f"snapshot-{number}"
             snapshot(directory, target)
