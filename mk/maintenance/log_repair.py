@@ -17,7 +17,7 @@ from mk.errors import CorruptStateError, StorageError
 from mk.maintenance.segment_scan import NEWER, UNLINKED, Fault, SegmentScan
 from mk.records.bridge import bridge, chain_before
 from mk.records.record_batch import COMPACTED, HEADER_SIZE, parse_header
-from mk.storage import files, log_truncation
+from mk.storage import files, log_truncation, offset_index
 from mk.storage.follower_log import FollowerLog
 from mk.storage.held_log import held_log
 from mk.storage.leader_epochs import EpochEntry, LeaderEpochs, read_epochs, write_epochs
@@ -399,7 +399,7 @@ class LogRepair(FollowerLog):
         return temporary
 
     def _put(self, segment: _Segment, temporary: str) -> None:
-        """Put the new content in the place of a segment. Its index is of other positions now; a look-up reads more."""
+        """Put the new content in the place of a segment, with an index of it. Killed in between it has none, which is only slow."""
         dir_fd = self._files.fd
         try:
             files.unlink(segment_name(segment.base, INDEX_SUFFIX), dir_fd=dir_fd)
@@ -407,6 +407,27 @@ class LogRepair(FollowerLog):
             pass
         files.rename(temporary, segment_name(segment.base), src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
         files.fsync(dir_fd)
+        fd = self._files.open_index_for_append(segment.base)
+        try:
+            files.pwrite(fd, self._index_of(segment.base), 0)
+        finally:
+            files.close(fd)
+
+    def _index_of(self, base: int) -> bytes:
+        """Return the index of a segment that is whole, by its headers."""
+        fd = open_segment(base, partition_fd=self._files.fd)
+        try:
+            entries, position, max_timestamp = [], 0, -1
+            while (batch := parse_header(files.pread(fd, HEADER_SIZE, position))) is not None:
+                start, position = position, position + batch.size_bytes
+                max_timestamp = max(max_timestamp, batch.max_timestamp)
+                relative = batch.next_offset - base
+                is_last = position >= files.size(fd)
+                if relative <= offset_index.MAX_RELATIVE and (is_last or offset_index.entry_due(start, position)):
+                    entries.append(offset_index.ENTRY.pack(relative, position, max_timestamp))
+            return b"".join(entries)
+        finally:
+            files.close(fd)
 
     def _finish_truncation(self) -> None:
         record = log_truncation.read_truncation(self._files.fd, self._files.path)
