@@ -138,11 +138,11 @@ _mk() {
 _mk_level() {
     commands="" flags="" arguments="" value_flags=""
     case $1 in
-        "") commands="produce consume tail topics groups replicate serve completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --timeout --help --version" arguments="" value_flags=" -d --dir --timeout " ;;
+        "") commands="produce consume tail topics groups replicate serve check completion help" flags="-d --dir -q -v --json --no-color --yes --allow-network-fs --timeout --help --version" arguments="" value_flags=" -d --dir --timeout " ;;
         "produce") commands="" flags="--file --follow -D --delimiter -0 --null --whole -f --format -J --keep-partition -n --count --skip-bad -k --key -K --key-delimiter -H --header --timestamp -Z -p --partition -z --compression --acks --producer-id --accept-gap --lock-wait --partitions --no-create -d --dir --allow-network-fs -T --tee -q -v --json --help" arguments="topic values..." value_flags=" --file --follow -D --delimiter -f --format -n --count -k --key -K --key-delimiter -H --header --timestamp -p --partition -z --compression --acks --producer-id --lock-wait --partitions -d --dir " ;;
         "consume") commands="" flags="-r --regex -o --offset --from --to --since --until -p --partition -n --count --tail -F --follow --idle --max-time --timeout -G --grep --merge --reverse --cursor-file -g --group --no-commit --or-skip --on-truncation --session-timeout --exec --batch --jobs --retries --backoff --dlq --no-create --allow-network-fs -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -o --offset --from --to --since --until -p --partition -n --count --tail --idle --max-time --timeout -G --grep --cursor-file -g --group --on-truncation --session-timeout --exec --batch --jobs --retries --backoff --dlq -f --format -D --delimiter -d --dir " ;;
         "tail") commands="" flags="-r --regex -p --partition --tail --idle --max-time --timeout -G --grep --merge -f --format -J --json -D --delimiter -0 --null -Z --raw -q -d --dir --help" arguments="topics..." value_flags=" -r --regex -p --partition --tail --idle --max-time --timeout -G --grep -f --format -D --delimiter -d --dir " ;;
-        "topics") commands="list create describe alter rename seal delete offsets which get verify dump clean compact trim clone" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
+        "topics") commands="list create describe alter rename seal delete offsets which get verify dump clean compact trim clone snapshot repair" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
         "topics list") commands="" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
         "topics create") commands="" flags="-p --partitions -c --config --if-not-exists --shared-group --shared-readers --dry-run --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topic" value_flags=" -p --partitions -c --config --shared-group --shared-readers --lock-wait -d --dir " ;;
         "topics describe") commands="" flags="-r --regex -s --summary -c --configs -p --partitions -a --all -d --dir --json --no-color --help" arguments="topics..." value_flags=" -r --regex -d --dir " ;;
@@ -159,6 +159,8 @@ _mk_level() {
         "topics compact") commands="" flags="-r --regex --dry-run --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topics..." value_flags=" -r --regex --lock-wait -d --dir " ;;
         "topics trim") commands="" flags="--to -p --partition --dry-run --yes --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topic" value_flags=" --to -p --partition --lock-wait -d --dir " ;;
         "topics clone") commands="" flags="--rehash -p --partitions --partitioner --groups --dry-run --lock-wait -d --dir --allow-network-fs --json -q --no-color --help" arguments="topic new" value_flags=" -p --partitions --partitioner --lock-wait -d --dir " ;;
+        "topics snapshot") commands="" flags="--dry-run --lock-wait -d --dir --allow-network-fs --json -q --no-color --help" arguments="destination" value_flags=" --lock-wait -d --dir " ;;
+        "topics repair") commands="" flags="-r --regex -p --partition --restored --dry-run --yes --lock-wait -d --dir --allow-network-fs --json -q --help" arguments="topics..." value_flags=" -r --regex -p --partition --lock-wait -d --dir " ;;
         "groups") commands="list describe reset seek export import copy delete prune kick undo" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
         "groups list") commands="" flags="-r --regex -q -d --dir --json --no-color --help" arguments="" value_flags=" -r --regex -d --dir " ;;
         "groups describe") commands="" flags="-r --regex -s --state -m --members -o --offsets -d --dir --json --no-color --help" arguments="groups..." value_flags=" -r --regex -d --dir " ;;
@@ -177,6 +179,9 @@ _mk_level() {
         "replicate promote") commands="" flags="-r --regex --dry-run --force --lock-wait -d --dir --allow-network-fs --json --no-color -q --help" arguments="topics..." value_flags=" -r --regex --lock-wait -d --dir " ;;
         "replicate salvage") commands="" flags="--into --dry-run --yes --lock-wait -e --rsh -d --dir --allow-network-fs --json --no-color -q --help" arguments="files..." value_flags=" --into --lock-wait -e --rsh -d --dir " ;;
         "serve") commands="" flags="--stdio --root --only -d --dir --help" arguments="" value_flags=" --root --only -d --dir " ;;
+        "check") commands="run fs" flags="-g --group -w --warn -c --crit -d --dir -q -v --json --prometheus --output --help" arguments="topics..." value_flags=" -g --group -w --warn -c --crit -d --dir --output " ;;
+        "check run") commands="" flags="-g --group -w --warn -c --crit -d --dir -q -v --json --prometheus --output --help" arguments="topics..." value_flags=" -g --group -w --warn -c --crit -d --dir --output " ;;
+        "check fs") commands="" flags="-d --dir --json --no-color --help" arguments="place" value_flags=" -d --dir " ;;
         "completion") commands="" flags="--help" arguments="shell" value_flags="  " ;;
         "help") commands="" flags="--help" arguments="subject..." value_flags="  " ;;
     esac
@@ -243,6 +248,10 @@ _mk_values() {
         "topics clone:topic") list=topic ;;
         "topics clone:--partitioner") offer="crc32 murmur2" ;;
         "topics clone:-d" | "topics clone:--dir") list=directory ;;
+        "topics snapshot:destination") list=directory ;;
+        "topics snapshot:-d" | "topics snapshot:--dir") list=directory ;;
+        "topics repair:topics") list=topic ;;
+        "topics repair:-d" | "topics repair:--dir") list=directory ;;
         "groups:-d" | "groups:--dir") list=directory ;;
         "groups list:-d" | "groups list:--dir") list=directory ;;
         "groups describe:groups") list=consumer-group ;;
@@ -290,8 +299,22 @@ _mk_values() {
         "replicate salvage:-d" | "replicate salvage:--dir") list=directory ;;
         "serve:--root") list=directory ;;
         "serve:-d" | "serve:--dir") list=directory ;;
+        "check:topics") list=topic ;;
+        "check:-g" | "check:--group") list=consumer-group ;;
+        "check:-w" | "check:--warn") offer="clock= damage= dead-members= disk-free= failed= future= idle= lag= members= missed= partition-lag= quarantine= replica-age= replica-lag= reserve= stale-members=" ;;
+        "check:-c" | "check:--crit") offer="clock= damage= dead-members= disk-free= failed= future= idle= lag= members= missed= partition-lag= quarantine= replica-age= replica-lag= reserve= stale-members=" ;;
+        "check:-d" | "check:--dir") list=directory ;;
+        "check:--output") list=file ;;
+        "check run:topics") list=topic ;;
+        "check run:-g" | "check run:--group") list=consumer-group ;;
+        "check run:-w" | "check run:--warn") offer="clock= damage= dead-members= disk-free= failed= future= idle= lag= members= missed= partition-lag= quarantine= replica-age= replica-lag= reserve= stale-members=" ;;
+        "check run:-c" | "check run:--crit") offer="clock= damage= dead-members= disk-free= failed= future= idle= lag= members= missed= partition-lag= quarantine= replica-age= replica-lag= reserve= stale-members=" ;;
+        "check run:-d" | "check run:--dir") list=directory ;;
+        "check run:--output") list=file ;;
+        "check fs:place") list=directory ;;
+        "check fs:-d" | "check fs:--dir") list=directory ;;
         "completion:shell") offer="bash zsh fish" ;;
-        "help:subject") offer="offsets formats exec compaction exit-codes produce consume tail topics groups replicate serve completion help" ;;
+        "help:subject") offer="offsets formats exec compaction thresholds exit-codes produce consume tail topics groups replicate serve check completion help" ;;
     esac
 }
 

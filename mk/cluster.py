@@ -10,7 +10,7 @@ from mk.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any, Protocol
 
     from mk.consumer.consumer import Consumer
@@ -227,6 +227,22 @@ class Cluster(Protocol):
         Raises TopicExistsError; StorageError, TryAgainError: there is no clone.
         """
 
+    def repair(
+        self,
+        name: str,
+        *,
+        partitions: Sequence[int] = (),
+        restored: bool = False,
+        dry_run: bool = False,
+        wait_ms: int = 10_000,
+    ) -> list[dict[str, Any]]:
+        """Bring a damaged topic, or some partitions, to where it can be used, or tell what that would do.
+
+        Returns of each partition (None is topic.json), ready for JSON: ranges of offsets that are `lost`, what was `done`, names
+        of files that were `kept` in quarantine/, and what is `left`. restored: the directory is an older copy; what it lacks
+        at its end is given out again.
+        """
+
     def rehash_topic(
         self,
         name: str,
@@ -249,6 +265,25 @@ class Cluster(Protocol):
         partition of the original was read, `skipped`: how many were removed before they could be read, and of each group
         under `groups` its `offsets`, or the `problem` for which it has none.
         Raises TopicExistsError; TryAgainError where another process makes a topic of that name. There is no new topic then.
+        """
+
+    def snapshot(
+        self,
+        destination: str,
+        *,
+        dry_run: bool = False,
+        wait_ms: int = 10_000,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, Any]:
+        """Make a consistent copy of the whole directory, with its groups, while all go on with it; on disk when it returns.
+
+        It is this directory as of now, to be put in its place one day; not a second one to be used beside it. Sealed segments are
+        linked, where destination, a path that is free or an empty directory, is on the same file system. progress: told of
+        bytes done and in all.
+
+        Returns, ready for JSON: `directory`, `destination`, the number of `topics`, `partitions`, `groups` and `links` to
+        files, their `link_bytes`, and `copied_bytes` of logs; with dry_run what they would be. Raises CannotCreateError for a
+        destination that holds something, PermissionDeniedError for a user who may not write to the directory.
         """
 
     def sweep(self, *, wait_ms: int = 10_000) -> int:
@@ -340,6 +375,27 @@ class Cluster(Protocol):
         A note of each topic that is gone, and on which a group still has claims, is among it.
         """
 
+    def health(
+        self,
+        *,
+        topics: Sequence[str] = (),
+        groups: Sequence[str] = (),
+        warn: Mapping[str, object] | None = None,
+        crit: Mapping[str, object] | None = None,
+    ) -> dict[str, Any]:
+        """Judge the health of all, or of some topics and groups, ready for JSON. Reads no segment, changes nothing.
+
+        warn, crit: limits that differ from the defaults, as `mk check --help` lists them: {"lag": 1000, "idle": "2h"}.
+
+        Returns:
+            `status`: OK, WARNING, CRITICAL or UNKNOWN, and `status_code`, 0 to 3. `checks`: of each value that was judged its
+            `name`, `value` (a count, ms or bytes), `warn` and `crit`, `status`, `text` and `subject`. Then what it was judged by:
+            `disk`, `clock`, `topics`, `partitions`, `groups`, `replicas`, `gaps`, `quarantine`; `damage` with `path` and `found`;
+            and `unseen`: what this process may not look at, which is no fault unless it was asked for.
+
+        Raises NoSuchTopicError, NoSuchGroupError, and UsageError for a limit that cannot be.
+        """
+
     def dump_partition(
         self, name: str, partition: int, *, records: bool = False, from_offset: int = 0
     ) -> Iterator[Item]:
@@ -406,3 +462,14 @@ def connect(
         shared_group=shared_group,
         shared_readers=shared_readers,
     )
+
+
+def check_file_system(path: str) -> dict[str, Any]:
+    """Prove with two processes what mk relies on in the file system of a directory, or where it would be made.
+
+    Returns, ready for JSON: `place`, `file_system`, of each of the `facts` its `name`, `result` (ok, FAILED, not offered) and
+    `text`, and `status_code`: 0, 1 for less, 2 for not to be trusted. Raises CannotCreateError if nothing can be made there.
+    """
+    from mk.maintenance import file_system_check
+
+    return file_system_check.check_file_system(path).document()

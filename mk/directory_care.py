@@ -12,7 +12,7 @@ from mk.topic_partition import check_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from mk.maintenance.dump import Item
@@ -120,6 +120,22 @@ class DirectoryCare:
         keys = ("log_start_offsets", "next_offsets", "links", "link_bytes", "copied_bytes")
         return {"topic": name, "clone": new, **{key: getattr(report, key) for key in keys}}
 
+    def repair(
+        self,
+        name: str,
+        *,
+        partitions: Sequence[int] = (),
+        restored: bool = False,
+        dry_run: bool = False,
+        wait_ms: int = 10_000,
+    ) -> list[dict[str, Any]]:
+        from mk.maintenance.repair import repair_topic
+
+        with files.about(f"{self.location}/topics/{name}"):
+            return repair_topic(
+                self._directory, name, partitions=partitions, restored=restored, dry_run=dry_run, wait_ms=wait_ms
+            )
+
     def rehash_topic(
         self,
         name: str,
@@ -145,6 +161,23 @@ class DirectoryCare:
                 progress=progress,
             )
 
+    def snapshot(
+        self,
+        destination: str,
+        *,
+        dry_run: bool = False,
+        wait_ms: int = 10_000,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, Any]:
+        from mk.maintenance.snapshot import plan_snapshot, take_snapshot
+
+        with files.about(self.location):
+            if dry_run:
+                report = plan_snapshot(self._directory, destination)
+            else:
+                report = take_snapshot(self._directory, destination, wait_ms=wait_ms, progress=progress)
+        return report.document(self.location, destination)
+
     def sweep(self, *, wait_ms: int = 10_000) -> int:
         with files.about(self.location):
             return self._directory.remove_leftovers(wait_ms=wait_ms)
@@ -163,6 +196,25 @@ class DirectoryCare:
 
         with files.about(self.location):
             return check_groups(self._directory) + check_replicas(self._directory)
+
+    def health(
+        self,
+        *,
+        topics: Sequence[str] = (),
+        groups: Sequence[str] = (),
+        warn: Mapping[str, object] | None = None,
+        crit: Mapping[str, object] | None = None,
+    ) -> dict[str, Any]:
+        from mk.maintenance.health import health
+        from mk.maintenance.health_measures import judged
+
+        with files.about(self.location):
+            facts = health(
+                self._directory,
+                topics=[check_name(name) for name in topics],
+                groups=[check_name(name, "group") for name in groups],
+            )
+        return judged(facts, topics=topics, groups=groups, warn=warn, crit=crit)
 
     def dump_partition(
         self, name: str, partition: int, *, records: bool = False, from_offset: int = 0

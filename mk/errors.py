@@ -179,7 +179,8 @@ class CorruptBatchError(DataError):
         super().__init__(
             f"{path} is damaged at byte {position}, offset {offset}",
             why=found,
-            fix="nothing was changed; `mk topics verify` shows all damage; restore the file from a copy"
+            fix="nothing was changed; `mk topics verify` shows all damage; restore the file from a copy, or let `mk topics "
+            "repair` go on without what is lost"
             + (
                 f", or read on with `-o {readable_from}`, the next offset behind the damage that is surely found"
                 if readable_from >= 0
@@ -201,7 +202,8 @@ class CorruptStateError(DataError):
         *,
         path: str,
         found: str,
-        fix: str = "nothing was changed; `mk topics verify` shows all damage; restore the file from a copy",
+        fix: str = "nothing was changed; `mk topics verify` shows all damage; restore the file from a copy, or let `mk topics "
+        "repair` make it again where it can",
     ) -> None:
         super().__init__(f"{path} is damaged", why=found, fix=fix, path=path, found=found)
 
@@ -474,7 +476,8 @@ class PartitionFailedError(StorageError):
         super().__init__(
             f"partition {partition} of {topic} accepts no records",
             why=f"the disk refused a sync and a new segment too, and {path} says so",
-            fix="look at the disk (dmesg); reading goes on; nothing was written",
+            fix=f"look at the disk (dmesg), then `mk topics repair {topic}` tries it and removes that; reading goes on; nothing "
+            "was written",
             topic=topic,
             partition=partition,
             path=path,

@@ -7,7 +7,7 @@ from mk.cli.notes import counted, note
 from mk.cli.selection import fail_with, matching
 from mk.cli.topics import print_rows
 from mk.cluster import connect
-from mk.errors import MkError, NoSuchTopicError
+from mk.errors import ConfigurationError, MkError, NoSuchTopicError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,21 +27,31 @@ def run(options: Options) -> int:
         note("mk: no topic here has compact in its cleanup.policy")
     for name in names:
         try:
-            for partition in range(cluster.partitions(name)):
-                label = f"compacting {name} {partition}"
+            partitions = cluster.partitions(name)
+        except MkError as error:
+            if name in options.topics or not isinstance(error, NoSuchTopicError):
+                errors.append(error)
+            continue  # Else it was deleted since it was found.
+        for partition in range(partitions):
+            label = f"compacting {name} {partition}"
+            try:
                 with progress_bar(label, quiet=options.quiet, no_color=options.no_color) as progress:
                     document = cluster.compact(
                         name, partition, dry_run=options.dry_run, wait_ms=options.lock_wait_ms, progress=progress
                     )
-                if document.get("error") is not None:
-                    errors.append(document["error"])
-                    document["error"] = document["error"].what
-                documents.append(document)
-                if not options.quiet and not options.dry_run:
-                    tell(document)
-        except MkError as error:
-            if name in options.topics or not isinstance(error, NoSuchTopicError):
+            except ConfigurationError as error:
                 errors.append(error)
+                break  # It is said of the topic.
+            except MkError as error:
+                if name in options.topics or not isinstance(error, NoSuchTopicError):
+                    errors.append(error)
+                continue
+            if document.get("error") is not None:
+                errors.append(document["error"])
+                document["error"] = document["error"].what
+            documents.append(document)
+            if not options.quiet and not options.dry_run:
+                tell(document)
     if options.json:
         print_json(documents)
     elif options.dry_run:
@@ -69,6 +79,8 @@ def _compacted(cluster: Cluster, options: Options, errors: list[MkError]) -> lis
 def tell(document: dict[str, Any]) -> None:
     """Say what compaction has done to a partition."""
     place = f"{document['topic']} {document['partition']}"
+    if document["error"] is not None and document["cleaned_to"] == document["first_dirty_offset"]:
+        return  # The error says why nothing was done.
     if document["skipped"]:
         note(f"mk: {place}: not compacted: {document['skipped']}")
         return

@@ -13,6 +13,7 @@ from mk.cli.help_topics import subjects
 from mk.cli.options import Options
 from mk.config import TOPIC_CONFIG
 from mk.formats.writers import PRESETS
+from mk.maintenance.thresholds import THRESHOLDS
 
 _NOTE = "made from the definition of the commands by mk.cli.completions; changes here are lost"
 
@@ -58,6 +59,8 @@ def _words(parameter: Parameter) -> "list[str]":
         return ["start", "end"]
     if parameter.complete == "help":
         return [*subjects(), *(level.path[0] for level in help_pages.subcommands(definition.ROOT))]
+    if parameter.complete == definition.LIMIT:
+        return [f"{name}=" for name in sorted(THRESHOLDS)]
     settings = sorted([*TOPIC_CONFIG, "partitioner"])
     if parameter.kind == definition.SETTING:
         return [f"{name}=" for name in settings]

@@ -4,6 +4,10 @@ The fast parser, the Typer application, the help texts, the man pages and the co
 It is imported by every start of mk: `__slots__` classes and builtins only.
 """
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 # The kinds of a value. options.py turns the words of the command line into them.
 FLAG = "flag"  # bool
 TEXT = "text"  # str
@@ -19,6 +23,7 @@ REGEX = "regex"  # str, a Python regular expression
 SELECTOR = "selector"  # a Selector: [!]{k,v,h:NAME}=REGEX
 SETTING = "setting"  # key=value; all of them become one dict
 HEADER = "header"  # NAME=VALUE or NAME:VALUE becomes a pair of bytes, NAME alone one with None
+LIMIT = "limit"  # NAME=VALUE of a threshold; all of them become one dict
 TIMESTAMP = "timestamp"  # a point in time becomes int milliseconds since 1970
 
 # What the shell offers for a value.
@@ -101,9 +106,22 @@ class Command:
     examples: pairs of a command line and what it does. A command without `run` is a group; `default` names its
     subcommand that runs when none is given. The parameters of a group are its default's, or some of them. If arguments
     are among them, the default also runs when the first word is no subcommand, and takes that word.
+
+    on_error: a function that tells of an error in the command's own way, as "module:function". It takes the error and the words
+    of the command line, which may be what is wrong, and returns the exit status.
     """
 
-    __slots__ = ("default", "description", "examples", "exit_status", "parameters", "path", "run", "summary")
+    __slots__ = (
+        "default",
+        "description",
+        "examples",
+        "exit_status",
+        "on_error",
+        "parameters",
+        "path",
+        "run",
+        "summary",
+    )
 
     def __init__(
         self,
@@ -115,6 +133,7 @@ class Command:
         examples: "tuple[tuple[str, str], ...]" = (),
         exit_status: str = "",
         default: str = "",
+        on_error: str = "",
     ) -> None:
         self.path = path
         self.summary = summary
@@ -124,6 +143,7 @@ class Command:
         self.examples = examples
         self.exit_status = exit_status
         self.default = default
+        self.on_error = on_error
 
 
 # Options that mean the same in every command that has them. They may also stand before the command; one that the
@@ -223,6 +243,7 @@ _HOMES = {
     "groups": "groups",
     "replicate": "replicate",
     "serve": "serve",
+    "check": "check",
     "completion": "help",
     "help": "help",
 }
@@ -268,3 +289,18 @@ def command_of_words(path: "tuple[str, ...]") -> "Command | None":
     if group is None or all(parameter.flags for parameter in group.parameters):
         return None
     return command_at((*path, group.default))
+
+
+def named_command(words: "Sequence[str]") -> "Command | None":
+    """Return the command that a command line is about, also one that nobody can parse; None if that cannot be told."""
+    with_value = {flag for option in GLOBAL_OPTIONS if option.kind != FLAG for flag in option.flags}
+    rest = iter(words)
+    for word in rest:
+        if word in with_value:
+            next(rest, None)
+        elif not word.startswith("-"):
+            group = group_at((word,))
+            if group is None:
+                return command_at((word,))
+            return command_at((word, next(rest, ""))) or command_at((word, group.default))
+    return None

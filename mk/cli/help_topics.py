@@ -75,6 +75,39 @@ How it is kept safe is in mk-guarantees(7).
 """
 
 
+OTHER_STATUSES = (
+    "`mk check` speaks as Nagios plugins do: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, which includes every error. `mk check fs`: 0 "
+    "sound, 1 sound with less, 2 not to be trusted."
+)
+
+ABOUT_THRESHOLDS = (
+    "What `mk check` judges, and the limits of --warn and --crit that are on by default. A number, a time (10s, 15m, 2h, 7d; without a "
+    "unit, seconds), a size (500M, 2G; without a unit, bytes) or a part of the disk (10%); off switches it off. The limit itself does "
+    "not count: failed=0 means more than 0."
+)
+
+
+def threshold_rows() -> "list[tuple[str, str]]":
+    """Return of each threshold its name, and what it is about with its limits by default."""
+    from mk.maintenance.thresholds import OFF, THRESHOLDS
+
+    rows = []
+    for one in THRESHOLDS.values():
+        sense = "below" if one.is_low else "above"
+        limits = [
+            f"{status} {sense} {limit}"
+            for status, limit in (("WARNING", one.warn), ("CRITICAL", one.crit))
+            if limit != OFF
+        ]
+        rows.append((one.name, f"{one.help}; {', '.join(limits) or 'off'}"))
+    return rows
+
+
+def thresholds_help() -> str:
+    """Return what `mk help thresholds` prints, from the table by which it works."""
+    return f"{textwrap.fill(ABOUT_THRESHOLDS, _WIDTH)}\n\n{_table(threshold_rows())}"
+
+
 def _table(rows: "Sequence[tuple[str | bytes, str]]") -> str:
     """Return two columns as lines that are wide enough for both."""
     names = [name if isinstance(name, str) else name.decode() for name, _ in rows]
@@ -95,7 +128,8 @@ def subjects() -> "dict[str, str]":
         "formats": format_spellings.help_text(),
         "exec": exec_help(),
         "compaction": compaction_help(),
-        "exit-codes": f"Exit statuses.\n\n{statuses}",
+        "thresholds": thresholds_help(),
+        "exit-codes": f"Exit statuses.\n\n{statuses}\n{textwrap.fill(OTHER_STATUSES, _WIDTH)}\n",
     }
 
 

@@ -3,14 +3,14 @@
 import os
 import sys
 
-from mk.cli import fast_parser, signals
+from mk.cli import definition, fast_parser, signals
 from mk.cli.notes import visible
 from mk.errors import MkError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import TextIO
+    from typing import Any, TextIO
 
 
 def main(argv: "Sequence[str] | None" = None) -> int:
@@ -42,7 +42,11 @@ def _main(arguments: "list[str]") -> int:
     except Exception as error:  # noqa: BLE001  a bug is reported as one, with its traceback
         failure = _from_bug(error)
     _flush_or_drop(sys.stdout, 1)
-    _report(failure, as_json=_wants_json(arguments))
+    command = definition.named_command(arguments)
+    if command is not None and command.on_error:
+        tell: Callable[[MkError, Sequence[str]], int] = _function(command.on_error)
+        return tell(failure, arguments)
+    report(failure, as_json=_wants_json(arguments))
     return failure.exit_status
 
 
@@ -64,10 +68,15 @@ def _run(arguments: "list[str]") -> int:
         from mk.cli.remote_directory import check_is_offered
 
         check_is_offered(options, arguments)
-    module, _, function = options.command.run.partition(":")
-    __import__(module)
-    run: Callable[[object], int] = getattr(sys.modules[module], function)
+    run: Callable[[object], int] = _function(options.command.run)
     return run(options)
+
+
+def _function(place: str) -> "Any":
+    """Return the function at "module:function"."""
+    module, _, function = place.partition(":")
+    __import__(module)
+    return getattr(sys.modules[module], function)
 
 
 def _open_closed_streams() -> None:
@@ -162,7 +171,8 @@ def _wants_json(arguments: "list[str]") -> bool:
     return "--json" in words
 
 
-def _report(error: MkError, *, as_json: bool) -> None:
+def report(error: MkError, *, as_json: bool) -> None:
+    """Tell of an error on stderr. Where nobody can be told, the exit status remains."""
     if as_json:
         import json
 

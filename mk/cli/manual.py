@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mk.cli import definition, help_pages, help_topics
 from mk.cli.definition import Command, Parameter
+from mk.cli.definitions.check import CHECK
 from mk.cli.definitions.consume import CONSUME
 from mk.cli.definitions.groups import GROUPS
 from mk.cli.definitions.produce import PRODUCE
@@ -35,7 +36,7 @@ _ENVIRONMENT = {
     "NO_COLOR": "no colors on a terminal",
     "COLUMNS": "the width of tables and help texts",
 }
-_PAGES = (definition.ROOT, PRODUCE, CONSUME, TOPICS, GROUPS, REPLICATE, SERVE)
+_PAGES = (definition.ROOT, PRODUCE, CONSUME, TOPICS, GROUPS, REPLICATE, SERVE, CHECK)
 
 
 def files() -> "dict[str, str]":
@@ -76,6 +77,8 @@ def _page(level: Command) -> str:
         lines += [*_offsets(), *_formats()]
     if level is PRODUCE:
         lines += _input_formats()
+    if level is CHECK:
+        lines += _thresholds()
     lines += [".Sh ENVIRONMENT", *_environment([level, *children])]
     lines += [".Sh EXIT STATUS", *_exit_status(level, children)]
     lines += [".Sh EXAMPLES", *_examples([level, *children] if level is not definition.ROOT else [level])]
@@ -181,6 +184,14 @@ def _input_formats() -> "list[str]":
     return [*lines, ".El"]
 
 
+def _thresholds() -> "list[str]":
+    """Return the section on thresholds: what each is about, and its limits by default."""
+    lines = [".Sh THRESHOLDS", *_lines(help_topics.ABOUT_THRESHOLDS), ".Bl -tag -width Ds"]
+    for name, text in help_topics.threshold_rows():
+        lines += [f".It Cm {name}", *_sentence(text)]
+    return [*lines, ".El"]
+
+
 def _environment(levels: "list[Command]") -> "list[str]":
     parameters = [parameter for level in levels for parameter in level.parameters]
     names = [parameter.environment for parameter in parameters if parameter.environment]
@@ -207,7 +218,7 @@ def _exit_status(level: Command, children: "list[Command]") -> "list[str]":
     lines += [".Bl -tag -width 100"]
     for status, meaning in exit_statuses():
         lines += [f".It {status}", *_sentence(meaning)]
-    return [*lines, ".El"]
+    return [*lines, ".El", ".Pp", *_lines(help_topics.OTHER_STATUSES)]
 
 
 def _literal(text: str) -> "list[str]":

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from mk.formats.record_filter import Selector
 
 _UNITS_MS = {"": 1000, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_PAIRS = (definition.SETTING, definition.LIMIT)
+"""Kinds of which all words become one dict."""
+
 _ESCAPES = {"n": b"\n", "t": b"\t", "r": b"\r", "0": b"\0"}
 _DELIMITER_FORM = r"one character or more; the escapes are \n \t \r \0 \\ \xNN"
 
@@ -63,7 +66,7 @@ def resolve(command: Command, given: "Mapping[str, list[str]]", environ: "Mappin
         if words is None:
             if parameter.required and not is_replaced:
                 raise UsageError(f"{parameter.metavar} is missing", fix=_see(command), parameter=parameter.name)
-            values[parameter.name] = {} if parameter.kind == definition.SETTING else parameter.default
+            values[parameter.name] = {} if parameter.kind in _PAIRS else parameter.default
         elif parameter.kind == definition.FLAG:
             values[parameter.name] = True
         else:
@@ -123,7 +126,7 @@ def _value(command: Command, parameter: Parameter, words: "list[str]", source: s
                 parameter=parameter.name,
                 found=word,
             ) from None
-    if kind == definition.SETTING:
+    if kind in _PAIRS:
         return dict(converted)
     if kind == definition.PARTITIONS:
         return tuple(dict.fromkeys(number for numbers in converted for number in numbers))
@@ -233,6 +236,13 @@ def _setting(word: str) -> "tuple[str, str]":
     return key, value
 
 
+def _limit(word: str) -> "tuple[str, str]":
+    name, equals, value = word.partition("=")
+    if not name or not value:
+        raise ValueError("NAME=VALUE, such as lag=1000 or idle=15m; `mk help thresholds` shows what there is")
+    return name, value
+
+
 def _header(word: str) -> "tuple[bytes, bytes | None]":
     places = [place for place in (word.find("="), word.find(":")) if place >= 0]
     at = min(places, default=len(word))
@@ -264,6 +274,7 @@ _CONVERTERS: "dict[str, Callable[[str], Any]]" = {
     definition.REGEX: _regex,
     definition.SELECTOR: _selector,
     definition.SETTING: _setting,
+    definition.LIMIT: _limit,
     definition.HEADER: _header,
     definition.TIMESTAMP: _timestamp_ms,
 }

@@ -68,7 +68,8 @@ def verify(options: Options) -> int:
     elif damage and not options.quiet:
         sys.stdout.flush()
         note(
-            "mk: nothing was changed; restore the files that are named from a copy, or read around the offsets with -o"
+            "mk: nothing was changed; restore the files that are named from a copy, read around the offsets with -o, or let "
+            "`mk topics repair` go on without them"
         )
     if damage:
         for failure in failures:

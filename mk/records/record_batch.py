@@ -80,7 +80,7 @@ _SLICE_RECORDS = 4096
 
 _FIELDS = Struct(">4sIIIHHiqIIqqQQqqqI24s")
 _CRC = Struct(">I")
-_CHAIN = Struct(">IIQqq")
+CHAIN = Struct(">IIQqq")
 assert _FIELDS.size + _CRC.size == HEADER_SIZE
 
 
@@ -89,7 +89,7 @@ def chain_of(previous: int, payload_crc: int, count: int, producer_id: int, firs
 
     Independent of what a leader stamps (epoch, durable offset), so a copy can be compared batch by batch.
     """
-    return crc32c(_CHAIN.pack(payload_crc, count, producer_id, first, last), previous)
+    return crc32c(CHAIN.pack(payload_crc, count, producer_id, first, last), previous)
 
 
 class EncodedBatch:

@@ -21,6 +21,7 @@ from mk.storage.locks import try_acquire
 from mk.storage.log_directory import FILE_NAME, LogDirectory
 from mk.storage.log_segment import UNKNOWN_CHAIN
 from mk.storage.partition_reader import ReadBuffer
+from mk.storage.partition_state import SNAPSHOT_BOOT
 from mk.storage.topic import Topic
 from mk.storage.watch import POLL_MS, Watch
 
@@ -448,8 +449,10 @@ def _partition_image(reader: CopyReader) -> PartitionImage:
     image.epochs = [(entry.epoch, entry.first_offset, entry.leader_id) for entry in reader.epochs().entries]
     image.cleaned_to = reader.state.cleaned_to
     image.tombstones_dropped_to = reader.state.tombstones_dropped_to
-    image.is_recovered = reader.state.boot_id == boot_id()
-    image.lacks_producers = 0 < image.first_offset == image.next_offset and reader.lacks_producers(image.chain)
+    # A snapshot has all that was on disk, and loses nothing with any power.
+    image.is_recovered = reader.state.boot_id in (boot_id(), SNAPSHOT_BOOT)
+    is_empty = 0 < image.first_offset == image.next_offset
+    image.lacks_producers = (is_empty or image.cleaned_to > image.first_offset) and reader.lacks_producers(image.chain)
     truncation = reader.truncation()
     if truncation is not None:
         # What it leaves is the log, whatever it has come to: of epochs and `state` one may be new already and one still old.

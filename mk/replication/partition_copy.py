@@ -75,6 +75,7 @@ def copy(
     between two pieces when it is told to.
     """
     unsynced = 0
+    lacks_none = writer.next_offset == image.next_offset
     try:
         if writer.next_offset < image.next_offset:
             for batches in source.read(source_topic, image.partition, writer.next_offset, image.next_offset):
@@ -87,9 +88,10 @@ def copy(
                 yield batches.next_offset - batches.base_offset, size_bytes
                 if is_stopping():
                     return
-        elif 0 < writer.next_offset == image.first_offset and not image.lacks_producers:
-            # No batch brings what was stored of producer ids, and promoted without it this log could not say.
-            for batches in source.read(source_topic, image.partition, writer.next_offset, image.next_offset):
+        if image.next_offset and (lacks_none or image.cleaned_to > image.first_offset) and not image.lacks_producers:
+            # No batch brings what was stored of producer ids in front of the first, nor in batches that were compacted, and
+            # promoted without it this log could not say.
+            for batches in source.read(source_topic, image.partition, image.next_offset, image.next_offset):
                 writer.append(batches)
     except BaseException:
         # What came before is good: the next run need not send it again.

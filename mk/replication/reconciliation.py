@@ -25,7 +25,10 @@ BEGIN_ANEW = 3
 """The target's log begins anew where the source's does; what it has is kept as evidence."""
 REFUSE = 4
 
-_RESTORED = "restored from an old copy, `mk replicate promote` in DST, and replicate the other way"
+_RESTORED = (
+    "restored from an old copy, `mk topics repair --restored` in SRC has it lead on as it is, and DST put aside what it alone "
+    "has; `mk replicate promote` in DST, and replicating the other way, keeps that"
+)
 
 GAP = "gap"
 COMPACTED = "compacted"
@@ -116,9 +119,7 @@ def reconcile(topic: str, source: Side, target: Side, *, accept_gap: bool = Fals
         # Not where only the source knows the chain: the copy has to know it before it can be promoted.
         and source.image.chain in (target.image.chain, UNKNOWN_CHAIN)
         # A copy of an empty log gets its snapshot after it was begun: whoever began it may have been killed in between.
-        and not (
-            target.image.lacks_producers and prefix == source.image.first_offset and not source.image.lacks_producers
-        )
+        and not (target.image.lacks_producers and not source.image.lacks_producers)
     ):
         return Decision(NOTHING, prefix)
     return Decision(FOLLOW, prefix, truncated=end - prefix)

@@ -25,8 +25,8 @@ class PartitionImage:
     that ends there, UNKNOWN_CHAIN if nobody can tell. epochs: (epoch, first offset, id of the directory that led it),
     ascending; the last one leads now. cleaned_to, tombstones_dropped_to: up to where the log cleaner has worked.
     is_recovered: somebody has opened the log for a change since its host was started; before that it may have lost records
-    with the power, and no leader epoch says so yet. lacks_producers: it has no batch and does not begin at 0, and nothing
-    tells what was stored of producer ids in front of it.
+    with the power, and no leader epoch says so yet. lacks_producers: nothing tells what is stored of producer ids, in a
+    log without a batch that does not begin at 0, or behind batches that were compacted.
     """
 
     __slots__ = (

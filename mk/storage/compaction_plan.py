@@ -43,7 +43,7 @@ def plan_compaction(topic: Topic, partition: int, *, only_if_due: bool) -> Docum
     Returns, ready for JSON: `topic`, `partition`, `log_start_offset`, `high_watermark`, `cleaned_to`, the number of
     `segments`, `size_bytes`, `dirty_ratio`, whether it `compacts`, and `why`.
     """
-    from mk.storage.log_cleaner import dirty_ratio
+    from mk.storage.log_cleaner import dirty_ratio, has_due_tombstones
 
     opened = PartitionFiles(topic, partition, os.O_RDONLY)
     try:
@@ -51,15 +51,18 @@ def plan_compaction(topic: Topic, partition: int, *, only_if_due: bool) -> Docum
         bases = [base for base in list_segments(opened.fd) if base <= state.segment]
         ratio = round(dirty_ratio(opened, state), 4)
         wanted = min_dirty_ratio(topic)
-        if only_if_due:
+        compacts = has_due_tombstones(opened, state)
+        why = f"{ratio:.0%} of its sealed bytes are new"
+        if compacts:
+            why += ", and tombstones are old enough to go"
+        elif only_if_due:
             compacts = ratio >= wanted and ratio > 0
             relation = "at least" if ratio >= wanted else "less than"
-            why = f"{ratio:.0%} of its sealed bytes are new, {relation} min.cleanable.dirty.ratio, {wanted:.0%}"
+            why += f", {relation} min.cleanable.dirty.ratio, {wanted:.0%}"
         else:
             compacts = ratio > 0 or state.written.position > 0
-            why = f"{ratio:.0%} of its sealed bytes are new" + (
-                ", and the active segment is sealed first" if state.written.position else ""
-            )
+            if state.written.position:
+                why += ", and the active segment is sealed first"
         return {
             "topic": topic.name,
             "partition": partition,

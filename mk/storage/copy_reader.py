@@ -152,14 +152,19 @@ class CopyReader(PartitionReader):
             return b""
 
     def lacks_producers(self, chain: int) -> bool:
-        """Tell whether nobody can say what is stored of producer ids, in a log that has no batch but its start.
+        """Tell whether nobody can say what is stored of producer ids: in a log that has no batch but its start, or ends in
+        batches that were compacted somewhere else, of which the snapshot did not come.
 
         chain: with which it goes on there.
         """
-        from mk.storage.producer_state import knows_start
+        from mk.storage.producer_state import knows_end, knows_start
 
-        end = LogEnd(0, self.high_watermark, chain, -1)
-        return self._files.topic.has_producers() and not knows_start(self._files, end)
+        if not self._files.topic.has_producers():
+            return False
+        state = self.state
+        if self.high_watermark == state.segment:
+            return not knows_start(self._files, LogEnd(0, self.high_watermark, chain, -1))
+        return state.cleaned_to > state.segment and not knows_end(self._files, state)
 
     def _no_producers(self, base_offset: int) -> bytes:
         from mk.storage.producer_state import ProducerState

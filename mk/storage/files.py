@@ -316,6 +316,65 @@ def _is_unfinished(name: str, dir_fd: int) -> bool:
     return S_ISDIR(mode) and mode & _SHARED != _SHARED
 
 
+def make_directory_like(name: str, like_fd: int, *, dir_fd: int) -> int:
+    """Make a directory with the owner, as far as this process may, the group and the mode of another one, and open it."""
+    mkdir(name, 0o700, dir_fd=dir_fd)
+    fd = open_directory(name, dir_fd=dir_fd)
+    try:
+        take_rights(fd, like_fd)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def change_mode(fd: int, mode: int) -> None:
+    os.fchmod(fd, mode)
+
+
+def take_rights(fd: int, like_fd: int) -> None:
+    """Give an open file or directory the group and the mode of another one; its owner too, where this process is root.
+
+    On disk when it returns, if anything had to be changed. Raises PermissionError for a group that this user is not in.
+    """
+    like = os.fstat(like_fd)
+    _give(fd, like, S_IMODE(like.st_mode))
+
+
+def take_rights_within(dir_fd: int, like_fd: int) -> None:
+    """Do so with each regular file of a directory that has one name, as one of that name in another directory has them.
+
+    One that is not there gets the owner and the group of that directory.
+    """
+    for entry in os.scandir(dir_fd):
+        try:
+            if not entry.is_file(follow_symlinks=False) or entry.stat(follow_symlinks=False).st_nlink > 1:
+                continue  # A second name of the very file.
+            fd = open_file(entry.name, os.O_RDONLY, dir_fd=dir_fd)
+        except FileNotFoundError:
+            continue
+        try:
+            try:
+                like = os.stat(entry.name, dir_fd=like_fd, follow_symlinks=False)
+                _give(fd, like, S_IMODE(like.st_mode))
+            except FileNotFoundError:
+                _give(fd, os.fstat(like_fd), S_IMODE(os.fstat(fd).st_mode))
+        finally:
+            os.close(fd)
+
+
+def _give(fd: int, like: os.stat_result, mode: int) -> None:
+    own = os.fstat(fd)
+    uid = like.st_uid if os.geteuid() == 0 else own.st_uid
+    is_given = (own.st_uid, own.st_gid) != (uid, like.st_gid)
+    if is_given:
+        os.fchown(fd, uid, like.st_gid)
+    # Also if it was the same before: giving a file away may take bits from it.
+    if is_given or S_IMODE(own.st_mode) != mode:
+        os.fchmod(fd, mode)
+        fsync(fd)
+
+
 def rmdir(name: str, *, dir_fd: int) -> None:
     os.rmdir(name, dir_fd=dir_fd)
 

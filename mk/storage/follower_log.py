@@ -16,6 +16,7 @@ from mk.errors import (
     BadCopyError,
     DataError,
     DivergedLogError,
+    PartitionFailedError,
     StaleSourceError,
     StorageError,
     TryAgainError,
@@ -24,9 +25,11 @@ from mk.errors import (
 from mk.storage import files, log_truncation
 from mk.storage.copy_proof import BadBatchError, CopyProof
 from mk.storage.held_log import held_log
+from mk.storage.host import boot_id
 from mk.storage.leader_epochs import FILE_NAME as EPOCHS_FILE
 from mk.storage.leader_epochs import EpochEntry, LeaderEpochs, read_epochs, write_epochs
-from mk.storage.log_segment import UNKNOWN_CHAIN, list_segments
+from mk.storage.log_segment import UNKNOWN_CHAIN, find_headers, list_segments, open_segment, validate
+from mk.storage.partition_files import TRUNCATION_FILE
 from mk.storage.partition_log import STATE_SYNC_SECONDS, PartitionLog
 from mk.storage.partition_state import LogEnd, write_state
 
@@ -273,6 +276,32 @@ class FollowerLog(PartitionLog):
 
     # Under the lock from here on.
 
+    def settled(self) -> PartitionState:
+        """Return `state` with all that is written on disk. For a copy.
+
+        Of a log that takes no more since the disk refused a sync, that is all that is known to be on disk.
+        """
+        try:
+            return self._make_all_durable(self._changeable())
+        except PartitionFailedError:
+            state = self._files.read_state()
+            if state is None or files.exists(TRUNCATION_FILE, dir_fd=self._files.fd):
+                raise
+            self._epochs = read_epochs(self._files.fd, self._files.path)
+            if state.boot_id != boot_id():
+                state = state.copy()
+                state.written = state.durable = self._proved_end(state)
+            return state
+
+    def _proved_end(self, state: PartitionState) -> LogEnd:
+        """Return up to where the log proves itself above its durable end, behind which `state` may lag since another boot."""
+        fd = open_segment(state.segment, partition_fd=self._files.fd)
+        try:
+            floor = self._epochs.epoch_before(state.durable.offset)
+            return validate(fd, state.durable, files.size(fd), floor)[0]
+        finally:
+            files.close(fd)
+
     def sealed(self) -> PartitionState:
         """Return `state` with all that is written on disk, and in sealed segments if this directory leads. For a copy.
 
@@ -384,6 +413,29 @@ class FollowerLog(PartitionLog):
         if own.common_prefix(end, epochs, end) == end:
             # The other one will hold the same, as its epochs say: it has not got them yet.
             raise self._stale("is ahead of its source", f"offsets {offset} to {end - 1} are not there yet")
+        if epochs.latest.epoch >> 32 == own.epoch_before(end) >> 32 and self._was_on_disk(offset):
+            # No promotion took it away, but a recovery, and what that finds lost was never on disk.
+            error = self._diverged(f"the source had records above offset {offset} on its disk, and lacks them now")
+            error.fix = (
+                "if it was restored from an old copy, `mk topics repair --restored` there has it lead on as it is, and this "
+                "directory put aside what it alone has; `mk replicate promote` here, and replicating the other way, keeps "
+                "that; nothing was changed"
+            )
+            raise error
+
+    def _was_on_disk(self, offset: int) -> bool:
+        """Tell whether a batch here says that its leader had more than `offset` on disk when it was written."""
+        bases = [base for base in list_segments(self._files.fd) if base <= offset][-1:]
+        bases += [base for base in list_segments(self._files.fd) if base > offset]
+        for base in bases:
+            fd = open_segment(base, partition_fd=self._files.fd)
+            try:
+                for _, batch in find_headers(fd, 0, files.size(fd)):
+                    if batch.base_offset >= offset and batch.durable_offset > offset:
+                        return True
+            finally:
+                files.close(fd)
+        return False
 
     def _place_of(self, offset: int, state: PartitionState) -> tuple[int, LogEnd] | None:
         """Return the segment that a cut at `offset` makes the last one, and the place in it; None if no batch ends there."""
@@ -450,18 +502,22 @@ class FollowerLog(PartitionLog):
             snapshot.write_snapshot(self._files)
 
     def _keep_start(self, producers: bytes, state: PartitionState) -> None:
-        """Keep the source's snapshot of the place at which both logs begin, where none was kept."""
-        from mk.storage.producer_state import decode_snapshot, knows_start
+        """Keep the source's snapshot of a segment without batches where both logs end, if this one cannot say by itself what
+        was stored in front of it: because it begins there, or because that was compacted."""
+        from mk.storage.producer_state import decode_snapshot, knows_end, knows_start
 
-        start = state.written
-        if not 0 < start.offset == state.segment or start.position or not self._files.topic.has_producers():
+        end, start = state.written, state.written.begun()
+        if not end.offset or not self._files.topic.has_producers():
             return
-        snapshot = decode_snapshot(producers, start.offset)
+        snapshot = decode_snapshot(producers, end.offset)
         # Not where the chain is unknown here: it could be what another log has stored.
-        if snapshot is None or start.chain == UNKNOWN_CHAIN or not snapshot.is_at(start.offset, start):
+        if snapshot is None or end.chain == UNKNOWN_CHAIN or not snapshot.is_at(end.offset, start):
             return
-        if not knows_start(self._files, start):
-            snapshot.write_snapshot(self._files)
+        if end.position and not knows_end(self._files, self._make_all_durable(state)):
+            self._roll(state)
+        elif end.position or knows_start(self._files, start):
+            return
+        snapshot.write_snapshot(self._files)
 
     # What to say.
 

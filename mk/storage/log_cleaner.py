@@ -166,6 +166,22 @@ def dirty_ratio(partition: PartitionFiles, state: PartitionState) -> float:
     )
 
 
+def has_due_tombstones(partition: PartitionFiles, state: PartitionState) -> bool:
+    """Tell whether tombstones that the last compaction left may go by now."""
+    checkpoint = CleanerCheckpoint.read(partition.fd, state.cleaned_to)
+    return checkpoint.tombstones_below(_horizon(partition, checkpoint, state))
+
+
+def _horizon(partition: PartitionFiles, checkpoint: CleanerCheckpoint, state: PartitionState) -> int:
+    """Return below which offset tombstones may go: all that they delete went when the log was cleaned up to there."""
+    topic = partition.topic
+    if not clock_record.look(topic.directory, state.began_ms or clock.now_ms()).is_believed:
+        return 0
+    horizon = checkpoint.cleaned_before(clock.now_ms() - int(topic.config("delete.retention.ms")))
+    hold = group_hold(partition) if horizon else None
+    return horizon if hold is None else min(horizon, hold.offset)
+
+
 class _Segment:
     """A sealed segment as it was when we looked: it covers offsets from base_offset up to next_offset, that one excluded."""
 
@@ -230,7 +246,7 @@ class LogCleaner(PartitionCleaner):
         segments = self._cleanable(state)
         checkpoint = CleanerCheckpoint.read(self._files.fd, state.cleaned_to)
         first_dirty = max(checkpoint.first_dirty_offset, state.log_start_offset)
-        horizon = self._horizon(checkpoint, state)
+        horizon = _horizon(self._files, checkpoint, state)
         report.first_dirty_offset = report.cleaned_to = first_dirty
         report.segments_before = report.segments_after = len(segments)
         report.bytes_before = report.bytes_after = sum(segment.size_bytes for segment in segments)
@@ -281,16 +297,6 @@ class LogCleaner(PartitionCleaner):
                 if largest_timestamp(self._files, segment.base_offset, segment.next_offset, last_write_ms) > youngest:
                     return segments[:at]
         return segments
-
-    def _horizon(self, checkpoint: CleanerCheckpoint, state: PartitionState) -> int:
-        """Return below which offset tombstones may go: all that they delete went when the log was cleaned up to there."""
-        last_seen_ms = state.began_ms or clock.now_ms()
-        if not clock_record.look(self._files.topic.directory, last_seen_ms).is_believed:
-            return 0
-        keep_ms = int(self._files.topic.config("delete.retention.ms"))
-        horizon = checkpoint.cleaned_before(clock.now_ms() - keep_ms)
-        hold = group_hold(self._files) if horizon else None
-        return horizon if hold is None else min(horizon, hold.offset)
 
     def _boundaries(self, segments: Sequence[_Segment]) -> set[int]:
         """Return where a batch must end if one does: where segments begin, and where the logs of followers end, who would

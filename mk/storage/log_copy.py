@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from mk.storage.leader_epochs import LeaderEpochs
     from mk.storage.partition_files import PartitionFiles
 
-_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS)
+NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS)
+"""With these a second name is refused where bytes may do: another file system, one without links, another user's file."""
+
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _PIECE = 16 << 20
 _MAX_SNAPSHOT_BYTES = 1 << 28
@@ -142,7 +144,7 @@ class LogCopy:
         try:
             files.link(name, name, src_dir_fd=partition.fd, dst_dir_fd=self.target_fd)
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if error.errno not in NO_LINKS:
                 raise
             self._copy_later(partition, base, -1)
         else:

@@ -39,7 +39,7 @@ FILLING_PREFIX = ".filling-"
 FILLING_LOCK = "filling"
 """A topic that has no name yet, and the lock of whoever fills it, see filling_topic."""
 
-_OWN_NAMES = frozenset(("topics", "locks", "groups", REPLICAS, "quarantine"))
+OWN_NAMES = frozenset(("topics", "locks", "groups", REPLICAS, "quarantine"))
 
 
 class LogDirectory:
@@ -402,9 +402,9 @@ def create_directory(path: str, *, sharing: Sharing | None = None, allow_network
             os.close(fd)
     try:
         if not os.path.exists(os.path.join(path, FILE_NAME)):
-            _refuse_nested(path)
-            _make_directories(os.path.abspath(path))
-        foreign = [name for name in os.listdir(path) if name not in _OWN_NAMES and not name.startswith(".tmp-")]
+            refuse_nested(path)
+            make_directories(os.path.abspath(path))
+        foreign = [name for name in os.listdir(path) if name not in OWN_NAMES and not name.startswith(".tmp-")]
     except (FileExistsError, NotADirectoryError):
         raise CannotCreateError(f"{path} is not a directory", fix="name another one with -d or MK_DIR") from None
     if FILE_NAME in foreign:
@@ -457,7 +457,7 @@ def create_directory(path: str, *, sharing: Sharing | None = None, allow_network
         os.close(fd)
 
 
-def _refuse_nested(path: str) -> None:
+def refuse_nested(path: str) -> None:
     """Raise CannotCreateError for a directory below another log directory: topics are made, moved and deleted there."""
     place = os.path.realpath(path)
     while (above := os.path.dirname(place)) != place:
@@ -485,11 +485,11 @@ def _link_new_file(name: str, data: bytes, mode: int, *, dir_fd: int) -> None:
     files.fsync(dir_fd)
 
 
-def _make_directories(path: str) -> None:
+def make_directories(path: str) -> None:
     """Make a directory and those above it that are missing, each name on disk: what is acknowledged in it stands on it."""
     parent = os.path.dirname(path)
     if not os.path.isdir(parent):
-        _make_directories(parent)
+        make_directories(parent)
     try:
         files.mkdir(path)
     except FileExistsError:

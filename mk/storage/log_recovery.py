@@ -307,7 +307,7 @@ def _newer_than_data(partition: PartitionFiles, state: PartitionState, size: int
     return CorruptStateError(
         path=partition.segment_path(state.segment),
         found=f"state is newer than the data: {state.durable.position} bytes of it were on disk, {size} are there",
-        fix="this is what a copy made file by file looks like; restore a snapshot, or the missing file; nothing was changed",
+        fix="this is what a copy made file by file looks like; restore a snapshot, or the missing file, or accept it with `mk topics repair --restored`; nothing was changed",
     )
 
 

@@ -17,6 +17,10 @@ SLOT_DISTANCE = 4096
 
 STATE_SIZE = SLOT_DISTANCE + SLOT_SIZE
 
+SNAPSHOT_BOOT = "snapshot"
+"""The boot id in a snapshot of a log directory, which is that of no boot: whoever appends first in one recovers, and readers
+follow the batches from the durable end, which is the end."""
+
 
 class LogEnd:
     """A place between two batches.

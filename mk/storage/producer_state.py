@@ -345,6 +345,15 @@ def knows_start(partition: PartitionFiles, start: LogEnd) -> bool:
     return found is not None and found.is_at(start.offset, start)
 
 
+def knows_end(partition: PartitionFiles, state: PartitionState) -> bool:
+    """Tell whether it can be told what is stored of producer ids up to the durable end."""
+    try:
+        load(partition, state.segment, state.durable)
+    except DataError:
+        return False
+    return True
+
+
 def begin_segment(partition: PartitionFiles, segment: int, end: LogEnd, known: ProducerState | None = None) -> None:
     """Write the snapshot of the segment that begins at `end` of `segment`, before `state` names it.
 

@@ -106,6 +106,17 @@ def test_a_consumer_loads_nothing_of_a_producer_and_the_other_way_round(director
     )
 
 
+@pytest.mark.parametrize(("policy", "loads"), [("delete", False), ("compact", True)])
+def test_what_compacts_is_loaded_only_when_a_topic_that_is_compacted_has_a_new_segment(directory, policy, loads):
+    settings = ["-c", f"cleanup.policy={policy}", "-c", "segment.bytes=4096"]
+    subprocess.run([PROGRAM, "topics", "create", "u", "-d", directory, "-q", *settings], check=True, timeout=60)
+    value = "x" * 3000
+    for is_full in (False, True):
+        names, _ = loaded(["produce", "u", "-k", "k", value], directory)
+        assert ("mk.storage.log_cleaner" in names) == (loads and is_full)
+        assert not {name.split(".")[0] for name in names} & HEAVY
+
+
 def test_the_version_loads_next_to_nothing(directory):
     names, output = loaded(["--version"], directory)
     assert output.startswith(b"mk ")

@@ -366,7 +366,7 @@ def test_a_json_file_with_settings_of_a_newer_mk_is_read(three):
     """A field that this mk does not know is not its business."""
     path = three.directory / "topics" / "t" / "topic.json"
     fields = {key: value for key, value in flat_json.decode(path.read_bytes(), "").items() if key != "format"}
-    path.write_bytes(flat_json.encode({**fields, "cleanup.policy": "compact"}))
+    path.write_bytes(flat_json.encode({**fields, "local.retention.ms": 5}))
     three.ok("produce", "t", "-p", 0, "four")
     assert three.ok("consume", "t", "-p", 0, "-o", 3) == b"four\n"
 

@@ -141,6 +141,20 @@ def test_salvage_lists_asks_and_marks(mk, copy):
     assert copy.offsets("t")[0] == (0, 4)
 
 
+def test_salvage_leaves_what_has_no_key_until_the_topic_takes_it(mk, copy):
+    copy.ok("replicate", "promote", "t", "-q")
+    copy.ok("topics", "alter", "t", "-c", "cleanup.policy=compact")
+    copy.ok("replicate", copy.directory, mk.directory, "--topics", "t", "-q")
+    done = mk("replicate", "salvage", "--yes")
+    assert done.status == 65 and "has no key" in done.err
+    assert copy.offsets("t")[0] == (0, 2)
+    (piece,) = status(mk)["quarantine"]
+    assert (piece["diverged_records"], piece["salvaged"]) == (2, False)
+    copy.ok("topics", "alter", "t", "-c", "cleanup.policy=delete")
+    assert "stored 2 records" in mk("replicate", "salvage", "--yes").err
+    assert copy.ok("consume", "t", "-p", 0) == b"a\nb\nc\nd\n"
+
+
 @pytest.mark.parametrize("command", ["status", "promote", "salvage"])
 def test_who_leads_is_not_decided_from_afar(mk, command):
     refused = mk("replicate", command, "-d", "ann@far.example:/srv/mk")

@@ -89,6 +89,13 @@ replicate -e 'ssh -p 2222' user@host:/mnt/mk ./run --prefix web1
 replicate run --dry-run run --topics 'o.*' --no-groups
 -d /srv/mk replicate /mnt/mk --accept-gap
 replicate host:mk --verify --json
+check
+check -w lag=1000 --crit lag=1e5 -g billing
+check orders payments -c disk-free=5% -q
+--json check run fs
+check --prometheus --output mk.prom -d /srv/mk
+check fs
+check fs /mnt/new --json
 """
 
 WORDS = sorted(
@@ -130,6 +137,7 @@ VALUES = {
     definition.REGEX: ["t", "^t|u$", "", "(", "-F", "--"],
     definition.SELECTOR: ["v=a", "!k=^b|c", "h:n=x=y", "!h:n=", "v=(", "v", "h:=x", "", "-F", "--", "v=\udcff"],
     definition.SETTING: ["a=b", "a=", "=b", "a=b=c", "--", "-c"],
+    definition.LIMIT: ["lag=1", "lag=", "=1", "lag", "a=b=c", "--", "-w"],
     definition.HEADER: ["k=v", "k:v", "k", "k=", "k:=v", "=v", ":", "", "--", "-H", "\udcff=\udcfe"],
     # Not what depends on when it is asked.
     definition.TIMESTAMP: [

@@ -61,7 +61,7 @@ def run(command, directory, **extra):
 
 TOPICS = ["Pay_ments-2", "orders", "other"]
 CASES = [
-    ("mk ", ["completion", "consume", "groups", "help", "produce", "replicate", "serve", "tail", "topics"]),
+    ("mk ", ["check", "completion", "consume", "groups", "help", "produce", "replicate", "serve", "tail", "topics"]),
     ("mk pr", ["produce"]),
     ("mk topics de", ["delete", "describe"]),
     ("mk produce ", TOPICS),

@@ -145,7 +145,7 @@ def test_each_field_of_the_header_is_where_the_page_says():
 
 def test_the_chain_is_the_struct():
     layout_, names = layout(CHAIN)
-    assert layout_.format == record_batch._CHAIN.format
+    assert layout_.format == record_batch.CHAIN.format
     values = {"payload_crc": 1, "record_count": 2, "producer_id": 3, "first_sequence": 4, "last_sequence": 5}
     assert crc(layout_.pack(*(values[name] for name in names)), 99) == record_batch.chain_of(99, 1, 2, 3, 4, 5)
 

@@ -115,6 +115,14 @@ def test_what_it_says_of_copies_works_as_it_is_pasted(tmp_path: Path) -> None:
     assert "the same, as far as DST goes: 1010 records" in done.stderr
 
 
+def test_a_snapshot_is_made_and_restored_as_it_is_pasted(tmp_path: Path) -> None:
+    blocks = [text for text in SHELL if '"$HOME/backup"' in text]
+    assert len(blocks) == 2
+    done = shell(f"set -e\nHOME={tmp_path}\n{''.join(blocks)}", tmp_path / "mk")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("no damage\n1\n2\n3\n")
+
+
 def test_the_lines_for_cron_are_commands_that_mk_accepts() -> None:
     import shlex
 

@@ -119,12 +119,17 @@ def to_kill_at(points, thoroughness, count=7):
 
 def kill_at(point, directory, arguments, *, stdin=b""):
     """Run a command that is killed as it enters `point`, before the call is made."""
-    # Without --seccomp-bpf, with which strace 6.1 sends no signals.
-    options = ["-f", "-qq", "-o", "/dev/null", "-e", f"trace={point.call}"]
-    options += ["-e", f"inject={point.call}:signal=KILL:when={point.number}"]
-    result = _strace(options, directory, arguments, stdin)
+    result = signal_at(point, signal.SIGKILL, directory, arguments, stdin=stdin)
     assert result.status == -9, f"not killed at {point}: {result}"
     return result
+
+
+def signal_at(point, number, directory, arguments, *, stdin=b""):
+    """Run a command that is sent a signal as it enters `point`."""
+    # Without --seccomp-bpf, with which strace 6.1 sends no signals.
+    options = ["-f", "-qq", "-o", "/dev/null", "-e", f"trace={point.call}"]
+    options += ["-e", f"inject={point.call}:signal={number.name[3:]}:when={point.number}"]
+    return _strace(options, directory, arguments, stdin)
 
 
 def fail_at(faults, directory, arguments, *, stdin=b"", only=()):

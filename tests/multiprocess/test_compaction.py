@@ -99,32 +99,36 @@ def test_a_disk_that_refuses_any_call_costs_nothing_but_this_compaction(tmp_path
 def test_a_reader_in_the_middle_sees_increasing_offsets_and_no_record_twice(tmp_path, thoroughness):
     directory = tmp_path / "log"
     create_topic(directory, "t", cleanup_policy="compact", segment_bytes=4096)
-    follower = start(directory, "consume", "t", "-F", "-f", "%o %k %v\\n")
-    producer = start(directory, "produce", "t", "-K", ":")
-    last = {}
-    chosen = random.Random(4)
-    for round_number in range(thoroughness.pick(8, 80)):
-        lines = []
-        for _ in range(200):
-            key, value = f"k{chosen.randrange(30)}", f"{round_number}-{chosen.random()}" + "x" * 30
-            last[key] = value
-            lines.append(f"{key}:{value}\n".encode())
-        producer.stdin.writelines(lines)
-        producer.stdin.flush()
+    with (
+        start(directory, "consume", "t", "-F", "-f", "%o %k %v\\n") as follower,
+        start(directory, "produce", "t", "-K", ":") as producer,
+    ):
+        last = {}
+        chosen = random.Random(4)
+        for round_number in range(thoroughness.pick(8, 80)):
+            lines = []
+            for _ in range(200):
+                key, value = f"k{chosen.randrange(30)}", f"{round_number}-{chosen.random()}" + "x" * 30
+                last[key] = value
+                lines.append(f"{key}:{value}\n".encode())
+            producer.stdin.writelines(lines)
+            producer.stdin.flush()
+            must(directory, *COMPACT)
+            seen = [
+                line.split(" ") for line in must(directory, "consume", "t", "-f", "%o %k %v\\n").stdout.splitlines()
+            ]
+            offsets = [int(offset) for offset, _, _ in seen]
+            assert offsets == sorted(set(offsets))
+        producer.stdin.close()
+        assert producer.wait(60) == 0
         must(directory, *COMPACT)
-        seen = [line.split(" ") for line in must(directory, "consume", "t", "-f", "%o %k %v\\n").stdout.splitlines()]
-        offsets = [int(offset) for offset, _, _ in seen]
-        assert offsets == sorted(set(offsets))
-    producer.stdin.close()
-    assert producer.wait(60) == 0
-    must(directory, *COMPACT)
-    end = json.loads(must(directory, "topics", "offsets", "t", "--json").stdout)[0]["end"]
-    followed = []
-    while not followed or int(followed[-1][0]) < end - 1:
-        followed.append(follower.stdout.readline().decode().rstrip("\n").split(" "))
-    follower.send_signal(signal.SIGTERM)
-    assert follower.wait(60) == 143
-    assert follower.stderr.read() == b""
+        end = json.loads(must(directory, "topics", "offsets", "t", "--json").stdout)[0]["high_watermark"]
+        followed = []
+        while not followed or int(followed[-1][0]) < end - 1:
+            followed.append(follower.stdout.readline().decode().rstrip("\n").split(" "))
+        follower.send_signal(signal.SIGTERM)
+        assert follower.wait(60) == -signal.SIGTERM
+        assert follower.stderr.read() == b""
     offsets = [int(offset) for offset, _, _ in followed]
     assert offsets == sorted(set(offsets))
     assert {key: value for _, key, value in followed} == last

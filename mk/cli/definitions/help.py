@@ -18,10 +18,10 @@ COMPLETION = Command(
 
 HELP = Command(
     "help",
-    summary="explain a command, or offsets, formats, exec, compaction, exit-codes",
+    summary="explain a command, or offsets, formats, exec, compaction, thresholds, exit-codes",
     run="mk.cli.help_topics:run",
     description=(
-        "Explains a command, such as `mk help topics create`, or one of: offsets, formats, exec, compaction, exit-codes.",
+        "Explains a command, such as `mk help topics create`, or one of: offsets, formats, exec, compaction, thresholds, exit-codes.",
     ),
     parameters=(
         Parameter(

@@ -1,6 +1,7 @@
 """What takes care of topics: the subcommands of `mk topics` that prove, clean and mend, as data, and what all of them share."""
 
 from mk.cli.definition import (
+    DIRECTORY,
     DIRECTORY_OPTION,
     FLAG,
     INTEGER,
@@ -297,6 +298,46 @@ TOPICS_CLONE = Command(
     "clone then. It is 1 if a group could not be taken along.",
 )
 
+TOPICS_SNAPSHOT = Command(
+    "topics",
+    "snapshot",
+    summary="copy the whole log directory as of now, for a backup",
+    run="mk.cli.snapshot:run",
+    description=(
+        (
+            "Makes DST, which is not there yet or is an empty directory, a consistent copy of the log directory: all topics, what "
+            "groups have committed, what is known of other directories, quarantine. Producers, consumers and all else go on "
+            "meanwhile. What was acknowledged before it began is in it, and no group is ahead of its records. On the same file "
+            "system sealed segments get a second name, so it costs little time and room; on another one all is copied. When the "
+            "status is 0, it is on disk."
+        ),
+        (
+            "A snapshot is this directory as it was, with its id and address: to be put in its place, or to be read, and not to be "
+            "written to beside it. For a second one to work with there are `mk replicate` and `mk topics clone`. Nothing in it "
+            "changes, so that cp -a, rsync or tar may take it anywhere. A snapshot that was killed is no log directory; the "
+            "next one to the same DST begins anew. It does not prove the records: `mk topics verify -d DST` does."
+        ),
+        (
+            "To restore one: stop what writes and reads, put the directory aside, and DST in its place (mv, or cp -a to keep the "
+            "snapshot). Groups go on from where they were in it. A follower that has more than was restored is refused with 65, and "
+            "goes on after `mk topics repair --restored`. mk-guarantees(7), SNAPSHOTS, has all of it."
+        ),
+    ),
+    parameters=(
+        Parameter("destination", metavar="DST", required=True, complete=DIRECTORY, help="where the snapshot is made"),
+        DRY_RUN_OPTION,
+        *CHANGE_OPTIONS,
+        NO_COLOR_OPTION,
+    ),
+    examples=(
+        ('mk topics snapshot "/backup/mk-$(date +%F)"', "in a crontab, with \\% for %"),
+        ("mk topics snapshot /backup/now --dry-run", "how much would be linked, and copied"),
+        ("mk topics verify -d /backup/now && mk consume orders -d /backup/now", "prove it, and read from it"),
+    ),
+    exit_status="The status is 73 if DST holds something, 77 for a user who may not write to the log directory, 75 if a partition "
+    "stays locked, and 65 if something is damaged that has to be read; then there is no snapshot.",
+)
+
 TOPICS_COMPACT = Command(
     "topics",
     "compact",
@@ -343,6 +384,52 @@ TOPICS_COMPACT = Command(
     "partition that stays locked is left out, named, and makes the status 75; the others are compacted.",
 )
 
+TOPICS_REPAIR = Command(
+    "topics",
+    "repair",
+    summary="bring a damaged topic to where it can be used",
+    run="mk.cli.repair:repair",
+    description=(
+        (
+            "Looks at each TOPIC, all if none is named, as mk-topics-verify(1) does, says which offsets are lost and what would be done, "
+            "and asks. Only the batches that cannot be read are lost. Their bytes go to quarantine/ first; then a batch without "
+            "records covers their offsets, which are never given out again, so all others keep theirs and no group skips any. "
+            "The leader epoch is raised. `state`, `epochs` and topic.json are made again of what there is, if they are damaged."
+        ),
+        (
+            "In a copy of another directory's topic, nothing is covered: it is cut back to the damage, and the next mk-replicate(1) "
+            "from its leader brings the rest. If this directory leads and a copy has what is lost here, promote the "
+            "copy instead."
+        ),
+        (
+            "A partition with FAILED takes records again when the disk does: it is written to, synced and read back first."
+        ),
+        (
+            "With --restored, the directory is an older copy of itself, or one made file by file: what it lacks at the end of a log is not "
+            "covered but given out again, under a leader epoch as if it had been promoted. A follower that had come further puts "
+            "what it has more into its quarantine/."
+        ),
+    ),
+    parameters=(
+        *TOPICS_OR_REGEX,
+        Parameter(
+            "partitions", "-p", "--partition", kind=PARTITIONS, metavar="N,N", default=(), help="only these partitions"
+        ),
+        Parameter(
+            "restored", "--restored", kind=FLAG, default=False, help="this is an older copy: accept where its logs end"
+        ),
+        DRY_RUN_OPTION,
+        YES_OPTION,
+        *CHANGE_OPTIONS,
+    ),
+    examples=(
+        ("mk topics verify orders || mk topics repair orders", "look, and repair what is damaged"),
+        ("mk topics repair --dry-run", "what would be done, in all topics"),
+        ("mk topics repair orders -p 3 --yes", "one partition, without a question"),
+        ("mk topics repair --restored", "after an old copy was put in the place of the directory"),
+    ),
+)
+
 COMMANDS = (
     TOPICS_VERIFY,
     TOPICS_DUMP,
@@ -350,4 +437,6 @@ COMMANDS = (
     TOPICS_COMPACT,
     TOPICS_TRIM,
     TOPICS_CLONE,
+    TOPICS_SNAPSHOT,
+    TOPICS_REPAIR,
 )
