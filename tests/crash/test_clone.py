@@ -128,7 +128,7 @@ def check(root: Path, disk: RecordingDisk, count: int) -> None:
         assert not [name for name in os.listdir(root / "topics") if name.startswith(".")] or "a" not in names
         directory.create_topic("d", partitions=1, partitioner="crc32", overrides={}, wait_ms=0)
         assert sorted(os.listdir(root / "topics")) == directory.topic_names(), "something was left behind"
-        ids = {directory.open_topic(name).topic_id for name in directory.topic_names()}
+        ids = {id_of(directory, name) for name in directory.topic_names()}
         assert {name for name in os.listdir(root / "locks") if len(name) == 32} == ids, "locks were left behind"
     finally:
         directory.close()
@@ -145,6 +145,12 @@ def records(directory: LogDirectory, name: str) -> list[dict[int, bytes]]:
         return found
     finally:
         topic.close()
+
+
+def id_of(directory: LogDirectory, name: str) -> str:
+    topic = directory.open_topic(name)
+    topic.close()
+    return topic.topic_id
 
 
 def damage(directory: LogDirectory, name: str) -> list[object]:
