@@ -269,6 +269,12 @@ class LogCleaner(PartitionCleaner):
                 self._clean_group(group, result, state, map_end, told)
             with held_log(self, fix=WAIT):
                 state = self._unchanged(state)
+                if state.cleaned_to < map_end:
+                    # Nothing was replaced. It is looked through all the same, and no entry counts for more than this.
+                    state = state.copy()
+                    state.cleaned_to = map_end
+                    write_state(self._files.state_fd, state)
+                    files.fdatasync(self._files.state_fd)
                 checkpoint = checkpoint.then(Cleaning(began_ms, map_end, horizon, result.tombstones_kept))
                 checkpoint.write(self._files.fd)
             first_dirty = report.cleaned_to = map_end

@@ -55,6 +55,18 @@ def test_each_key_keeps_its_last_record_at_its_offset_and_nothing_else_stays(tmp
     assert verify(tmp_path / "log", "t").records == len(last)
 
 
+def test_what_was_looked_through_is_clean_also_if_nothing_went(tmp_path):
+    directory = tmp_path / "log"
+    create_topic(directory, "t", cleanup_policy="compact", segment_bytes=4096)
+    for number in range(3):
+        must(directory, "produce", "t", "-k", f"k{number}", "v" * 5000)
+    must(directory, *COMPACT)
+    segments = {path.name: path.stat().st_ino for path in (directory / "topics/t/0").glob("*.log")}
+    again = must(directory, *COMPACT)
+    assert "it is clean" in again.stderr
+    assert {path.name: path.stat().st_ino for path in (directory / "topics/t/0").glob("*.log")} == segments
+
+
 @needs_strace
 def test_killed_at_any_call_the_log_verifies_and_the_next_compaction_finishes(tmp_path, thoroughness):
     template, directory = tmp_path / "template", tmp_path / "log"
