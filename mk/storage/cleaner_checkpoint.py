@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 FILE_NAME = "cleaned"
 MAX_ENTRIES = 64
+NO_TIME = (1 << 63) - 1
+"""The time of a cleaning when the clock could not be believed: no tombstone goes by it."""
 
 
 class Cleaning:
-    """Of each key that has a record below `offset`, at `time_ms` all records but the last one in front of it were gone.
+    """Of each key that has a record below `offset`, by `time_ms` all records but the last one in front of it were gone.
 
     horizon: tombstones below it went. tombstones: how many stayed.
     """
@@ -75,19 +77,24 @@ class CleanerCheckpoint:
         """Up to where the log is clean."""
         return self.entries[-1].offset if self.entries else 0
 
-    def then(self, cleaning: Cleaning) -> CleanerCheckpoint:
-        """Return it with one entry more. Of too many, the older of the two that are nearest to each other in time goes.
+    def then(self, cleaning: Cleaning, retained_since_ms: int) -> CleanerCheckpoint:
+        """Return it with one entry more.
 
-        A tombstone then counts as cleaned at the later time, and stays longer.
+        retained_since_ms: a tombstone that stood by then may go. Of the entries from before, the last one says all. Of too many
+        others, one goes that leaves the smallest gap between its neighbours: a tombstone then counts as cleaned at the time of
+        the next one, and stays longer, by a small part of the time that it stays anyway.
         """
         # A clock that was put back makes of several entries one of now.
         entries = [
             entry for entry in self.entries if entry.time_ms < cleaning.time_ms and entry.offset <= cleaning.offset
         ]
+        while len(entries) > 1 and entries[1].time_ms <= retained_since_ms:
+            del entries[0]
         entries.append(cleaning)
         while len(entries) > MAX_ENTRIES:
-            gaps = [after.time_ms - entry.time_ms for entry, after in zip(entries, entries[1:], strict=False)]
-            del entries[gaps.index(min(gaps))]
+            # Never the first: it is the next to let tombstones go, and would not come to it if there is always another one.
+            gaps = [after.time_ms - before.time_ms for before, after in zip(entries, entries[2:], strict=False)]
+            del entries[1 + gaps.index(min(gaps))]
         return CleanerCheckpoint(entries)
 
     def cleaned_before(self, time_ms: int) -> int:

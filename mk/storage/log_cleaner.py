@@ -18,7 +18,7 @@ from mk.records.codecs import CodecError
 from mk.records.compaction import Compaction, OffsetMap
 from mk.records.record_batch import HEADER_SIZE, parse_header
 from mk.storage import clock_record, files, offset_index
-from mk.storage.cleaner_checkpoint import CleanerCheckpoint, Cleaning
+from mk.storage.cleaner_checkpoint import NO_TIME, CleanerCheckpoint, Cleaning
 from mk.storage.held_log import held_log
 from mk.storage.locks import release, try_acquire
 from mk.storage.log_segment import (
@@ -174,12 +174,21 @@ def has_due_tombstones(partition: PartitionFiles, state: PartitionState) -> bool
 
 def _horizon(partition: PartitionFiles, checkpoint: CleanerCheckpoint, state: PartitionState) -> int:
     """Return below which offset tombstones may go: all that they delete went when the log was cleaned up to there."""
-    topic = partition.topic
-    if not clock_record.look(topic.directory, state.began_ms or clock.now_ms()).is_believed:
+    if not _clock_is_believed(partition, state):
         return 0
-    horizon = checkpoint.cleaned_before(clock.now_ms() - int(topic.config("delete.retention.ms")))
+    horizon = checkpoint.cleaned_before(_retained_since(partition))
     hold = group_hold(partition) if horizon else None
     return horizon if hold is None else min(horizon, hold.offset)
+
+
+def _clock_is_believed(partition: PartitionFiles, state: PartitionState) -> bool:
+    """Tell whether the clock says how long a tombstone has stood; see clock_record."""
+    last_seen_ms = state.began_ms or clock.now_ms()
+    return clock_record.look(partition.topic.directory, last_seen_ms).is_believed
+
+
+def _retained_since(partition: PartitionFiles) -> int:
+    return clock.now_ms() - int(partition.topic.config("delete.retention.ms"))
 
 
 class _Segment:
@@ -262,7 +271,6 @@ class LogCleaner(PartitionCleaner):
         told = _Told(progress, dirty_bytes + report.bytes_before)
         while True:
             report.passes += 1
-            began_ms = clock.now_ms()
             offset_map, map_end = self._build_map(segments, first_dirty, told)
             result = Compaction(offset_map, horizon=horizon, boundaries=self._boundaries(segments) | {map_end})
             for group in self._groups(segments, map_end):
@@ -275,7 +283,11 @@ class LogCleaner(PartitionCleaner):
                     state.cleaned_to = map_end
                     write_state(self._files.state_fd, state)
                     files.fdatasync(self._files.state_fd)
-                checkpoint = checkpoint.then(Cleaning(began_ms, map_end, horizon, result.tombstones_kept))
+                # Of now, when what the tombstones delete is gone.
+                is_believed = _clock_is_believed(self._files, state)
+                time_ms = clock.now_ms() if is_believed else NO_TIME
+                cleaning = Cleaning(time_ms, map_end, horizon, result.tombstones_kept)
+                checkpoint = checkpoint.then(cleaning, _retained_since(self._files))
                 checkpoint.write(self._files.fd)
             first_dirty = report.cleaned_to = map_end
             if report.passes == 1:
