@@ -27,6 +27,7 @@ from mk.storage.partition_files import FAILED_FILE, TRUNCATION_FILE
 from mk.storage.partition_state import LogEnd, PartitionState, write_state
 from mk.storage.producer_state import ProducerState, read_snapshot
 from mk.storage.quarantine import evidence_name, keep_copy
+from mk.storage.replica_directory import known_replicas
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,6 +104,14 @@ class LogRepair(FollowerLog):
 
     __slots__ = ()
 
+    @staticmethod
+    def _read_epochs(partition_fd: int, path: str) -> LeaderEpochs:
+        """Read `epochs`; where they are damaged, nobody leads until they are made again."""
+        try:
+            return read_epochs(partition_fd, path)
+        except CorruptStateError:
+            return LeaderEpochs([EpochEntry(0, 0, "")])
+
     def plan(self, *, restored: bool) -> RepairReport:
         """Tell what `repair` would do, without a lock and without changing anything."""
         report = RepairReport(self.partition)
@@ -143,8 +152,9 @@ class LogRepair(FollowerLog):
         state = self._files.read_state()
         try:
             epochs: LeaderEpochs | None = read_epochs(self._files.fd, self._files.path)
-        except CorruptStateError:
+        except CorruptStateError as error:
             epochs = None
+            self._refuse_copy(error)
         bases = list_segments(self._files.fd)
         if state is not None:
             bases = [base for base in bases if base <= state.segment]
@@ -170,6 +180,17 @@ class LogRepair(FollowerLog):
         report.left += [left for segment in segments for left in segment.left]
         _chain_bridges(segments, state)
         return state, epochs, segments
+
+    def _refuse_copy(self, error: CorruptStateError) -> None:
+        """Raise for a copy of another directory's log: with epochs of our making, two would lead it."""
+        topic = self._files.topic
+        for replica in known_replicas(topic.directory):
+            if (topic.topic_id, self.partition) in replica.source:
+                raise CorruptStateError(
+                    path=str(error.facts["path"]),
+                    found=f"{error.why}; and it is a copy of what {replica.address or replica.directory_id} leads, or led",
+                    fix=f"`mk topics delete {topic.name}` here, and replicate it again; nothing was changed",
+                )
 
     def _missing(self, first_offset: int, next_offset: int) -> _Segment:
         segment = _Segment(first_offset)
@@ -247,6 +268,8 @@ class LogRepair(FollowerLog):
             report.done.append("`state` is made again of the segments")
         leads = epochs is None or epochs.latest.leader_id == self._files.topic.directory.directory_id
         lost = [part for segment in segments for part in segment.parts if part.is_bridge]
+        if restored and leads and state is not None:
+            report.done.append("goes on under a later leader epoch; what followers have more goes to their quarantine/")
         if not lost:
             return
         report.lost = [(part.first_offset, part.next_offset - 1) for part in lost]
@@ -288,16 +311,18 @@ class LogRepair(FollowerLog):
             if not segments:
                 raise CorruptStateError(path=f"{self._files.path}/state", found="no slot and no segment is left")
         elif not damaged:
+            if restored and epochs.latest.leader_id == directory_id:
+                self._begin_epoch(restored=True)
             return
         if epochs.latest.leader_id != directory_id:
             self._cut_copy(state, epochs, damaged[0], report)
             return
         last = segments[-1]
-        end_offset, epoch = last.next_offset, epochs.latest.epoch + 1
+        end_offset, epoch = last.next_offset, _later(epochs.latest.epoch, restored=restored)
         cut = None
         if restored and last.parts and last.parts[-1].is_bridge:
             cut = last.parts.pop()
-            end_offset, epoch = cut.first_offset, ((epochs.latest.epoch >> 32) + 1) << 32
+            end_offset = cut.first_offset
         for segment in damaged:
             for part in (*segment.parts, *([cut] if cut is not None and segment is last else [])):
                 if part.is_bridge and part.stop > part.start:
@@ -329,10 +354,13 @@ class LogRepair(FollowerLog):
             files.fdatasync(self._files.state_fd)
             for segment in damaged:
                 self._put(segment, self._write_anew(segment, epochs))
-            state = self._changeable()
-            self._adopt(
-                self._make_all_durable(state), self._epochs.raised(state.written.offset, self._epochs.latest.epoch + 1)
-            )
+            self._begin_epoch(restored=restored)
+
+    def _begin_epoch(self, *, restored: bool) -> None:
+        """Raise the leader epoch where the log ends, on disk on return."""
+        state = self._make_all_durable(self._changeable())
+        epoch = _later(self._epochs.latest.epoch, restored=restored)
+        self._adopt(state, self._epochs.raised(state.written.offset, epoch))
 
     def _cut_copy(self, state: PartitionState, epochs: LeaderEpochs, segment: _Segment, report: RepairReport) -> None:
         """Cut a copy back to its first damage: what is behind goes to quarantine/, and comes again from its leader."""
@@ -461,6 +489,11 @@ class LogRepair(FollowerLog):
 
 
 _UNKNOWN = "unknown"
+
+
+def _later(epoch: int, *, restored: bool) -> int:
+    """Return the leader epoch after this one: of a repair, as of a recovery; of an older copy, as of a promotion."""
+    return ((epoch >> 32) + 1) << 32 if restored else epoch + 1
 
 
 def _before(batch: RecordBatch, known: int) -> int:

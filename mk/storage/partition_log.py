@@ -92,6 +92,7 @@ class PartitionLog:
         "_state_unsynced",
         "_told_sequences",
     )
+    _read_epochs = staticmethod(read_epochs)
 
     def __init__(self, topic: Topic, partition: int, *, lock_wait_ms: int = 10_000) -> None:
         try:
@@ -105,7 +106,7 @@ class PartitionLog:
         self._lock_wait_ms = lock_wait_ms
         try:
             self._reopen_lock()
-            self._epochs = read_epochs(self._files.fd, self._files.path)
+            self._epochs = self._read_epochs(self._files.fd, self._files.path)
         except BaseException as error:
             if self._lock_fd >= 0:
                 files.close(self._lock_fd)

@@ -131,6 +131,7 @@ def test_damage_in_several_places_is_all_named(tmp_path):
     check_repaired(tmp_path / "log", records, lost_by(done), tmp_path)
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("name", ["state", "epochs", "topic.json"])
 @pytest.mark.parametrize("how", ["spoiled", "missing"])
 def test_small_files_are_made_again(tmp_path, name, how):
@@ -207,8 +208,41 @@ def test_an_older_copy_is_accepted_and_a_follower_that_was_ahead_follows_again(t
     must(directory, "replicate", str(directory), str(copy))
     expected = {**records, max(records) + 1: ("k", "anew")}
     assert consumed(directory) == consumed(copy) == expected
-    kept = must(copy, "replicate", "salvage", "--json").stdout
-    assert "quarantine" in kept or json.loads(kept)
+    kept = must(copy, "replicate", "salvage", "--dry-run", "--json").stdout
+    assert json.loads(kept)
+
+
+@pytest.mark.parametrize("how", ["snapshot", "quiet copy"])
+def test_an_older_copy_that_is_whole_leads_on_at_once(tmp_path, how):
+    directory, copy, old = tmp_path / "log", tmp_path / "copy", tmp_path / "old"
+    records = filled(directory, batches=2)
+    if how == "snapshot":
+        must(directory, "topics", "snapshot", str(old))
+    else:
+        shutil.copytree(directory, old)
+    must(directory, "produce", "t", "-k", "k", "lost with the host")
+    must(directory, "replicate", str(directory), str(copy))
+    shutil.rmtree(directory)
+    shutil.copytree(old, directory)
+    assert run(directory, "replicate", str(directory), str(copy)).status == 65
+    must(directory, "topics", "repair", "--restored", "--yes")
+    must(directory, "replicate", str(directory), str(copy))
+    assert consumed(directory) == consumed(copy) == records
+    must(directory, "produce", "t", "-k", "k", "anew")
+    must(directory, "replicate", str(directory), str(copy))
+    assert consumed(copy) == {**records, max(records) + 1: ("k", "anew")}
+    verify(copy, "t")
+
+
+def test_damaged_epochs_of_a_copy_are_not_made_again(tmp_path):
+    directory, copy = tmp_path / "log", tmp_path / "copy"
+    filled(directory, batches=1)
+    must(directory, "replicate", str(directory), str(copy))
+    (copy / "topics/t/0/epochs").unlink()
+    result = run(copy, *REPAIR)
+    assert result.status == 65, result
+    assert "replicate it again" in result.stderr
+    assert not (copy / "topics/t/0/epochs").exists()
 
 
 def test_a_copy_made_file_by_file_is_accepted_as_it_is(tmp_path):
