@@ -44,10 +44,14 @@ def repair(options: Options) -> int:
     if options.json:
         print_json(done)
     elif not options.quiet:
+        planned = {_place(document): document["lost"] for document in plan}
         for document in done:
             for name in document["kept"]:
                 note(f"mk: {_place(document)}: what was there is quarantine/{name}")
-        note(f"mk: repaired {counted(len(to_do), 'topic')}; `mk topics verify` proves it")
+            if document["lost"] != planned.get(_place(document), []):
+                _tell([document])  # Damage that could not be seen before, or came since.
+        if done:
+            note(f"mk: repaired {counted(len(to_do), 'topic')}; `mk topics verify` proves it")
     raise_first(errors)
     return 0
 

@@ -12,7 +12,7 @@ from mk.maintenance.log_repair import LogRepair
 from mk.storage import files, flat_json
 from mk.storage.locks import directory_lock
 from mk.storage.partition_files import STATE_FILE
-from mk.storage.partition_state import read_state
+from mk.storage.partition_state import STATE_SIZE, read_state
 from mk.storage.topic import FILE_NAME, encode_topic
 from mk.topic_partition import check_name
 
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
     from mk.maintenance.log_repair import RepairReport
     from mk.storage.log_directory import LogDirectory
+    from mk.storage.topic import Topic
+
+_KEPT: dict[str, int | str] = {"retention.ms": -1, "retention.bytes": -1}
+"""Settings of a topic whose own are lost: by the defaults, the next roll would remove what it was to keep."""
+
+_STATE_MISSING = "`state` is made again of the segments; what is damaged in them is named when it is done"
 
 
 def repair_topic(
@@ -49,7 +55,19 @@ def repair_topic(
         topic = directory.open_topic(name)
     try:
         for partition in partitions or range(topic.partitions):
-            log = LogRepair(topic, topic.check_partition(partition), lock_wait_ms=wait_ms)
+            if not _has_state(topic, topic.check_partition(partition), makes_it=not dry_run):
+                documents.append(
+                    {
+                        "topic": name,
+                        "partition": partition,
+                        "lost": [],
+                        "done": [_STATE_MISSING],
+                        "kept": [],
+                        "left": [],
+                    }
+                )
+                continue
+            log = LogRepair(topic, partition, lock_wait_ms=wait_ms)
             try:
                 report: RepairReport = log.plan(restored=restored) if dry_run else log.repair(restored=restored)
             finally:
@@ -58,6 +76,20 @@ def repair_topic(
     finally:
         topic.close()
     return documents
+
+
+def _has_state(topic: Topic, partition: int, *, makes_it: bool) -> bool:
+    """Tell whether a partition has a `state`. makes_it: if not, make one that says nothing, as one that is spoiled."""
+    fd = files.open_directory(str(partition), dir_fd=topic.fd)
+    try:
+        if files.exists(STATE_FILE, dir_fd=fd):
+            return True
+        if makes_it:
+            files.write_new_file(STATE_FILE, bytes(STATE_SIZE), dir_fd=fd)
+            files.fsync(fd)
+        return makes_it
+    finally:
+        files.close(fd)
 
 
 def _repair_topic_file(directory: LogDirectory, name: str, *, dry_run: bool, wait_ms: int) -> str:
@@ -78,11 +110,11 @@ def _repair_topic_file(directory: LogDirectory, name: str, *, dry_run: bool, wai
                 )
             topic_id, partitioner = ids.pop(), _partitioner(topic_fd)
             done = (
-                f"topic.json is made again: {len(numbers)} partitions, partitioner {partitioner}, settings are the defaults "
-                "(`mk topics alter` gives others)"
+                f"topic.json is made again: {len(numbers)} partitions, partitioner {partitioner}, and settings by which nothing "
+                "is removed; `mk topics alter` gives it those that it had"
             )
             if not dry_run:
-                content = encode_topic(name, topic_id, len(numbers), partitioner, {})
+                content = encode_topic(name, topic_id, len(numbers), partitioner, dict(_KEPT))
                 files.replace_file(FILE_NAME, content, dir_fd=topic_fd)
             return done
         finally:
