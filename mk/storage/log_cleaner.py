@@ -34,7 +34,7 @@ from mk.storage.log_segment import (
 from mk.storage.partition_cleaner import WAIT, PartitionCleaner
 from mk.storage.partition_state import write_state
 from mk.storage.producer_state import ensure_snapshot, read_snapshot
-from mk.storage.segment_removal import group_hold, largest_timestamp
+from mk.storage.segment_removal import FUTURE_MS, group_hold, largest_timestamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -309,10 +309,14 @@ class LogCleaner(PartitionCleaner):
         segments = _sealed(self._files, state)
         lag_ms = int(self._files.topic.config("min.compaction.lag.ms"))
         if lag_ms:
-            youngest = clock.now_ms() - lag_ms
+            now_ms = clock.now_ms()
             for at, segment in enumerate(segments):
                 last_write_ms = segment.last_write_ns // 1_000_000
-                if largest_timestamp(self._files, segment.base_offset, segment.next_offset, last_write_ms) > youngest:
+                time_ms = largest_timestamp(self._files, segment.base_offset, segment.next_offset, last_write_ms)
+                if time_ms < 0 or time_ms > now_ms + FUTURE_MS:
+                    # No time of a record, as in retention: one of a year to come would keep all behind it until then.
+                    time_ms = min(last_write_ms, now_ms)
+                if time_ms > now_ms - lag_ms:
                     return segments[:at]
         return segments
 

@@ -55,6 +55,18 @@ def test_each_key_keeps_its_last_record_at_its_offset_and_nothing_else_stays(tmp
     assert verify(tmp_path / "log", "t").records == len(last)
 
 
+def test_records_younger_than_the_lag_stay_and_one_of_a_year_to_come_keeps_nothing_for_ever(tmp_path):
+    directory = tmp_path / "log"
+    create_topic(directory, "t", cleanup_policy="compact", **{"min_compaction.lag.ms": 700})
+    for value in ("1", "2"):
+        must(directory, "produce", "t", "-k", "k", "--timestamp", "2099-01-01T00:00:00Z", value)
+    must(directory, *COMPACT)
+    assert len(consumed(directory)) == 2
+    time.sleep(0.8)
+    must(directory, *COMPACT)
+    assert [record["payload"] for record in consumed(directory)] == ["2"]
+
+
 def test_what_was_looked_through_is_clean_also_if_nothing_went(tmp_path):
     directory = tmp_path / "log"
     create_topic(directory, "t", cleanup_policy="compact", segment_bytes=4096)
