@@ -240,6 +240,7 @@ class LogRepair(FollowerLog):
     def _take_fault(segment: _Segment, fault: Fault, scan: SegmentScan, size: int, end_offset: int | None) -> None:
         if fault.kind == NEWER:
             segment.left.append(f"offset {fault.offset}: {fault.found}; a newer mk can read it")
+            segment.parts.append(_Part(fault.position, scan.position, fault.offset, fault.next_offset))
             return
         if fault.kind == UNLINKED:
             segment.left.append(f"offset {fault.offset}: {fault.found}; its records can be read, and are kept")

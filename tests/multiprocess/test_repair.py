@@ -9,6 +9,8 @@ from history import read_state, verify
 from injection import kill_at, needs_strace, points_of, to_kill_at
 from processes import create_topic, must, run
 
+from mk.records.codecs import crc32c
+
 REPAIR = ["topics", "repair", "t", "--yes"]
 
 
@@ -129,6 +131,26 @@ def test_damage_in_several_places_is_all_named(tmp_path):
     done = json.loads(must(tmp_path / "log", *REPAIR, "--json").stdout)
     assert len(lost_by(done)) == 6 * len(segments(tmp_path / "log")[:-1])
     check_repaired(tmp_path / "log", records, lost_by(done), tmp_path)
+
+
+@pytest.mark.parametrize("number", [0, -1], ids=["in the middle", "at the end"])
+def test_a_batch_that_only_a_newer_mk_can_read_is_kept_as_it_is(tmp_path, number):
+    filled(tmp_path / "log")
+    path = segments(tmp_path / "log")[0]
+    data = bytearray(path.read_bytes())
+    positions = [at for at in range(len(data)) if data[at : at + 4] == b"\x8aMK\x01"]
+    newer, damaged = positions[1:][number], positions[0]
+    size = 128 + int.from_bytes(data[newer + 4 : newer + 8], "big")
+    data[newer + 16] |= 0x80
+    data[newer + 124 : newer + 128] = crc32c(bytes(data[newer : newer + 124])).to_bytes(4, "big")
+    path.write_bytes(bytes(data))
+    assert "nothing to repair" in must(tmp_path / "log", *REPAIR).stderr
+    assert path.read_bytes() == bytes(data)
+    flip(path, damaged + 200)
+    result = must(tmp_path / "log", *REPAIR)
+    assert "offsets 0 to 5 are lost" in result.stderr
+    assert "a newer mk can read it" in result.stderr
+    assert bytes(data[newer : newer + size]) in path.read_bytes()
 
 
 @pytest.mark.every_case
