@@ -13,6 +13,7 @@ from mk.errors import MkError, NotLeaderError
 from tests.crash.pair import Place, copy, replicate
 from tests.crash.recorder import Killed, RecordingDisk, fast_disk
 from tests.crash.world import Sweep
+from tests.proof import figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -198,6 +199,7 @@ def sweep_kills(history: History, tmp_path: Path, *, per_cut: int, cut_every: in
         shutil.rmtree(disk.root)
         if done:
             break
+        figures.count("broken-off")
     assert number >= 5
     print(f"{history.case.name}: {number} kills, {sweep.images} images")
 
@@ -213,6 +215,7 @@ def sweep_refusals(history: History, tmp_path: Path, errors: list[int]) -> None:
             shutil.rmtree(disk.root)
             if done:
                 break
+            figures.count("faults")
 
 
 def test_broken_off_anywhere_the_next_run_ends_it(history: History, tmp_path: Path) -> None:

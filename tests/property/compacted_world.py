@@ -73,6 +73,7 @@ class CompactedWorld:
         self.start = {"a": 0, "b": 0}
         self.report: list[str] = []
         self.counts: dict[str, int] = {}
+        self.kills = self.cuts = 0
         self._number = self._boots = 0
         self._patch = monkeypatch
 
@@ -261,6 +262,7 @@ class CompactedWorld:
                 if node.pending
             }
         )
+        self.cuts += 1
         self.disk.__exit__()
         materialise(image, self.root)
         self.disk = RecordingDisk(self.root)
@@ -274,6 +276,7 @@ class CompactedWorld:
         try:
             action()
         except Killed:
+            self.kills += 1
             self.report.append(f"  killed at call {self.disk.kill_after}: {self.disk.kinds[-3:]}")
             return True
         finally:

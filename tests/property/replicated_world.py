@@ -62,6 +62,7 @@ class ReplicatedWorld(SeenDirectories):
         self.attempted: set[bytes] = set()
         self.protected: dict[int, Records] = {}
         self.counts: dict[str, int] = {}
+        self.kills = self.cuts = 0
         self._logs: dict[Place, PartitionLog] = {}
         self._number = 0
         self._boots = 0
@@ -321,6 +322,7 @@ class ReplicatedWorld(SeenDirectories):
         try:
             action()
         except Killed:
+            self.kills += 1
             last = self.disk.operations[-1].text if self.disk.operations else "nothing"
             self.note(f"killed at call {self.disk.kill_after}, behind {last}")
             return True
@@ -351,6 +353,7 @@ class ReplicatedWorld(SeenDirectories):
                 if node.pending
             }
         )
+        self.cuts += 1
         self.disk.__exit__()
         materialise(image, self.root)
         self.disk = RecordingDisk(self.root)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.proof import figures
 from tests.property.replicated_world import ReplicatedWorld, Step, remove
 
 KINDS = {
@@ -45,6 +46,9 @@ def run(seed: int, directories: int, steps: list[Step]) -> tuple[str, list[str]]
             for step in steps:
                 world.take(step)
             world.heal()
+        figures.count("histories")
+        figures.count("broken-off", world.kills)
+        figures.count("states", world.cuts)
         return "", world.report
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
