@@ -7,6 +7,7 @@ steps)` runs it again.
 from __future__ import annotations
 
 import random
+import shutil
 import tempfile
 import traceback
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.proof import figures
-from tests.property.replicated_world import ReplicatedWorld, Step, remove
+from tests.property.replicated_world import ReplicatedWorld, Step
 
 KINDS = {
     "append": 12,
@@ -54,7 +55,7 @@ def run(seed: int, directories: int, steps: list[Step]) -> tuple[str, list[str]]
         place = traceback.extract_tb(error.__traceback__)[-1]
         return f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})", world.report
     finally:
-        remove(root)
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def shrunk(seed: int, directories: int, steps: list[Step]) -> list[Step]:
