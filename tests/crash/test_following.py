@@ -231,3 +231,28 @@ def test_with_the_power_cut_behind_each_operation(history: History, tmp_path: Pa
 @pytest.mark.slow
 def test_refused_anywhere_the_next_run_ends_it(history: History, tmp_path: Path) -> None:
     sweep_refusals(history, tmp_path, [errno.EIO, errno.ENOSPC])
+
+
+def test_killed_while_a_log_begins_anew_behind_a_hole_it_is_not_damaged(tmp_path: Path) -> None:
+    for number in itertools.count():
+        root = tmp_path / str(number)
+        root.mkdir()
+        with fast_disk():
+            _behind(root)
+        source, target = Place(root / "source"), Place(root / "target")
+        with RecordingDisk(root) as disk:
+            disk.kill_after = number
+            try:
+                with target.follower() as log:
+                    log.restart(source.epochs(), 1000)
+                is_done = True
+            except Killed:
+                is_done = False
+        assert not target.damage(), target.damage()
+        with fast_disk(), target.follower() as log:
+            log.fence(source.epochs())  # Whoever changes it finishes that.
+        assert not target.damage(), target.damage()
+        if is_done:
+            break
+        figures.count("broken-off")
+    assert number > 15

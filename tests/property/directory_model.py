@@ -162,8 +162,7 @@ class Copy:
         return {
             offset: name
             for offset, name in self.view.names.items()
-            if view.names.get(offset) != name
-            and not (offset < len(self.log) and self.log[offset].name == name)
+            if view.names.get(offset) != name and not (offset < len(self.log) and self.log[offset].name == name)
         }
 
 
@@ -173,4 +172,3 @@ def common_prefix(one: Sequence[Entry], other: Sequence[Entry]) -> int:
 
 def last_of_keys(log: Sequence[Entry]) -> dict[bytes | None, int]:
     return {entry.key: offset for offset, entry in enumerate(log)}
-

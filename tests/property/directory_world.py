@@ -17,8 +17,15 @@ import pytest
 import mk
 from mk import clock
 from mk.consumer import following, group_consumer
-from mk.errors import DataError, MkError, NoSuchTopicError, NotLeaderError
-from mk.errors import ReplicationGapError, StaleSourceError, TryAgainError
+from mk.errors import (
+    DataError,
+    MkError,
+    NoSuchTopicError,
+    NotLeaderError,
+    ReplicationGapError,
+    StaleSourceError,
+    TryAgainError,
+)
 from mk.group_errors import CommitBeyondEndError, NoSuchGroupError
 from mk.groups import claim as claims
 from mk.groups import group_coordinator, membership
@@ -99,7 +106,7 @@ class ReaderProcess(Process):
         self.place = place
         self.generation = generation
         self.given: dict[int, bytes] = {}
-        self.looks = 0
+        self.looks = "", ""
 
 
 class MemberProcess(Process):
@@ -321,16 +328,17 @@ class DirectoryWorld:
         place = name, partition % self.partitions
         if not self.has_topic(name):
             return
-        process = self.readers.get((who, *place))
+        known = who, *place
+        process = self.readers.get(known)
         if process is None:
             self.numbers += 1
             process = ReaderProcess(f"r{self.numbers}", place, self.copies[place].generation)
         copy = self.copies[place]
 
         def action() -> dict[int, bytes]:
-            if (who, *place) not in self.readers:
+            if known not in self.readers:
                 process.reader = PartitionReader(mk.connect(str(self.root / name)).open_topic(TOPIC), place[1])
-                self.readers[who, *place] = process
+                self.readers[known] = process
             return _drain(process.reader, place[1])
 
         try:
@@ -352,14 +360,16 @@ class DirectoryWorld:
             process.given.update(found)
             self.history.polled(process.name, self._key(place), found.items())
         for offset, value in process.given.items():
-            assert copy.log[offset].name == value, f"{process.name} has {value!r} at {offset}, which is another record now"
+            assert copy.log[offset].name == value, (
+                f"{process.name} has {value!r} at {offset}, which is another record now"
+            )
         process.generation, process.looks = copy.generation, self._looks(place)
 
-    def _looks(self, place: Place) -> int:
+    def _looks(self, place: Place) -> tuple[str, str]:
         """Return what changes when a log is cut, or begun anew with the same records."""
         state = oracle.read_state_file((self._partition_path(place) / "state").read_bytes())
         assert state is not None
-        return int(state.get("cuts", 0)) + int(state["leader_epoch"])
+        return state.get("cuts", ""), state["leader_epoch"]
 
     # Consuming in a group.
 
@@ -752,9 +762,7 @@ class DirectoryWorld:
         """Have whoever leads go on and the other follow, and hold all against what was promised."""
         leaders = {}
         for partition in range(self.partitions):
-            _, _, leader_id = max(
-                self.epochs_of((name, partition))[-1] for name in NAMES if self.has_topic(name)
-            )
+            _, _, leader_id = max(self.epochs_of((name, partition))[-1] for name in NAMES if self.has_topic(name))
             leaders[partition] = self.ids[leader_id]
         self.say(f"heal {leaders}")
         for partition, name in leaders.items():

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 WHO = st.integers(0, 1)
 NAME = st.sampled_from("aaab")
 PARTITION = st.integers(0, 1)
-RECORDS = st.lists(st.tuples(st.integers(0, 7), st.sampled_from([5, 300, 900, 1500]), st.booleans()), min_size=1, max_size=5)
+RECORDS = st.lists(
+    st.tuples(st.integers(0, 7), st.sampled_from([5, 300, 900, 1500]), st.booleans()), min_size=1, max_size=5
+)
 HOURS = 3_600_000
 
 
