@@ -62,6 +62,9 @@ NO_KILL = -1
 DAY_MS = 86_400_000
 
 Place = tuple[str, int]
+Key = tuple[str, int, int]
+"""A place, and which of the logs that it has had."""
+
 Result = TypeVar("Result")
 
 
@@ -74,8 +77,9 @@ class Process:
     def die(self) -> None:
         """Have the kernel close what is open, and nobody do anything more."""
         for member in [one for one in membership._joined if one._fd in self.fds]:
-            member._stop.release()
-            member._ended.acquire()
+            if member._stop.locked():  # Else it was about to leave, and its thread has ended.
+                member._stop.release()
+                member._ended.acquire()
             member._fd = -1
             membership._joined.discard(member)
         for claim in [one for one in claims._held if one._fd in self.fds]:
@@ -110,7 +114,7 @@ class ReaderProcess(Process):
 
 
 class MemberProcess(Process):
-    """sources: the partitions it has had, and up to where it was told that they are committed."""
+    """sources: the partitions it has had, up to where it was told that they are committed, and of which log it had the last record."""
 
     consumer: GroupConsumer
 
@@ -118,7 +122,7 @@ class MemberProcess(Process):
         super().__init__()
         self.name = name
         self.directory = directory
-        self.sources: dict[GroupSource, int] = {}
+        self.sources: dict[GroupSource, tuple[int, Key]] = {}
 
     def die(self) -> None:
         super().die()
@@ -154,8 +158,8 @@ class DirectoryWorld:
         self.first = dict.fromkeys(range(partitions), 0)
         self.given: dict[int, set[tuple[int, bytes]]] = {partition: set() for partition in range(partitions)}
         self.history = History(self._is_gone)
-        self._told: dict[tuple[str, int, int], set[bytes]] = {}
-        self._checks: dict[tuple[str, int, int], Callable[[int], bool]] = {}
+        self._told: dict[Key, set[bytes]] = {}
+        self._checks: dict[Key, Callable[[int], bool]] = {}
         self.producers: dict[tuple[object, ...], ProducerProcess] = {}
         self.readers: dict[tuple[object, ...], ReaderProcess] = {}
         self.members: dict[tuple[object, ...], MemberProcess] = {}
@@ -319,7 +323,7 @@ class DirectoryWorld:
                 if first_offset is not None:
                     self.history.acknowledged(key, entry.name, first_offset + at)
 
-    def _key(self, place: Place) -> tuple[str, int, int]:
+    def _key(self, place: Place) -> Key:
         return *place, self.copies[place].generation
 
     # Reading.
@@ -432,13 +436,13 @@ class DirectoryWorld:
             return
         for source in process.consumer._by_key.values():
             if source not in process.sources:
-                process.sources[source] = source.committed_offset
-                self.history.resumed(GROUP, self._key((process.directory, source.key[1])), source.first_offset)
-        for source, before in process.sources.items():
-            if source.committed_offset != before:
-                process.sources[source] = source.committed_offset
-                self.commits += 1
                 key = self._key((process.directory, source.key[1]))
+                process.sources[source] = source.committed_offset, key
+                self.history.resumed(GROUP, key, source.first_offset)
+        for source, (before, key) in process.sources.items():
+            if source.committed_offset != before:
+                process.sources[source] = source.committed_offset, key
+                self.commits += 1
                 self.history.committed(GROUP, key, source.committed_offset)
 
     def _give(self, process: MemberProcess, partition: int, records: list[tuple[int, bytes]]) -> None:
@@ -447,6 +451,9 @@ class DirectoryWorld:
             assert self.copies[place].log[offset].name == value, f"{process.name} was given {value!r} at {offset}"
         self.given[partition].update(records)
         self.history.polled(process.name, self._key(place), records)
+        for source, (committed, _) in process.sources.items():
+            if source.key[1] == partition:
+                process.sources[source] = committed, self._key(place)
 
     def _check_group(self, name: str) -> None:
         """Every record in front of where the group stands was given to it, unless it was gone before."""
@@ -783,7 +790,7 @@ class DirectoryWorld:
             self.history.polled("end", self._key(place), sorted(view.names.items()))
         self.history.check()
 
-    def _is_gone(self, key: tuple[str, int, int], offset: int) -> bool:  # type: ignore[override]
+    def _is_gone(self, key: Key, offset: int) -> bool:  # type: ignore[override]
         if key not in self._checks:
             self._checks[key] = self.copies[key[:2]].may_be_gone(key[2])
         return offset < self.first[key[1]] or self._checks[key](offset)
