@@ -249,15 +249,19 @@ class DirectoryWorld:
     def leads(self, place: Place) -> bool:
         return self.has_topic(place[0]) and self.ids[self.epochs_of(place)[-1][2]] == place[0]
 
+    def place(self, partition: int, *, leads: bool) -> Place:
+        """Return a partition in the directory that leads it, or in the other one."""
+        partition %= self.partitions
+        name = "b" if self.leads(("b", partition)) and (not self.leads(("a", partition)) or self.numbers % 2) else "a"
+        return (name if leads else other(name)), partition
+
     # Producing.
 
-    def produce(
-        self, who: int, name: str, acks: int, partition: int, records: list[tuple[int, int, bool]], kill: int
-    ) -> None:
+    def produce(self, place: Place, who: int, acks: int, records: list[tuple[int, int, bool]], kill: int) -> None:
         """records: of each the number of its key, its size, and whether it is a tombstone."""
+        name, partition = place
         if not self.has_topic(name):
             return
-        partition %= self.partitions
         fixed = None if self.is_keyed else partition
         known = (who, name, acks, fixed)
         process = self.producers.get(known)
@@ -328,8 +332,8 @@ class DirectoryWorld:
 
     # Reading.
 
-    def read(self, who: int, name: str, partition: int) -> None:
-        place = name, partition % self.partitions
+    def read(self, place: Place, who: int) -> None:
+        name = place[0]
         if not self.has_topic(name):
             return
         known = who, *place
@@ -377,7 +381,8 @@ class DirectoryWorld:
 
     # Consuming in a group.
 
-    def consume(self, who: int, name: str, fetches: int, *, commits: bool, kill: int) -> None:
+    def consume(self, place: Place, who: int, fetches: int, *, commits: bool, kill: int) -> None:
+        name = place[0]
         if not self.has_topic(name):
             return
         process = self.members.get((who, name))
@@ -403,15 +408,16 @@ class DirectoryWorld:
 
         self._as_member((who, name), process, kill, action)
 
-    def leave(self, who: int, name: str, kill: int) -> None:
+    def leave(self, place: Place, who: int, kill: int) -> None:
+        name = place[0]
         process = self.members.get((who, name))
         if process is not None:
             self._as_member((who, name), process, kill, process.consumer.close)
             self.members.pop((who, name), None)
 
-    def die(self, who: int, name: str) -> None:
+    def die(self, place: Place, who: int) -> None:
         """A member is killed while it does nothing."""
-        process = self.members.pop((who, name), None)
+        process = self.members.pop((who, place[0]), None)
         if process is not None:
             process.die()
             self.kills += 1
@@ -478,8 +484,8 @@ class DirectoryWorld:
 
     # Commands.
 
-    def trim(self, name: str, partition: int, part: float, kill: int) -> None:
-        place = name, partition % self.partitions
+    def trim(self, place: Place, part: float, kill: int) -> None:
+        name = place[0]
         offset = int(len(self.copies[place].log) * part)
         if not self.has_topic(name):
             return
@@ -503,8 +509,9 @@ class DirectoryWorld:
             copy.floor = copy.view.start
             copy.durable = max(copy.durable, offset)
 
-    def clean(self, name: str, kill: int) -> None:
+    def clean(self, place: Place, kill: int) -> None:
         """Remove what the limits let go, and seal a segment that is old."""
+        name = place[0]
         if not self.has_topic(name):
             return
 
@@ -521,15 +528,18 @@ class DirectoryWorld:
             copy = self.copies[name, partition]
             copy.floor = max(copy.floor, copy.view.start)
 
-    def compact(self, name: str, partition: int, *, seals: bool, kill: int) -> None:
-        if not self.compacts or not self.has_topic(name):
+    def compact(self, place: Place, *, seals: bool, kill: int) -> None:
+        """Compact a partition; of a topic that is not compacted, clean it."""
+        name, partition = place
+        if not self.compacts:
+            self.clean(place, kill)
+            return
+        if not self.has_topic(name):
             return
 
         def action() -> None:
             with self._topic(name) as topic:
-                report = compact(
-                    topic, partition % self.partitions, seal_active=seals, min_dirty_ratio=0.0, lock_wait_ms=0
-                )
+                report = compact(topic, partition, seal_active=seals, min_dirty_ratio=0.0, lock_wait_ms=0)
             assert report.error is None, report.error
 
         self._done(kill, action)
@@ -542,7 +552,8 @@ class DirectoryWorld:
             return False
         return True
 
-    def promote(self, name: str, *, forces: bool, kill: int) -> None:
+    def promote(self, place: Place, *, forces: bool, kill: int) -> None:
+        name = other(place[0])
         if not self.has_topic(name):
             return
 
@@ -567,8 +578,9 @@ class DirectoryWorld:
             assert self.leads((name, partition)), f"{name} was promoted, and does not lead {partition}"
             self._raise_epoch((name, partition))
 
-    def replicate(self, source: str, target: str, *, accepts_gap: bool, kill: int) -> bool:
-        """Copy all that one directory has to the other. Returns whether it came to the end of it without a refusal."""
+    def replicate(self, place: Place, *, accepts_gap: bool, kill: int) -> None:
+        """Copy all that one directory has to the other."""
+        source, target = place[0], other(place[0])
         for partition in range(self.partitions):
             ours, theirs = self.copies[source, partition], self.copies[target, partition]
             theirs.heading.append(ours.log)
@@ -605,12 +617,11 @@ class DirectoryWorld:
                 waits = isinstance(error, TryAgainError) and (source, partition) in is_unrecovered
                 assert waits, f"partition {partition}: {error} ({error.why})"
         if not is_done or not self.has_topic(source):
-            return False
+            return
         for partition in range(self.partitions):
             if (TOPIC, partition) not in errors and (TOPIC, -1) not in errors:
                 self._check_copied(source, target, partition)
         self._check_replicated_groups(target)
-        return not errors
 
     def _check_copied(self, source: str, target: str, partition: int) -> None:
         ours, theirs = self.copies[source, partition], self.copies[target, partition]
@@ -775,16 +786,16 @@ class DirectoryWorld:
         for partition, name in leaders.items():
             for key in range(20):
                 if not self.is_keyed or _partition_of(b"k%d" % key, self.partitions) == partition:
-                    self.produce(0, name, 1, partition, [(key, 10, False)], NO_KILL)
+                    self.produce((name, partition), 0, 1, [(key, 10, False)], NO_KILL)
                     break
         for _ in range(2):
             for source in sorted(set(leaders.values())):
-                self.replicate(source, "b" if source == "a" else "a", accepts_gap=True, kill=NO_KILL)
+                self.replicate((source, 0), accepts_gap=True, kill=NO_KILL)
         for partition, name in leaders.items():
-            other = "b" if name == "a" else "a"
-            self._check_copied(name, other, partition)
-            mine, copied = (self.epochs_of((one, partition)) for one in (name, other))
-            assert mine == copied, f"{other} has the epochs {copied} of {partition}, and its leader {mine}"
+            follower = other(name)
+            self._check_copied(name, follower, partition)
+            mine, copied = (self.epochs_of((one, partition)) for one in (name, follower))
+            assert mine == copied, f"{follower} has the epochs {copied} of {partition}, and its leader {mine}"
         for place in self.places:
             view = self.copies[place].view
             self.history.polled("end", self._key(place), sorted(view.names.items()))
@@ -794,6 +805,10 @@ class DirectoryWorld:
         if key not in self._checks:
             self._checks[key] = self.copies[key[:2]].may_be_gone(key[2])
         return offset < self.first[key[1]] or self._checks[key](offset)
+
+
+def other(name: str) -> str:
+    return "b" if name == "a" else "a"
 
 
 @contextmanager

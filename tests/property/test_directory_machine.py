@@ -17,19 +17,7 @@ from tests.property.directory_world import NO_KILL, DirectoryWorld
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WHO = st.integers(0, 1)
-NAME = st.sampled_from("aaab")
-PARTITION = st.integers(0, 1)
-RECORDS = st.lists(
-    st.tuples(st.integers(0, 7), st.sampled_from([5, 300, 900, 1500]), st.booleans()), min_size=1, max_size=5
-)
 HOURS = 3_600_000
-
-
-def kills(most: int) -> st.SearchStrategy[int]:
-    """Return at which call of the disk somebody dies: in one of three times at any."""
-    return st.one_of(st.just(NO_KILL), st.just(NO_KILL), st.integers(0, most))
-
 
 CONFIGS = st.sampled_from(
     [
@@ -40,6 +28,46 @@ CONFIGS = st.sampled_from(
         {"segment.bytes": 4096, "cleanup.policy": "compact", "delete.retention.ms": 1000},
         {"segment.bytes": 4096, "cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"},
     ]
+)
+
+
+def kills(most: int) -> st.SearchStrategy[int]:
+    """Return at which call of the disk somebody dies: in one of four times at any."""
+    return st.sampled_from([NO_KILL, NO_KILL, NO_KILL, 0]).flatmap(
+        lambda kill: st.integers(0, most) if kill == 0 else st.just(NO_KILL)
+    )
+
+
+WHO = st.integers(0, 1)
+PARTITION = st.integers(0, 1)
+LEADS = st.sampled_from([True, True, True, True, False])
+"""Whether it happens where the partition is led."""
+
+RECORD = st.tuples(
+    st.integers(0, 7), st.sampled_from([5, 300, 900, 1500]), st.sampled_from([False, False, False, True])
+)
+
+STEPS: dict[str, tuple[int, dict[str, st.SearchStrategy[object]]]] = {
+    "produce": (
+        10,
+        {"who": WHO, "acks": WHO, "records": st.lists(RECORD, min_size=1, max_size=8), "kill": kills(15)},
+    ),
+    "read": (4, {"who": WHO}),
+    "consume": (6, {"who": WHO, "fetches": st.integers(1, 4), "commits": st.booleans(), "kill": kills(30)}),
+    "leave": (1, {"who": WHO, "kill": kills(8)}),
+    "die": (1, {"who": WHO}),
+    "trim": (1, {"part": st.sampled_from([0.2, 0.5, 1.0]), "kill": kills(12)}),
+    "clean": (1, {"kill": kills(15)}),
+    "compact": (3, {"seals": st.booleans(), "kill": kills(40)}),
+    "replicate": (6, {"accepts_gap": st.booleans(), "kill": kills(80)}),
+    "promote": (2, {"forces": st.booleans(), "kill": kills(40)}),
+    "pass_time": (1, {"milliseconds": st.sampled_from([1000, HOURS, 6 * HOURS])}),
+    "cut_the_power": (1, {"seed": st.integers(0, 1 << 16)}),
+}
+"""What may happen, how often it does, and what is drawn for it."""
+
+STEP = st.sampled_from([kind for kind, (weight, _) in STEPS.items() for _ in range(weight)]).flatmap(
+    lambda kind: st.tuples(st.just(kind), st.fixed_dictionaries(STEPS[kind][1]))
 )
 
 
@@ -86,57 +114,13 @@ class DirectoryMachine(RuleBasedStateMachine):
         self.world.__enter__()
         self.failed = False
 
-    @rule(who=WHO, name=NAME, acks=st.integers(0, 1), partition=PARTITION, records=RECORDS, kill=kills(15))
-    def produce(self, **options: object) -> None:
-        self._do("produce", self.world.produce, **options)
-
-    @rule(who=WHO, name=NAME, acks=st.integers(0, 1), partition=PARTITION, records=RECORDS)
-    def produce_more(self, **options: object) -> None:
-        self._do("produce", self.world.produce, kill=NO_KILL, **options)
-
-    @rule(who=WHO, name=st.sampled_from("ab"), partition=PARTITION)
-    def read(self, **options: object) -> None:
-        self._do("read", self.world.read, **options)
-
-    @rule(who=WHO, name=NAME, fetches=st.integers(0, 3), commits=st.booleans(), kill=kills(30))
-    def consume(self, **options: object) -> None:
-        self._do("consume", self.world.consume, **options)
-
-    @rule(who=WHO, name=NAME, kill=kills(8))
-    def leave(self, **options: object) -> None:
-        self._do("leave", self.world.leave, **options)
-
-    @rule(who=WHO, name=NAME)
-    def die(self, **options: object) -> None:
-        self._do("die", self.world.die, **options)
-
-    @rule(name=NAME, partition=PARTITION, part=st.sampled_from([0.2, 0.5, 1.0]), kill=kills(12))
-    def trim(self, **options: object) -> None:
-        self._do("trim", self.world.trim, **options)
-
-    @rule(name=NAME, kill=kills(15))
-    def clean(self, **options: object) -> None:
-        self._do("clean", self.world.clean, **options)
-
-    @rule(name=NAME, partition=PARTITION, seals=st.booleans(), kill=kills(40))
-    def compact(self, **options: object) -> None:
-        self._do("compact", self.world.compact, **options)
-
-    @rule(source=NAME, accepts_gap=st.booleans(), kill=kills(80))
-    def replicate(self, source: str, **options: object) -> None:
-        self._do("replicate", self.world.replicate, source, "b" if source == "a" else "a", **options)
-
-    @rule(name=st.sampled_from("ab"), forces=st.booleans(), kill=kills(40))
-    def promote(self, **options: object) -> None:
-        self._do("promote", self.world.promote, **options)
-
-    @rule(milliseconds=st.sampled_from([1000, HOURS, 6 * HOURS]))
-    def pass_time(self, **options: object) -> None:
-        self._do("pass time", self.world.pass_time, **options)
-
-    @rule(seed=st.integers(0, 1 << 16))
-    def cut_the_power(self, **options: object) -> None:
-        self._do("cut the power", self.world.cut_the_power, **options)
+    @rule(step=STEP, leads=LEADS, partition=PARTITION)
+    def step(self, step: tuple[str, dict[str, object]], leads: bool, partition: int) -> None:
+        assert self.world is not None
+        kind, options = step
+        place = self.world.place(partition, leads=leads)
+        where = [] if kind in ("pass_time", "cut_the_power") else [place]
+        self._do(kind, getattr(self.world, kind), *where, **options)
 
 
 TestDirectory = DirectoryMachine.TestCase
