@@ -156,7 +156,8 @@ class PartitionCheck:
         self._check_names(names, bases)
         active = state.segment if state is not None else max(bases, default=0)
         log_start = state.log_start_offset if state is not None else min(bases, default=0)
-        first = max((base for base in bases if base <= log_start), default=-1)
+        # Not above the active one: of a roll that was broken off there may be one at the log start, where all was trimmed.
+        first = max((base for base in bases if base <= min(log_start, active)), default=-1)
         is_made_anew = False
         if self._truncation is not None:
             # Killed between `state` and the segments, whoever begins a log anew leaves those of the old log, and not yet the

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mk.errors import MkError, NotLeaderError
+from mk.storage.partition_cleaner import PartitionCleaner
 from tests.crash.pair import Place, copy, replicate
 from tests.crash.recorder import Killed, RecordingDisk, fast_disk
 from tests.crash.world import Sweep
@@ -233,7 +234,27 @@ def test_refused_anywhere_the_next_run_ends_it(history: History, tmp_path: Path)
     sweep_refusals(history, tmp_path, [errno.EIO, errno.ENOSPC])
 
 
-def test_killed_while_a_log_begins_anew_behind_a_hole_it_is_not_damaged(tmp_path: Path) -> None:
+def _begin_behind_a_hole(source: Place, target: Place) -> None:
+    with target.follower() as log:
+        log.restart(source.epochs(), 1000)
+
+
+def _follow_to_a_trimmed_end_and_lead(source: Place, target: Place) -> None:
+    """Of the copy, all is trimmed and nothing sealed; then it is to lead, and to be cleaned."""
+    replicate(source, target)
+    with target.follower() as log:
+        log.advance_log_start(log.sync())
+        log.promote()
+    with target.topic() as topic:
+        cleaner = PartitionCleaner(topic, 0, lock_wait_ms=0)
+        try:
+            assert cleaner.clean().rolled
+        finally:
+            cleaner.close()
+
+
+@pytest.mark.parametrize("act", [_begin_behind_a_hole, _follow_to_a_trimmed_end_and_lead])
+def test_killed_anywhere_a_copy_is_not_damaged(tmp_path: Path, act: Callable[[Place, Place], None]) -> None:
     for number in itertools.count():
         root = tmp_path / str(number)
         root.mkdir()
@@ -243,14 +264,13 @@ def test_killed_while_a_log_begins_anew_behind_a_hole_it_is_not_damaged(tmp_path
         with RecordingDisk(root) as disk:
             disk.kill_after = number
             try:
-                with target.follower() as log:
-                    log.restart(source.epochs(), 1000)
+                act(source, target)
                 is_done = True
             except Killed:
                 is_done = False
         assert not target.damage(), target.damage()
         with fast_disk(), target.follower() as log:
-            log.fence(source.epochs())  # Whoever changes it finishes that.
+            log.fence(source.epochs())  # Whoever changes it finishes what was begun.
         assert not target.damage(), target.damage()
         if is_done:
             break

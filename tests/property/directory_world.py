@@ -444,6 +444,7 @@ class DirectoryWorld:
             if source not in process.sources:
                 key = self._key((process.directory, source.key[1]))
                 process.sources[source] = source.committed_offset, key
+                self.history.assigned(process.name, key)
                 self.history.resumed(GROUP, key, source.first_offset)
         for source, (before, key) in process.sources.items():
             if source.committed_offset != before:
