@@ -36,7 +36,8 @@ _LIMIT_SECONDS = 600
 """For one run of pytest. A test that a bug makes wait for ever would otherwise have us do so."""
 
 _OUTCOME = re.compile(r"^(tests/.+?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL)\b", re.MULTILINE)
-_ERROR = re.compile(r"^(?:ERROR|FAILED) (tests/\S+)", re.MULTILINE)
+_SUMMARY = re.compile(r"^(?:ERROR|FAILED) (tests/.+?)(?: - .*)?$", re.MULTILINE)
+"""What stands at the end again, since a test's own output may have come between its name and its outcome."""
 
 
 class PlantingError(Exception):
@@ -61,7 +62,7 @@ class Run:
         outcomes = _OUTCOME.findall(output)
         self.passed = {test for test, outcome in outcomes if outcome == "PASSED"}
         self.skipped = {test for test, outcome in outcomes if outcome == "SKIPPED"}
-        self.failed = {test for test, outcome in outcomes if outcome in ("FAILED", "ERROR")}
+        self.failed = set(_SUMMARY.findall(output))
 
     @property
     def is_failure(self) -> bool:

@@ -183,10 +183,12 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "data-written-at-a-position",
         "1 D-7",
-        _FILES,
-        "    return os.writev(fd, buffers)\n",
-        "    return os.pwritev(fd, buffers, os.fstat(fd).st_size)\n",
-        ("tests/unit/storage/test_files.py", *_UNIT),
+        "mk/storage/partition_files.py",
+        "        return files.open_file(segment_name(base_offset), os.O_RDWR | os.O_APPEND, dir_fd=self.fd, linked=linked)\n",
+        "        fd = files.open_file(segment_name(base_offset), os.O_RDWR, dir_fd=self.fd, linked=linked)\n"
+        "        os.lseek(fd, 0, os.SEEK_END)\n"
+        "        return fd\n",
+        _UNIT,
     ),
     # What is looked at again under the lock.
     Bug(

@@ -99,3 +99,19 @@ def test_the_cache_is_dropped_and_that_is_proved(tmp_path: Path, fd: int) -> Non
     assert files.pread(file, 10, 9_990) == b"x" * 10
     assert files.drop_cache(file, 0)
     os.close(file)
+
+
+@pytest.mark.skipif(not hasattr(os, "splice"), reason="needs splice(2)")
+def test_a_cache_that_somebody_pins_is_noticed(tmp_path: Path, fd: int) -> None:
+    """As does a pipe into which the bytes went without a copy, and that nobody empties."""
+    file = files.open_file("log", os.O_RDWR | os.O_CREAT, dir_fd=fd)
+    files.pwrite(file, b"x" * 5000, 0)
+    files.fdatasync(file)
+    if not files.drop_cache(file, 5000):
+        pytest.skip("this file system keeps its files in memory, or cannot prove anything")
+    reader, writer = os.pipe()
+    files.pread(file, 5000, 0)
+    assert os.splice(file, writer, 5000, offset_src=0) == 5000
+    assert not files.drop_cache(file, 5000)
+    for one in (file, reader, writer):
+        os.close(one)

@@ -1,0 +1,284 @@
+"""Bugs in what proves a batch, and in how records are read."""
+
+from __future__ import annotations
+
+from tests.proof.bugs.bug import Bug
+
+_BATCH = "mk/records/record_batch.py"
+_CODECS = "mk/records/codecs.py"
+_READER = "mk/storage/partition_reader.py"
+
+_READING = ("tests/unit/storage/test_partition_reader.py", "tests/cli/test_damage.py")
+
+BUGS: tuple[Bug, ...] = (
+    Bug(
+        "readers-up-to-the-written-end-whatever-was-published",
+        "3 D-5",
+        _READER,
+        "            state = again\n        return state.high_watermark\n",
+        "            state = again\n        return state.written.offset\n",
+        (*_READING, "tests/unit/storage/test_follower_log.py"),
+    ),
+    Bug(
+        "batch-beyond-the-high-watermark-given-out",
+        "3 D-5",
+        _READER,
+        "            if batch.next_offset > self.high_watermark:\n",
+        "            if batch.next_offset > self.high_watermark + 1000:\n",
+        _READING,
+    ),
+    Bug(
+        "high-watermark-of-another-boot-believed",
+        "3 D-5",
+        _READER,
+        "        while state.boot_id != boot_id():\n",
+        "        while False:\n",
+        _READING,
+    ),
+    Bug(
+        "state-not-read-again-behind-a-validation",
+        "3 D-5",
+        _READER,
+        "            if again.sequence == state.sequence:\n                self._validated",
+        "            if True:\n                self._validated",
+        (*_READING, "tests/crash/test_kill.py"),
+    ),
+    Bug(
+        "high-watermark-goes-back",
+        "3 D-5",
+        _READER,
+        "            self.high_watermark = max(self.high_watermark, high_watermark)\n",
+        "            self.high_watermark = high_watermark\n",
+        _READING,
+    ),
+    Bug(
+        "payload-checksum-not-checked-by-readers",
+        "5 D-3",
+        _READER,
+        "            if not batch.check_payload(data[at + HEADER_SIZE : at + size]):\n",
+        "            batch.check_payload(data[at + HEADER_SIZE : at + size])\n            if False:\n",
+        _READING,
+    ),
+    Bug(
+        "batch-at-a-wrong-offset-given-out",
+        "5 D-3",
+        _READER,
+        "            if batch.base_offset != offset and not first:\n",
+        "            if False:\n",
+        _READING,
+    ),
+    Bug(
+        "index-trusted",
+        "5 D-13",
+        _READER,
+        "                if batch is None or batch.base_offset != expected:\n                    break\n                if batch.next",
+        "                if batch is None:\n                    break\n                if batch.next",
+        (*_READING, "tests/property/test_offset_index.py"),
+    ),
+    Bug(
+        "hint-that-leads-nowhere-taken-for-the-end",
+        "5 D-13",
+        _READER,
+        "        for relative, position in (start, (0, 0)):\n",
+        "        for relative, position in (start,):\n",
+        _READING,
+    ),
+    Bug(
+        "damage-passed-over-by-readers",
+        "5 D-15",
+        _READER,
+        """\
+        base = self._floor(self.next_offset)
+        self._refuse_newer(base, position)
+        raise CorruptBatchError(""",
+        """\
+        base = self._floor(self.next_offset)
+        self._refuse_newer(base, position)
+        behind = self._readable_from(base, position, self.next_offset)
+        if behind >= 0:
+            self.next_offset = behind
+            return self.fetch()
+        raise CorruptBatchError(""",
+        _READING,
+    ),
+    Bug(
+        "removed-records-not-told-of",
+        "5 D-14",
+        _READER,
+        "        self.skipped.append((self.next_offset, offset - 1))\n",
+        "",
+        (*_READING, "tests/unit/storage/test_partition_cleaner.py"),
+    ),
+    Bug(
+        "given-up-segment-read-on",
+        "3 D-14",
+        _READER,
+        """\
+                # The open file may be one that was given up: what stands there at our next offset is no longer the log.
+                self._close_segment()
+""",
+        "",
+        _READING,
+    ),
+    Bug(
+        "reader-not-told-of-a-cut",
+        "3 D-6",
+        _READER,
+        "                if self.next_offset:\n                    self._refuse_truncation(epoch, cuts, state.cut_offset)\n",
+        "",
+        (*_READING, "tests/unit/storage/test_follower_log.py"),
+    ),
+    Bug(
+        "bytes-behind-the-end-of-a-sealed-segment-read",
+        "3 D-14",
+        _READER,
+        "            if offset >= self._segment_end >= 0:\n",
+        "            if False:\n",
+        _READING,
+    ),
+    Bug(
+        "leftover-segment-read",
+        "3 D-14",
+        _READER,
+        "        below = [base for base in list_segments(self._files.fd) if base <= self.active_segment]\n",
+        "        below = list_segments(self._files.fd)\n",
+        (*_READING, "tests/crash/test_kill.py"),
+    ),
+    Bug(
+        "segment-not-found-in-a-listing-taken-for-removed",
+        "3 D-14",
+        _READER,
+        "            if base > offset and self.log_start_offset <= offset and looks < _LOOKS:\n",
+        "            if False:\n",
+        (*_READING, "tests/multiprocess/test_compaction.py", "tests/property/test_compacted_histories.py"),
+    ),
+    Bug(
+        "older-state-believed-by-readers",
+        "3 D-5",
+        _READER,
+        "        if state.sequence >= self._sequence:\n",
+        "        if True:\n",
+        _READING,
+    ),
+    # The header.
+    Bug(
+        "header-checksum-not-checked",
+        "5 D-3",
+        _BATCH,
+        """\
+    if buffer[position : position + len(MAGIC)] != MAGIC or _CRC.unpack_from(buffer, end)[0] != crc32c(
+        buffer[position:end]
+    ):
+        return None
+""",
+        """\
+    if buffer[position : position + len(MAGIC)] != MAGIC:
+        return None
+""",
+        ("tests/property/test_record_batch.py",),
+    ),
+    Bug(
+        "header-checksum-without-the-reserved-bytes",
+        "5 D-3",
+        _BATCH,
+        "        return fields + _CRC.pack(crc32c(fields))\n",
+        "        return fields + _CRC.pack(crc32c(fields[:100]))\n",
+        ("tests/property/test_record_batch.py", "tests/docs/test_format_page.py"),
+    ),
+    Bug(
+        "payload-longer-than-any-accepted",
+        "5 security",
+        _BATCH,
+        "        batch.payload_length <= MAX_RAW_BYTES\n        and 0 <=",
+        "        0 <=",
+        ("tests/property/test_record_batch.py", "tests/docs/test_format_page.py"),
+    ),
+    Bug(
+        "more-records-than-offsets-accepted",
+        "5 D-3",
+        _BATCH,
+        "        or batch.record_count > covers\n",
+        "",
+        ("tests/property/test_record_batch.py", "tests/docs/test_format_page.py"),
+    ),
+    Bug(
+        "more-records-than-bytes-accepted",
+        "5 security",
+        _BATCH,
+        "        or batch.record_count > max(batch.raw_length, 1)\n",
+        "",
+        ("tests/property/test_record_batch.py", "tests/docs/test_format_page.py"),
+    ),
+    Bug(
+        "another-number-of-lines-than-announced-accepted",
+        "5 D-3",
+        _BATCH,
+        '        if len(raw) <= start or raw[-1:] != b"\\n" or len(values) != self.record_count or b"\\n" in values[0]:\n',
+        "        if len(raw) <= start:\n",
+        ("tests/unit/records/test_record_batch.py",),
+    ),
+    Bug(
+        "offsets-of-columns-not-checked",
+        "5 D-3",
+        _BATCH,
+        "        elif any(b <= a for a, b in zip([-1, *deltas], [*deltas, self.last_offset_delta + 1], strict=True)):\n",
+        "        elif deltas[-1:] > [self.last_offset_delta]:\n",
+        ("tests/unit/records/test_record_batch.py", "tests/property/test_record_batch.py"),
+    ),
+    Bug(
+        "chain-without-the-batch-before",
+        "5 D-6",
+        _BATCH,
+        "    return crc32c(CHAIN.pack(payload_crc, count, producer_id, first, last), previous)\n",
+        "    return crc32c(CHAIN.pack(payload_crc, count, producer_id, first, last))\n",
+        ("tests/unit/records/test_record_batch.py",),
+    ),
+    Bug(
+        "bomb-not-refused",
+        "5 security",
+        _CODECS,
+        "    if raw_length > MAX_RAW_BYTES or raw_length > MAX_RATIO * max(len(data), 1):\n",
+        "    if raw_length < 0:\n",
+        ("tests/unit/records/test_codecs.py",),
+    ),
+    Bug(
+        "decompressed-without-a-bound",
+        "5 security",
+        _CODECS,
+        "        raw = decoder.decompress(data, raw_length + 1)\n",
+        "        raw = decoder.decompress(data)\n",
+        ("tests/unit/records/test_codecs.py",),
+    ),
+    Bug(
+        "another-length-than-announced-accepted",
+        "5 security",
+        _CODECS,
+        "    if len(raw) != raw_length or not decoder.eof or decoder.unused_data:\n",
+        "    if not decoder.eof or decoder.unused_data:\n",
+        ("tests/unit/records/test_codecs.py",),
+    ),
+    Bug(
+        "msgpack-with-maps",
+        "5 security",
+        _CODECS,
+        "raw=False, use_list=True, max_map_len=0, max_ext_len=0, max_str_len=0)\n",
+        "raw=False, use_list=True, strict_map_key=False)\n",
+        ("tests/unit/records/test_codecs.py",),
+    ),
+    Bug(
+        "scalars-with-arrays",
+        "5 security",
+        _CODECS,
+        "            if type(value) not in _SCALARS:\n",
+        "            if value is ...:\n",
+        ("tests/transports/test_channel.py", "tests/property/test_channel.py"),
+    ),
+    Bug(
+        "stream-of-msgpack-without-a-bound",
+        "5 security",
+        _CODECS,
+        "            max_array_len=_MAX_STREAM_ARRAY,\n",
+        "",
+        ("tests/unit/formats/test_framed.py",),
+    ),
+)
