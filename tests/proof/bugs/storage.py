@@ -27,7 +27,9 @@ BUGS: tuple[Bug, ...] = (
         """\
         if durability == DISK:
             new.sequence""",
-        _CRASH,
+        (
+            "tests/crash/test_power_cut.py::test_a_power_cut_loses_nothing_that_was_acknowledged_on_disk[sample-single_appends]",
+        ),
     ),
     Bug(
         "published-before-sync",
@@ -63,7 +65,9 @@ BUGS: tuple[Bug, ...] = (
         marked = state.copy()
         try:
             write_state(self._files.state_fd, marked)""",
-        (*_UNIT, *_CRASH),
+        (
+            "tests/crash/test_kill.py::test_killed_at_any_operation_the_next_append_works_and_nothing_is_lost[sample-almost_full_segment-sync_refused]",
+        ),
     ),
     Bug(
         "failed-sync-tried-again",
@@ -82,7 +86,9 @@ BUGS: tuple[Bug, ...] = (
                 files.fdatasync(self._segment_fd)
         except OSError as error:
             from mk""",
-        (*_UNIT, *_CRASH),
+        (
+            "tests/unit/storage/test_partition_log.py::test_records_without_a_sync_count_as_lost_when_the_sync_before_the_next_segment_fails",
+        ),
     ),
     Bug(
         "appends-go-on-in-a-file-whose-sync-failed",
@@ -98,7 +104,9 @@ BUGS: tuple[Bug, ...] = (
                 files.truncate(self._segment_fd, state.durable.position)
                 write_state(self._files.state_fd, state)
 """,
-        (*_UNIT, *_CRASH),
+        (
+            "tests/unit/storage/test_log_recovery.py::test_a_rebuilt_state_ignores_what_stands_behind_the_end_of_a_given_up_segment",
+        ),
     ),
     Bug(
         "sync-failure-cuts-to-the-written-end",
@@ -112,7 +120,9 @@ BUGS: tuple[Bug, ...] = (
     end = state.written
     try:
         fd = partition.open_segment_for_append(state.segment)""",
-        (*_UNIT, *_CRASH),
+        (
+            "tests/unit/storage/test_partition_log.py::test_records_without_a_sync_count_as_lost_when_the_sync_before_the_next_segment_fails",
+        ),
     ),
     Bug(
         "no-FAILED-where-no-new-segment-can-be-had",
@@ -131,7 +141,7 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "        if written != size_bytes:\n",
         "        if written == 0:\n",
-        _UNIT,
+        ("tests/unit/storage/test_partition_log.py::test_a_short_write_is_taken_back_whole",),
     ),
     Bug(
         "short-write-continued-by-a-second-one",
@@ -146,7 +156,7 @@ BUGS: tuple[Bug, ...] = (
             files.append(self._segment_fd, [b"".join(buffers)[written:]])
 
     def _not_written""",
-        _UNIT,
+        ("tests/unit/storage/test_partition_log.py::test_a_short_write_is_taken_back_whole",),
     ),
     Bug(
         "refused-write-not-taken-back",
@@ -154,7 +164,7 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "            files.truncate(self._segment_fd, state.written.position)\n        except OSError:\n            raise Sync",
         "            files.size(self._segment_fd)\n        except OSError:\n            raise Sync",
-        _UNIT,
+        ("tests/unit/storage/test_partition_log.py::test_a_short_write_is_taken_back_whole",),
     ),
     Bug(
         "refused-write-taken-back-to-the-durable-end",
@@ -170,7 +180,9 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         '                error.facts["records_appended"] = max(0, stored - first_offset)\n',
         '                error.facts["records_appended"] = 0\n',
-        _UNIT,
+        (
+            "tests/unit/storage/test_partition_log.py::test_an_append_that_found_no_room_in_its_second_segment_tells_how_much_is_stored[0]",
+        ),
     ),
     Bug(
         "lost-records-told-as-stored",
@@ -178,7 +190,9 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "                    stored = state.durable.offset if lost else state.written.offset\n",
         "                    stored = state.written.offset\n",
-        _UNIT,
+        (
+            "tests/unit/storage/test_partition_log.py::test_records_without_a_sync_count_as_lost_when_the_sync_before_the_next_segment_fails",
+        ),
     ),
     Bug(
         "data-written-at-a-position",
@@ -209,7 +223,7 @@ BUGS: tuple[Bug, ...] = (
                 self._files.topic.check_not_sealed()
                 self._files.topic.check_keys(batches)
 """,
-        (*_UNIT, "tests/multiprocess/test_storm.py"),
+        ("tests/unit/storage/test_partition_log.py::test_an_append_to_a_deleted_topic_is_refused",),
     ),
     Bug(
         "lock-file-not-compared-with-its-path",
@@ -225,7 +239,9 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "            topic.check_identity()\n            if",
         "            if",
-        (*_UNIT, "tests/multiprocess/test_topic_gone.py"),
+        (
+            "tests/multiprocess/test_topic_gone.py::test_a_running_producer_is_told_and_acknowledges_nothing_more[renamed by hand]",
+        ),
     ),
     Bug(
         "seal-not-looked-at-under-the-lock",
@@ -233,7 +249,7 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "                self._files.topic.check_not_sealed()\n",
         "",
-        ("tests/cli/test_topic_changes.py", "tests/multiprocess/test_changes_in_a_storm.py"),
+        ("tests/cli/test_topic_changes.py::test_a_running_producer_is_told_of_the_seal",),
     ),
     Bug(
         "keys-not-looked-at-under-the-lock",
@@ -241,7 +257,9 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "                self._files.topic.check_keys(batches)\n",
         "",
-        ("tests/api/test_sending_without_keys.py", "tests/cli/test_keys_required.py"),
+        (
+            "tests/api/test_sending_without_keys.py::test_what_was_buffered_before_the_policy_changed_is_refused_by_the_append[send]",
+        ),
     ),
     Bug(
         "FAILED-not-looked-at",
@@ -249,7 +267,7 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "        if files.exists(FAILED_FILE, dir_fd=files_.fd):\n            raise",
         "        if False:\n            raise",
-        _UNIT,
+        ("tests/unit/storage/test_partition_log.py::test_failed_stops_writers_and_not_readers",),
     ),
     Bug(
         "leader-not-looked-at",
@@ -257,7 +275,7 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "        if not self._leads():\n            from",
         "        if False:\n            from",
-        ("tests/unit/storage/test_follower_log.py",),
+        ("tests/unit/storage/test_follower_log.py::test_what_an_old_leader_had_written_is_cut_off_and_kept",),
     ),
     Bug(
         "leader-not-looked-at-again-behind-a-recovery",
@@ -295,7 +313,7 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "            and state.boot_id == boot_id()\n",
         "",
-        (*_UNIT, *_CRASH),
+        ("tests/unit/storage/test_log_recovery.py::test_a_segment_with_bytes_behind_the_active_one_is_never_removed",),
     ),
     Bug(
         "syncing-not-looked-at",
@@ -303,7 +321,9 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "            and not state.syncing\n            and self._open",
         "            and self._open",
-        (*_UNIT, *_CRASH),
+        (
+            "tests/unit/storage/test_log_recovery.py::test_offsets_cut_by_a_recovery_that_was_killed_before_it_published_are_given_anew_under_a_new_epoch",
+        ),
     ),
     Bug(
         "size-of-the-segment-not-compared",
@@ -311,7 +331,9 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "            and self._open_segment(state.segment) == state.written.position\n",
         "            and self._open_segment(state.segment) >= state.written.position\n",
-        (*_UNIT, *_CRASH),
+        (
+            "tests/unit/storage/test_partition_log.py::test_any_refused_operation_is_an_error_of_mk_and_loses_nothing_that_was_acknowledged[False-0-28]",
+        ),
     ),
     Bug(
         "descriptor-of-a-replaced-segment-used",
@@ -331,7 +353,7 @@ BUGS: tuple[Bug, ...] = (
                 files.fsync(files_.topic.directory.fd)
 """,
         "                pass\n",
-        (*_UNIT, *_CRASH),
+        ("tests/unit/storage/test_partition_log.py::test_the_first_append_puts_the_names_above_it_on_disk",),
     ),
     Bug(
         "fork-shares-the-lock",
@@ -385,7 +407,7 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "                    pthread_sigmask(SIG_SETMASK, outer_mask | {SIGTSTP})\n",
         "",
-        ("tests/cli/test_produce.py",),
+        ("tests/cli/test_produce.py::test_c_is_heard_while_waiting_for_a_lock",),
     ),
     Bug(
         "lock-not-let-go-after-a-failure",
@@ -399,7 +421,9 @@ BUGS: tuple[Bug, ...] = (
             else:
                 release(self._lock_fd)
 """,
-        _UNIT,
+        (
+            "tests/unit/storage/test_log_recovery.py::test_an_empty_segment_that_a_killed_roll_left_is_removed_by_the_next_append",
+        ),
     ),
     # Rolls.
     Bug(
@@ -413,7 +437,9 @@ BUGS: tuple[Bug, ...] = (
         """\
         end = state.written
         if""",
-        _CRASH,
+        (
+            "tests/crash/test_kill.py::test_killed_at_any_operation_the_next_append_works_and_nothing_is_lost[sample-almost_full_segment-sync_refused]",
+        ),
     ),
     Bug(
         "roll-does-not-sync-the-directory",
@@ -426,7 +452,9 @@ BUGS: tuple[Bug, ...] = (
         """\
         files.close(files.open_file(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, dir_fd=partition.fd))
 """,
-        _CRASH,
+        (
+            "tests/crash/test_power_cut.py::test_a_power_cut_loses_nothing_that_was_acknowledged_on_disk[sample-failing_syncs]",
+        ),
     ),
     Bug(
         "roll-does-not-sync-state",
@@ -440,7 +468,9 @@ BUGS: tuple[Bug, ...] = (
     # new one would be a leftover.
     write_state(partition.state_fd, new)
 """,
-        _CRASH,
+        (
+            "tests/crash/test_power_cut.py::test_a_power_cut_loses_nothing_that_was_acknowledged_on_disk[sample-full_disk]",
+        ),
     ),
     Bug(
         "state-of-a-roll-relied-on-before-it-is-on-disk",
@@ -457,7 +487,9 @@ BUGS: tuple[Bug, ...] = (
     write_state(partition.state_fd, state)
     files.fdatasync(partition.state_fd)
 """,
-        _UNIT,
+        (
+            "tests/unit/storage/test_partition_log.py::test_records_without_a_sync_count_as_lost_when_the_sync_before_the_next_segment_fails",
+        ),
     ),
     Bug(
         "roll-names-the-segment-before-it-is-there",
@@ -489,7 +521,9 @@ BUGS: tuple[Bug, ...] = (
     files.fsync(partition.fd)
     return new
 """,
-        _CRASH,
+        (
+            "tests/crash/test_power_cut.py::test_a_power_cut_during_the_recovery_from_a_power_cut_loses_no_more[sample-full_disk]",
+        ),
     ),
     Bug(
         "roll-into-a-leftover",
@@ -508,7 +542,7 @@ BUGS: tuple[Bug, ...] = (
         _RECOVERY,
         "            if size:\n                raise",
         "            if size < 0:\n                raise",
-        _UNIT,
+        ("tests/unit/storage/test_log_recovery.py::test_a_segment_with_bytes_behind_the_active_one_is_never_removed",),
     ),
     Bug(
         "removed-leftovers-not-synced",
@@ -525,7 +559,9 @@ def unlink_if_there""",
 
 
 def unlink_if_there""",
-        _CRASH,
+        (
+            "tests/crash/test_kill.py::test_killed_at_any_operation_the_next_append_works_and_nothing_is_lost[sample-first_segment_only_torn-recovery_finds_a_refusing_disk]",
+        ),
     ),
     Bug(
         "given-up-segment-written-over-in-place",
@@ -542,7 +578,9 @@ def unlink_if_there""",
         _RECOVERY,
         "        _refuse_loss(partition, state, epochs, fd, end, fault, size)\n        _remove",
         "        _remove",
-        _UNIT,
+        (
+            "tests/unit/storage/test_log_recovery.py::test_damage_below_a_durable_offset_found_behind_it_is_refused_and_nothing_is_changed",
+        ),
     ),
     Bug(
         "durable-offsets-behind-damage-not-looked-for",
@@ -550,7 +588,9 @@ def unlink_if_there""",
         _RECOVERY,
         "        beyond = batch.durable_offset > end.offset and not follows and",
         "        beyond = position == end.position and batch.durable_offset > end.offset and not follows and",
-        _UNIT,
+        (
+            "tests/unit/storage/test_log_recovery.py::test_damage_below_a_durable_offset_found_behind_it_is_refused_and_nothing_is_changed",
+        ),
     ),
     Bug(
         "shorter-than-the-durable-end-taken-for-a-torn-tail",
@@ -564,7 +604,7 @@ def unlink_if_there""",
         if size < state.durable.position:
             state.durable = state.written = LogEnd(0, state.segment, UNKNOWN_CHAIN, -1)
 """,
-        _UNIT,
+        ("tests/unit/storage/test_log_recovery.py::test_a_segment_shorter_than_its_durable_end_is_refused",),
     ),
     Bug(
         "recovery-trusts-the-cache",
@@ -572,7 +612,9 @@ def unlink_if_there""",
         _RECOVERY,
         "            and not (confirmed and _uncached(fd, state.durable.position, size))\n",
         "            and not confirmed\n",
-        (*_UNIT, *_CRASH),
+        (
+            "tests/unit/storage/test_partition_log.py::test_an_append_whose_sync_failed_is_indeterminate_also_without_a_file_left_to_open",
+        ),
     ),
     Bug(
         "recovery-does-not-sync-first",
@@ -580,7 +622,9 @@ def unlink_if_there""",
         _RECOVERY,
         "        confirmed = _sync(fd)\n",
         "        confirmed = True\n",
-        (*_UNIT, *_CRASH),
+        (
+            "tests/unit/storage/test_log_recovery.py::test_a_disk_that_refuses_to_sync_after_a_reboot_costs_nothing_that_was_acknowledged",
+        ),
     ),
     Bug(
         "recovery-goes-on-in-a-file-that-the-disk-did-not-confirm",
@@ -588,7 +632,9 @@ def unlink_if_there""",
         _RECOVERY,
         "        if not kept or not confirmed:\n",
         "        if not kept:\n",
-        (*_UNIT, *_CRASH),
+        (
+            "tests/unit/storage/test_log_recovery.py::test_a_disk_that_refuses_to_sync_after_a_reboot_costs_nothing_that_was_acknowledged",
+        ),
     ),
     Bug(
         "cut-of-a-recovery-not-synced",
@@ -618,7 +664,9 @@ def unlink_if_there""",
         state.syncing = 1
     try:
         fd = _open_own""",
-        (*_UNIT, *_CRASH),
+        (
+            "tests/unit/storage/test_log_recovery.py::test_offsets_cut_by_a_recovery_that_was_killed_before_it_published_are_given_anew_under_a_new_epoch",
+        ),
     ),
     Bug(
         "epoch-not-raised-after-a-cut",
@@ -626,7 +674,9 @@ def unlink_if_there""",
         _RECOVERY,
         "            if had_batch or not same_boot or end.offset < state.written.offset:\n",
         "            if not same_boot or end.offset < state.written.offset:\n",
-        (*_UNIT, *_CRASH),
+        (
+            "tests/unit/storage/test_log_recovery.py::test_offsets_cut_by_a_recovery_that_was_killed_before_it_published_are_given_anew_under_a_new_epoch",
+        ),
     ),
     Bug(
         "epoch-not-raised-after-a-power-cut",
@@ -634,7 +684,9 @@ def unlink_if_there""",
         _RECOVERY,
         "            if had_batch or not same_boot or end.offset < state.written.offset:\n",
         "            if had_batch or end.offset < state.written.offset:\n",
-        (*_UNIT, *_CRASH, "tests/unit/replication/test_power_loss_of_a_leader.py"),
+        (
+            "tests/unit/storage/test_log_recovery.py::test_an_epoch_without_batches_is_dropped_when_an_older_one_goes_on_there",
+        ),
     ),
     Bug(
         "epoch-not-raised-where-published-records-are-gone",
@@ -642,7 +694,9 @@ def unlink_if_there""",
         _RECOVERY,
         "            if had_batch or not same_boot or end.offset < state.written.offset:\n",
         "            if had_batch or not same_boot:\n",
-        (*_UNIT, *_CRASH),
+        (
+            "tests/unit/storage/test_log_recovery.py::test_published_records_that_the_disk_lost_as_zeros_are_given_anew_under_a_new_epoch",
+        ),
     ),
     Bug(
         "epoch-not-raised-when-a-segment-is-given-up",
@@ -658,7 +712,7 @@ def unlink_if_there""",
         _RECOVERY,
         "        if _leads(partition, epochs):  # Those",
         "        if True:  # Those",
-        ("tests/unit/storage/test_follower_log.py",),
+        ("tests/unit/storage/test_follower_log.py::test_a_copy_never_raises_an_epoch",),
     ),
     Bug(
         "published-before-the-epoch-is-raised",
@@ -673,7 +727,9 @@ def unlink_if_there""",
         write_state(partition.state_fd, new)
         epochs = _replace_epochs(partition, epochs, proved)
         if not kept""",
-        (*_UNIT, *_CRASH),
+        (
+            "tests/crash/test_power_cut.py::test_a_power_cut_during_the_recovery_from_a_power_cut_loses_no_more[sample-single_appends]",
+        ),
     ),
     Bug(
         "cut-tail-not-kept",
@@ -681,7 +737,9 @@ def unlink_if_there""",
         _RECOVERY,
         "        kept = not had_batch or _keep_evidence(partition, fd, end, size, epochs)\n",
         "        kept = True\n",
-        (*_UNIT, *_CRASH),
+        (
+            "tests/unit/storage/test_log_recovery.py::test_offsets_cut_by_a_recovery_that_was_killed_before_it_published_are_given_anew_under_a_new_epoch",
+        ),
     ),
     Bug(
         "evidence-not-synced",
@@ -689,7 +747,7 @@ def unlink_if_there""",
         "mk/storage/quarantine.py",
         "            files.fsync(copy)\n",
         "",
-        (*_CRASH, "tests/crash/test_following.py"),
+        ("tests/crash/test_following.py::test_broken_off_anywhere_the_next_run_ends_it[cut]",),
     ),
     Bug(
         "name-of-evidence-not-synced",
@@ -704,7 +762,7 @@ def unlink_if_there""",
         finally:
             files.close(copy)
 """,
-        (*_CRASH, "tests/crash/test_following.py"),
+        ("tests/crash/test_following.py::test_broken_off_anywhere_the_next_run_ends_it[cut]",),
     ),
     Bug(
         "cut-though-the-evidence-could-not-be-kept",
@@ -712,7 +770,9 @@ def unlink_if_there""",
         _RECOVERY,
         "        if not kept or not confirmed:\n",
         "        if not confirmed:\n",
-        _UNIT,
+        (
+            "tests/unit/storage/test_log_recovery.py::test_a_tail_that_cannot_be_kept_as_evidence_is_left_behind_a_new_segment",
+        ),
     ),
     Bug(
         "stale-hints-kept-after-a-recovery",
@@ -723,7 +783,7 @@ def unlink_if_there""",
         cut_index(partition, state.segment, end.position)
 """,
         "",
-        _UNIT,
+        ("tests/unit/storage/test_log_recovery.py::test_hints_to_batches_that_the_power_took_are_dropped",),
     ),
     Bug(
         "state-rebuilt-over-damage-in-a-sealed-segment",
@@ -731,7 +791,9 @@ def unlink_if_there""",
         _RECOVERY,
         "            if end.offset != following:\n                refuse_newer",
         "            if False:\n                refuse_newer",
-        _UNIT,
+        (
+            "tests/unit/storage/test_log_recovery.py::test_a_damaged_batch_in_a_sealed_segment_stops_the_rebuilding_of_state",
+        ),
     ),
     Bug(
         "rebuilt-state-older-than-the-lost-one",
@@ -739,7 +801,9 @@ def unlink_if_there""",
         _RECOVERY,
         "    state.sequence = time.time_ns()\n",
         "",
-        _UNIT,
+        (
+            "tests/unit/storage/test_log_recovery.py::test_state_is_rebuilt_from_the_segments_when_both_slots_are_damaged",
+        ),
     ),
     Bug(
         "batch-of-a-newer-mk-cut-off",
@@ -747,7 +811,7 @@ def unlink_if_there""",
         _RECOVERY,
         "        refuse_newer(fd, end.position, end.offset, partition.segment_path(state.segment))\n        _refuse",
         "        _refuse",
-        _UNIT,
+        ("tests/unit/storage/test_log_recovery.py::test_a_batch_of_a_newer_mk_is_refused_and_not_cut[whole]",),
     ),
     # What proves a batch.
     Bug(
@@ -759,7 +823,7 @@ def unlink_if_there""",
             fault = "the batch there has another checksum than its bytes"
 """,
         "",
-        ("tests/unit/storage/test_log_segment.py",),
+        ("tests/unit/storage/test_log_segment.py::test_following_stops_in_front_of_whatever_does_not_prove_itself",),
     ),
     Bug(
         "chain-not-compared",
@@ -770,7 +834,7 @@ def unlink_if_there""",
             fault = "the batch there does not continue the one before it"
 """,
         "",
-        ("tests/unit/storage/test_log_segment.py",),
+        ("tests/unit/storage/test_log_segment.py::test_following_stops_in_front_of_whatever_does_not_prove_itself",),
     ),
     Bug(
         "base-offset-not-compared",
@@ -782,7 +846,7 @@ def unlink_if_there""",
         elif batch.leader""",
         """\
         elif batch.leader""",
-        ("tests/unit/storage/test_log_segment.py",),
+        ("tests/unit/storage/test_log_segment.py::test_following_stops_in_front_of_whatever_does_not_prove_itself",),
     ),
     Bug(
         "falling-epoch-accepted",
@@ -793,7 +857,7 @@ def unlink_if_there""",
             fault = f"the batch there is of leader epoch {batch.leader_epoch}, after one of {leader_epoch}"
 """,
         "",
-        ("tests/unit/storage/test_log_segment.py",),
+        ("tests/unit/storage/test_log_segment.py::test_an_epoch_that_falls_is_from_another_life_of_the_file",),
     ),
     Bug(
         "headers-looked-for-within-values",
@@ -801,7 +865,7 @@ def unlink_if_there""",
         _SEGMENT,
         "            position = start + at + found.size_bytes\n",
         "            position = start + at + HEADER_SIZE\n",
-        ("tests/unit/storage/test_log_segment.py",),
+        ("tests/unit/storage/test_log_segment.py::test_headers_are_found_behind_damage_and_not_inside_of_values",),
     ),
     # `state`.
     Bug(
@@ -813,7 +877,7 @@ def unlink_if_there""",
             return None
 """,
         "",
-        ("tests/unit/storage/test_partition_state.py",),
+        ("tests/unit/storage/test_partition_state.py::test_every_flipped_bit_of_a_slot_is_noticed_or_harmless",),
     ),
     Bug(
         "state-written-over-the-newer-slot",
@@ -827,7 +891,7 @@ def unlink_if_there""",
     files.pwrite(fd, state.encode(), SLOT_DISTANCE * (state.sequence & 1))
     state.sequence += 1
 """,
-        ("tests/unit/storage/test_partition_state.py", *_CRASH),
+        ("tests/unit/storage/test_partition_state.py::test_the_newest_valid_slot_counts_and_a_torn_one_does_not",),
     ),
     Bug(
         "older-slot-of-state-believed",
@@ -835,7 +899,7 @@ def unlink_if_there""",
         _STATE,
         "    if first is None or (second is not None and second.sequence > first.sequence):\n",
         "    if first is None:\n",
-        ("tests/unit/storage/test_partition_state.py",),
+        ("tests/unit/storage/test_partition_state.py::test_the_newest_valid_slot_counts_and_a_torn_one_does_not",),
     ),
     # Small files.
     Bug(
@@ -849,7 +913,9 @@ def unlink_if_there""",
         """\
         pwrite(fd, data, 0)
     except""",
-        ("tests/crash/test_topic_changes.py", *_CRASH),
+        (
+            "tests/crash/test_topic_changes.py::test_a_power_cut_at_any_operation_leaves_the_old_or_the_new_topic[sample]",
+        ),
     ),
     Bug(
         "name-of-a-replaced-file-not-synced",
@@ -864,7 +930,9 @@ def unlink_if_there""",
         unlink(temporary, dir_fd=dir_fd)
         raise
 """,
-        ("tests/crash/test_topic_changes.py", *_CRASH),
+        (
+            "tests/crash/test_topic_changes.py::test_a_power_cut_at_any_operation_leaves_the_old_or_the_new_topic[sample]",
+        ),
     ),
     Bug(
         "file-replaced-in-place",
@@ -887,7 +955,7 @@ def unlink_if_there""",
     os.close(fd)
     fsync(dir_fd)
 """,
-        ("tests/unit/storage/test_files.py", "tests/crash/test_topic_changes.py"),
+        ("tests/unit/storage/test_files.py::test_a_file_is_replaced_whole_and_a_refusal_leaves_the_old_one",),
     ),
     Bug(
         "links-followed",
@@ -895,7 +963,7 @@ def unlink_if_there""",
         _FILES,
         "_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW\n",
         "_SAFE = os.O_CLOEXEC\n",
-        ("tests/unit/storage/test_files.py",),
+        ("tests/unit/storage/test_files.py::test_a_link_planted_under_a_name_is_not_followed",),
     ),
     Bug(
         "planted-pipe-waited-for",
@@ -903,7 +971,7 @@ def unlink_if_there""",
         _FILES,
         "        if not S_ISREG(status.st_mode):\n            raise",
         "        if S_ISDIR(status.st_mode):\n            raise",
-        ("tests/unit/storage/test_files.py",),
+        ("tests/unit/storage/test_files.py::test_a_planted_pipe_or_directory_is_refused_and_does_not_hang",),
     ),
     Bug(
         "files-with-a-second-name-written-to",
@@ -911,7 +979,7 @@ def unlink_if_there""",
         _FILES,
         "            if status.st_nlink > 1 and not linked:\n",
         "            if status.st_nlink > 2 and not linked:\n",
-        ("tests/unit/storage/test_files.py", "tests/cli/test_hostile_neighbours.py"),
+        ("tests/cli/test_hostile_neighbours.py::test_an_index_is_a_hint_also_when_it_is_due_an_entry[hard link]",),
     ),
     Bug(
         "files-writable-by-everybody",
@@ -919,7 +987,7 @@ def unlink_if_there""",
         _FILES,
         "    mode = mode & 0o700 | (mode & 0o700) >> 3 | mode & above.st_mode & 0o007\n",
         "    mode = mode & 0o700 | (mode & 0o700) >> 3 | (mode & 0o700) >> 6\n",
-        ("tests/cli/test_shared_group.py",),
+        ("tests/cli/test_shared_group.py::test_members_write_in_turn_whatever_their_umask[all]",),
     ),
     Bug(
         "cache-not-proved-gone",
@@ -941,6 +1009,6 @@ def unlink_if_there""",
         _LOG,
         "        if free_bytes - wanted_bytes < reserve_bytes:\n",
         "        if free_bytes - wanted_bytes < 0:\n",
-        ("tests/unit/storage/test_partition_cleaner.py",),
+        ("tests/unit/storage/test_partition_cleaner.py::test_an_append_leaves_what_is_kept_free[-1-True]",),
     ),
 )
