@@ -70,7 +70,10 @@ BUGS: tuple[Bug, ...] = (
         "            topic = self._files.topic\n"
         '            os.unlink(f"{topic.directory.path}/locks/{topic.topic_id}/{self._files.partition}")\n'
         "            self._files.close()\n\n    # Under",
-        ("tests/cli/test_produce.py::test_a_chosen_partition_takes_every_key",),
+        (
+            "tests/unit/storage/test_append_steps.py",
+            "tests/cli/test_produce.py::test_acks",
+        ),
     ),
     Bug(
         "topic-deleted-without-its-append-locks",
@@ -78,7 +81,7 @@ BUGS: tuple[Bug, ...] = (
         _DIRECTORY,
         "        with append_locks(self, topic_id, name, partitions, wait_ms=wait_ms):\n",
         "        with append_locks(self, topic_id, name, (), wait_ms=wait_ms):\n",
-        ("tests/unit/storage/test_log_directory.py", "tests/multiprocess/test_topic_gone.py"),
+        ("tests/unit/storage/test_log_directory.py::test_deleting_waits_for_an_append_under_way",),
     ),
     Bug(
         "topic-renamed-without-its-append-locks",
@@ -86,7 +89,7 @@ BUGS: tuple[Bug, ...] = (
         _CHANGES,
         "            with append_locks(directory, topic.topic_id, old, range(topic.partitions), wait_ms=wait_ms):\n",
         "            with append_locks(directory, topic.topic_id, old, (), wait_ms=wait_ms):\n",
-        ("tests/cli/test_topic_changes.py", "tests/multiprocess/test_changes_in_a_storm.py"),
+        ("tests/cli/test_topic_changes.py::test_a_change_waits_for_an_append_and_not_for_ever",),
     ),
     Bug(
         "sealed-without-the-append-locks",
@@ -100,7 +103,7 @@ BUGS: tuple[Bug, ...] = (
             with append_locks(directory, topic.topic_id, name, (), wait_ms=wait_ms):
                 replace_topic(topic, {**fields, **seal})
 """,
-        ("tests/cli/test_topic_changes.py", "tests/multiprocess/test_changes_in_a_storm.py"),
+        ("tests/cli/test_topic_changes.py::test_a_change_waits_for_an_append_and_not_for_ever",),
     ),
     Bug(
         "name-of-a-renamed-topic-not-synced",
@@ -125,7 +128,7 @@ BUGS: tuple[Bug, ...] = (
         _DIRECTORY,
         "            if existing.casefold() == name.casefold() and existing != but:\n",
         "            if existing == name and existing != but:\n",
-        _TOPICS,
+        ("tests/unit/storage/test_log_directory.py::test_names_that_differ_in_case_only_clash",),
     ),
     Bug(
         "network-file-system-accepted",
@@ -142,7 +145,10 @@ BUGS: tuple[Bug, ...] = (
         _MAIN,
         "        status = _run(arguments)\n        sys.stdout.flush()\n",
         "        status = _run(arguments)\n        _flush_or_drop(sys.stdout, 1)\n",
-        ("tests/cli/test_main.py", "tests/cli/test_topics.py"),
+        (
+            "tests/cli/test_topics.py::test_output_that_cannot_be_written",
+            "tests/cli/test_main.py::test_output_that_cannot_be_written_is_an_error",
+        ),
     ),
     Bug(
         "full-disk-is-status-0",
@@ -150,7 +156,7 @@ BUGS: tuple[Bug, ...] = (
         _MAIN,
         "    return failure.exit_status\n\n\ndef _run",
         "    return 0 if failure.exit_status == 74 else failure.exit_status\n\n\ndef _run",
-        ("tests/cli/test_main.py",),
+        ("tests/cli/test_main.py::test_every_family_ends_with_its_status",),
     ),
     Bug(
         "short-write-to-standard-output-taken-for-whole",
@@ -158,7 +164,10 @@ BUGS: tuple[Bug, ...] = (
         _CONSUME,
         "        if taken:\n            buffers[0] = memoryview(buffers[0])[taken:]\n",
         "        if taken:\n            buffers = buffers[1:]\n",
-        ("tests/cli/test_consume.py",),
+        (
+            "tests/cli/test_consume.py::test_to_a_pipe_that_does_not_block",
+            "tests/cli/test_consume.py::test_a_stopped_reader_slows_it_and_loses_nothing",
+        ),
     ),
     Bug(
         "full-pipe-that-does-not-block-is-an-error",
@@ -174,7 +183,7 @@ BUGS: tuple[Bug, ...] = (
         except BlockingIOError:
             return
 """,
-        ("tests/cli/test_consume.py",),
+        ("tests/cli/test_consume.py::test_to_a_pipe_that_does_not_block",),
     ),
     Bug(
         "signal-dropped-by-a-del",
@@ -182,7 +191,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/cli/signals.py",
         "    if isinstance(unraisable.exc_value, KeyboardInterrupt):\n",
         "    if unraisable.exc_value is ...:\n",
-        ("tests/cli/test_main.py",),
+        ("tests/cli/test_main.py::test_a_signal_is_not_lost_where_python_drops_exceptions",),
     ),
     Bug(
         "escapes-reach-the-terminal",
@@ -206,7 +215,10 @@ BUGS: tuple[Bug, ...] = (
         "mk/topic_partition.py",
         "        and name[0].isalnum()\n",
         "",
-        ("tests/cli/test_hostile_neighbours.py", "tests/cli/test_produce.py"),
+        (
+            "tests/cli/test_produce.py::test_names_that_no_topic_may_have",
+            "tests/cli/test_hostile_neighbours.py::test_hostile_names_of_topics",
+        ),
     ),
     Bug(
         "names-with-a-slash",
@@ -214,7 +226,10 @@ BUGS: tuple[Bug, ...] = (
         "mk/topic_partition.py",
         "        and _ALLOWED.issuperset(name)\n",
         '        and _ALLOWED.issuperset(name.replace("/", ""))\n',
-        ("tests/cli/test_hostile_neighbours.py", "tests/cli/test_produce.py"),
+        (
+            "tests/cli/test_produce.py::test_names_that_no_topic_may_have",
+            "tests/cli/test_hostile_neighbours.py::test_hostile_names_of_topics",
+        ),
     ),
     Bug(
         "locks-readable-by-all",
@@ -222,7 +237,7 @@ BUGS: tuple[Bug, ...] = (
         _DIRECTORY,
         '("locks", PRIVATE), ("quarantine", PRIVATE)):\n',
         '("locks", 0o755), ("quarantine", PRIVATE)):\n',
-        ("tests/cli/test_sharing.py",),
+        ("tests/cli/test_sharing.py::test_another_user_cannot_get_at_the_locks",),
     ),
     Bug(
         "files-in-a-shared-directory-not-the-groups",
@@ -230,7 +245,10 @@ BUGS: tuple[Bug, ...] = (
         "mk/storage/files.py",
         "        if status.st_gid != above.st_gid:\n            os.fchown(fd, -1, above.st_gid)\n",
         "",
-        ("tests/cli/test_shared_group.py",),
+        (
+            "tests/cli/test_shared_group.py::test_members_write_in_turn_whatever_their_umask",
+            "tests/cli/test_shared_group.py",
+        ),
     ),
     # Children.
     Bug(
@@ -239,7 +257,7 @@ BUGS: tuple[Bug, ...] = (
         _CHILD,
         "                env=self._environment,\n                bufsize=0,\n",
         "                env=self._environment,\n                bufsize=0,\n                close_fds=False,\n",
-        ("tests/cli/test_exec_children.py",),
+        ("tests/cli/test_exec_children.py::test_children_hold_nothing_but_their_three_streams",),
     ),
     Bug(
         "descriptors-of-the-log-inherited",
@@ -247,7 +265,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/storage/files.py",
         "        fd = os.open(name, flags | _SAFE_FILE, mode, dir_fd=dir_fd)\n",
         "        fd = os.open(name, flags | _SAFE_FILE, mode, dir_fd=dir_fd)\n        os.set_inheritable(fd, True)\n",
-        ("tests/multiprocess/test_locks_between_processes.py",),
+        ("tests/multiprocess/test_locks_between_processes.py::test_a_child_inherits_no_descriptor_of_the_log",),
     ),
     Bug(
         "part-of-a-value-to-a-child-that-outlives-us",
@@ -255,7 +273,11 @@ BUGS: tuple[Bug, ...] = (
         _CHILD,
         "    if len(data) <= _PIPE_BYTES:\n",
         "    if len(data) <= _PIPE_BYTES << 8:\n",
-        ("tests/cli/test_exec_children.py", "tests/cli/test_exec.py"),
+        (
+            "tests/cli/test_exec_children.py::test_what_a_pipe_holds_comes_through_a_pipe_and_more_than_that_through_a_file",
+            "tests/cli/test_exec_children.py::test_a_large_value_goes_through",
+            "tests/cli/test_exec_children.py::test_a_child_that_outlives_mk_still_finds_the_whole_value",
+        ),
     ),
     # Cursor files.
     Bug(
@@ -264,7 +286,7 @@ BUGS: tuple[Bug, ...] = (
         _CURSOR,
         "            files.pwrite(fd, data, 0)\n            files.fsync(fd)\n",
         "            files.pwrite(fd, data, 0)\n",
-        _CURSORS,
+        ("tests/crash/test_cursor.py",),
     ),
     Bug(
         "name-of-a-cursor-not-synced",
@@ -272,7 +294,7 @@ BUGS: tuple[Bug, ...] = (
         _CURSOR,
         "            files.close(old)\n            files.fsync(self._parent_fd)\n",
         "            files.close(old)\n",
-        _CURSORS,
+        ("tests/crash/test_cursor.py",),
     ),
     Bug(
         "cursor-not-locked-before-it-is-in-place",
@@ -280,7 +302,10 @@ BUGS: tuple[Bug, ...] = (
         _CURSOR,
         "            locks.try_acquire(fd)\n            files.pwrite",
         "            files.pwrite",
-        _CURSORS,
+        (
+            "tests/cli/test_cursor_file.py::test_readers_that_start_at_once_print_each_record_once",
+            "tests/cli/test_cursor_file.py::test_a_second_reader_is_refused_while_the_first_one_lives",
+        ),
     ),
     Bug(
         "cursor-not-looked-for-at-its-path-under-the-lock",
@@ -288,7 +313,7 @@ BUGS: tuple[Bug, ...] = (
         _CURSOR,
         "            if self._is_in_place(fd):\n",
         "            if True:\n",
-        _CURSORS,
+        ("tests/cli/test_cursor_file.py::test_readers_that_start_at_once_print_each_record_once",),
     ),
     Bug(
         "cursor-that-was-taken-away-written",
@@ -296,7 +321,7 @@ BUGS: tuple[Bug, ...] = (
         _CURSOR,
         "            if not self._is_in_place(self._fd):\n",
         "            if False:\n",
-        _CURSORS,
+        ("tests/cli/test_cursor_file.py::test_a_file_that_was_taken_away_meanwhile_is_not_written",),
     ),
     Bug(
         "cursor-of-another-directory-used",
@@ -304,7 +329,7 @@ BUGS: tuple[Bug, ...] = (
         _CURSOR,
         "            if written_for != directory_id:\n",
         "            if False:\n",
-        _CURSORS,
+        ("tests/cli/test_cursor_file.py::test_a_cursor_of_another_directory_is_refused",),
     ),
     Bug(
         "checksum-of-a-cursor-not-checked",

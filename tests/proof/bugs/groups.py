@@ -31,7 +31,10 @@ BUGS: tuple[Bug, ...] = (
             files.pwrite(self._fd, slot.encode(), slot.position)
         except OSError as error:
             # The kernel""",
-        _CLAIMS,
+        (
+            "tests/unit/groups/test_claim.py",
+            "tests/crash/test_claims.py",
+        ),
     ),
     Bug(
         "name-of-a-claim-not-synced-before-a-commit",
@@ -250,7 +253,10 @@ BUGS: tuple[Bug, ...] = (
                 fetch""",
         """\
                 fetch""",
-        _GROUP,
+        (
+            "tests/cli/test_consume_group.py::test_a_stopped_member_is_fenced_and_says_so_when_it_goes_on",
+            "tests/multiprocess/test_group_storm.py",
+        ),
     ),
     Bug(
         "commit-before-the-records-are-taken",
@@ -267,7 +273,10 @@ BUGS: tuple[Bug, ...] = (
                 self._commit(source)
                 yield fetch
 """,
-        _GROUP,
+        (
+            "tests/cli/test_consume_group.py::test_what_head_did_not_take_is_not_lost",
+            "tests/multiprocess/test_group_storm.py",
+        ),
     ),
     Bug(
         "partition-let-go-of-without-a-commit",
@@ -275,7 +284,11 @@ BUGS: tuple[Bug, ...] = (
         _CONSUMER,
         "            self._commit(source)\n            self._forget(source)\n        if self._coord",
         "            self._forget(source)\n        if self._coord",
-        _GROUP,
+        (
+            "tests/cli/test_consume_group.py::test_two_members_share_and_each_partition_is_read_by_one",
+            "tests/multiprocess/test_group_storm.py::test_when_every_stop_is_a_clean_one_nothing_comes_twice",
+            "tests/multiprocess/test_group_storm.py",
+        ),
     ),
     Bug(
         "partition-let-go-of-before-its-records-are-taken",
@@ -290,7 +303,10 @@ BUGS: tuple[Bug, ...] = (
         if source is not None:
             self._commit(source)
 """,
-        ("tests/multiprocess/test_exec_in_groups.py", *_GROUP),
+        (
+            "tests/multiprocess/test_exec_in_groups.py::test_what_was_let_go_of_while_all_was_handed_over_is_done_all_the_same",
+            "tests/multiprocess/test_exec_in_groups.py::test_a_partition_that_changes_hands_is_gone_on_with",
+        ),
     ),
     Bug(
         "no-commit-at-the-end",
@@ -298,7 +314,7 @@ BUGS: tuple[Bug, ...] = (
         _CONSUMER,
         "                self.commit()  # Also what was taken by then when a signal ends the wait.\n",
         "                pass\n",
-        _GROUP,
+        ("tests/cli/test_consume_group.py::test_a_group_reads_everything_once_and_goes_on_where_it_stands",),
     ),
     Bug(
         "claims-kept-over-control-z",
@@ -306,7 +322,7 @@ BUGS: tuple[Bug, ...] = (
         _CONSUMER,
         "        coordinator.leave()\n        if self.is_suspending",
         "        if self.is_suspending",
-        _GROUP,
+        ("tests/cli/test_consume_group.py::test_control_z_lets_go_of_the_partitions_and_going_on_takes_them_up",),
     ),
     Bug(
         "cut-log-jumped-over",
@@ -314,7 +330,9 @@ BUGS: tuple[Bug, ...] = (
         _CONSUMER,
         "        return slot.offset if stands == slot.offset else self._truncated(source, slot.offset, stands)\n",
         "        return slot.offset\n",
-        (*_GROUP, "tests/cli/test_groups.py"),
+        (
+            "tests/cli/test_consume_group.py::test_a_log_that_is_shorter_than_what_was_committed_is_named_and_never_jumped",
+        ),
     ),
     Bug(
         "topic-made-anew-not-noticed",
@@ -322,7 +340,7 @@ BUGS: tuple[Bug, ...] = (
         _CONSUMER,
         "            if earlier is not None:\n",
         "            if False:\n",
-        _GROUP,
+        ("tests/cli/test_consume_group.py::test_a_topic_made_anew_is_read_from_its_start_and_that_is_said",),
     ),
     Bug(
         "removed-records-passed-over-silently",
@@ -330,7 +348,7 @@ BUGS: tuple[Bug, ...] = (
         _CONSUMER,
         "                self._report(source, [(first, reader.log_start_offset - 1)])\n                first =",
         "                first =",
-        _GROUP,
+        ("tests/cli/test_consume_group.py::test_records_that_retention_removed_before_the_group_read_them_are_named",),
     ),
     Bug(
         "commit-beyond-the-end-believed",
@@ -338,7 +356,10 @@ BUGS: tuple[Bug, ...] = (
         "mk/groups/offset_store.py",
         "    return min(_group_offset(group, slot).in_log(end_of_epoch), reader.high_watermark)\n",
         "    return _group_offset(group, slot).in_log(end_of_epoch)\n",
-        _GROUP,
+        (
+            "tests/cli/test_consume_group.py::test_a_log_that_is_shorter_than_what_was_committed_is_named_and_never_jumped",
+            "tests/cli/test_group_offsets.py::test_a_commit_that_the_log_does_not_have_is_65_and_reads_nothing",
+        ),
     ),
     Bug(
         "heartbeat-never-moves",
@@ -346,7 +367,11 @@ BUGS: tuple[Bug, ...] = (
         _MEMBERSHIP,
         "            counter += 1\n",
         "",
-        _GROUP,
+        (
+            "tests/cli/test_consume_group.py::test_a_reader_that_takes_its_time_gets_all_and_is_not_hurried",
+            "tests/cli/test_consume_group.py::test_two_members_share_and_each_partition_is_read_by_one",
+            "tests/multiprocess/test_group_storm.py",
+        ),
     ),
     Bug(
         "own-pause-counts-as-silence-of-others",
@@ -354,7 +379,7 @@ BUGS: tuple[Bug, ...] = (
         _MEMBERSHIP,
         "            passed = min(now - before, 2 * tick)\n",
         "            passed = now - before\n",
-        _GROUP,
+        ("tests/cli/test_consume_group.py::test_having_been_stopped_does_not_make_a_member_impatient",),
     ),
     Bug(
         "silence-timed-by-the-wall-clock",
@@ -362,7 +387,10 @@ BUGS: tuple[Bug, ...] = (
         _MEMBERSHIP,
         "from time import monotonic\n",
         "from time import time as monotonic\n",
-        _GROUP,
+        (
+            "tests/cli/test_consume_group.py::test_having_been_stopped_does_not_make_a_member_impatient",
+            "tests/multiprocess/test_group_storm.py",
+        ),
     ),
     Bug(
         "stopped-members-never-fenced",
@@ -370,7 +398,7 @@ BUGS: tuple[Bug, ...] = (
         _COORDINATOR,
         "        if owner in self._membership.silent:\n            return fence(claims, partition)\n",
         "        if owner in self._membership.silent:\n            return None\n",
-        _GROUP,
+        ("tests/cli/test_consume_group.py::test_a_stopped_member_is_fenced_and_says_so_when_it_goes_on",),
     ),
     Bug(
         "live-members-fenced",
@@ -378,7 +406,10 @@ BUGS: tuple[Bug, ...] = (
         _COORDINATOR,
         "        if owner in self._membership.members:\n            self._unowned_since.pop(key, None)\n            return None\n",
         "        if owner in self._membership.members:\n            return fence(claims, partition)\n",
-        _GROUP,
+        (
+            "tests/cli/test_consume_group.py::test_two_members_share_and_each_partition_is_read_by_one",
+            "tests/cli/test_consume_group.py::test_the_third_of_two_partitions_stands_by_and_takes_over",
+        ),
     ),
     Bug(
         "file-of-a-member-removed-without-its-lock",
@@ -386,7 +417,10 @@ BUGS: tuple[Bug, ...] = (
         _MEMBERSHIP,
         "        if try_acquire(fd):\n            _unlink_quietly(name, directory_fd)\n",
         "        _unlink_quietly(name, directory_fd)\n",
-        (*_GROUP, "tests/unit/groups/test_group_removal.py"),
+        (
+            "tests/unit/groups/test_group_removal.py",
+            "tests/cli/test_consume_group.py::test_two_members_share_and_each_partition_is_read_by_one",
+        ),
     ),
     Bug(
         "two-that-look-take-each-other-for-the-holder",
@@ -394,7 +428,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/storage/locks.py",
         "        flock(fd, LOCK_SH | LOCK_NB)\n",
         "        flock(fd, LOCK_EX | LOCK_NB)\n",
-        ("tests/unit/storage/test_locks.py", *_GROUP),
+        ("tests/unit/storage/test_locks.py",),
     ),
     Bug(
         "fork-keeps-a-member-alive",
@@ -402,7 +436,7 @@ BUGS: tuple[Bug, ...] = (
         _MEMBERSHIP,
         "os.register_at_fork(after_in_child=_let_go_in_child)\n",
         "",
-        _GROUP,
+        ("tests/unit/groups",),
     ),
     Bug(
         "one-member-gets-all-that-is-free",
@@ -492,7 +526,10 @@ BUGS: tuple[Bug, ...] = (
         "mk/cli/group_output.py",
         "        unread = (self._unread() or 0) if self._is_pipe else 0\n",
         "        unread = 0\n",
-        ("tests/cli/test_consume_group.py",),
+        (
+            "tests/cli/test_consume_group.py::test_what_head_did_not_take_is_not_lost",
+            "tests/cli/test_consume_group.py::test_what_a_slow_reader_took_of_one_large_batch_is_committed_when_a_signal_comes",
+        ),
     ),
     Bug(
         "last-read-of-a-reader-that-went-away-counts-as-taken",
@@ -500,6 +537,9 @@ BUGS: tuple[Bug, ...] = (
         "mk/cli/group_output.py",
         "            if mark.end > taken or (is_gone and not mark.alone and taken - mark.end < _LONGEST_READ):\n",
         "            if mark.end > taken:\n",
-        ("tests/cli/test_consume_group.py",),
+        (
+            "tests/cli/test_consume_group.py::test_a_reader_that_goes_away_in_the_middle_of_much_repeats_and_never_skips",
+            "tests/cli/test_consume_group.py::test_what_head_did_not_take_is_not_lost",
+        ),
     ),
 )

@@ -17,7 +17,7 @@ BUGS: tuple[Bug, ...] = (
         _READER,
         "            state = again\n        return state.high_watermark\n",
         "            state = again\n        return state.written.offset\n",
-        (*_READING, "tests/unit/storage/test_follower_log.py"),
+        ("tests/unit/storage/test_follower_log.py::test_readers_see_copies_when_they_are_on_disk",),
     ),
     Bug(
         "batch-beyond-the-high-watermark-given-out",
@@ -33,7 +33,9 @@ BUGS: tuple[Bug, ...] = (
         _READER,
         "        while state.boot_id != boot_id():\n",
         "        while False:\n",
-        _READING,
+        (
+            "tests/unit/storage/test_partition_reader.py::test_a_lock_free_reader_after_a_reboot_sees_all_that_is_whole_and_then_what_a_writer_adds",
+        ),
     ),
     Bug(
         "state-not-read-again-behind-a-validation",
@@ -41,7 +43,7 @@ BUGS: tuple[Bug, ...] = (
         _READER,
         "            if again.sequence == state.sequence:\n                self._validated",
         "            if True:\n                self._validated",
-        (*_READING, "tests/crash/test_kill.py"),
+        ("tests/unit/storage/test_partition_reader.py",),
     ),
     Bug(
         "high-watermark-goes-back",
@@ -49,7 +51,9 @@ BUGS: tuple[Bug, ...] = (
         _READER,
         "            self.high_watermark = max(self.high_watermark, high_watermark)\n",
         "            self.high_watermark = high_watermark\n",
-        _READING,
+        (
+            "tests/unit/storage/test_partition_reader.py::test_a_reader_whose_segment_was_replaced_does_not_read_what_was_given_up",
+        ),
     ),
     Bug(
         "payload-checksum-not-checked-by-readers",
@@ -57,7 +61,9 @@ BUGS: tuple[Bug, ...] = (
         _READER,
         "            if not batch.check_payload(data[at + HEADER_SIZE : at + size]):\n",
         "            batch.check_payload(data[at + HEADER_SIZE : at + size])\n            if False:\n",
-        _READING,
+        (
+            "tests/unit/storage/test_partition_reader.py::test_damage_below_the_high_watermark_is_named_with_file_position_and_offset[payload]",
+        ),
     ),
     Bug(
         "batch-at-a-wrong-offset-given-out",
@@ -65,7 +71,11 @@ BUGS: tuple[Bug, ...] = (
         _READER,
         "            if batch.base_offset != offset and not first:\n",
         "            if False:\n",
-        _READING,
+        (
+            "tests/unit/storage/test_partition_reader.py",
+            "tests/cli/test_damage.py::test_a_missing_segment_in_the_middle",
+            "tests/cli/test_damage.py::test_a_sealed_segment_emptied",
+        ),
     ),
     Bug(
         "index-trusted",
@@ -73,7 +83,11 @@ BUGS: tuple[Bug, ...] = (
         _READER,
         "                if batch is None or batch.base_offset != expected:\n                    break\n                if batch.next",
         "                if batch is None:\n                    break\n                if batch.next",
-        (*_READING, "tests/property/test_offset_index.py"),
+        (
+            "tests/unit/storage/test_partition_reader.py::test_hints_that_lead_nowhere_only_cost_a_longer_walk",
+            "tests/cli/test_damage.py::test_an_index_is_never_trusted",
+            "tests/property/test_offset_index.py",
+        ),
     ),
     Bug(
         "hint-that-leads-nowhere-taken-for-the-end",
@@ -81,7 +95,7 @@ BUGS: tuple[Bug, ...] = (
         _READER,
         "        for relative, position in (start, (0, 0)):\n",
         "        for relative, position in (start,):\n",
-        _READING,
+        ("tests/unit/storage/test_partition_reader.py::test_hints_that_lead_nowhere_only_cost_a_longer_walk",),
     ),
     Bug(
         "damage-passed-over-by-readers",
@@ -99,7 +113,9 @@ BUGS: tuple[Bug, ...] = (
             self.next_offset = behind
             return self.fetch()
         raise CorruptBatchError(""",
-        _READING,
+        (
+            "tests/unit/storage/test_partition_reader.py::test_damage_below_the_high_watermark_is_named_with_file_position_and_offset[payload]",
+        ),
     ),
     Bug(
         "removed-records-not-told-of",
@@ -107,7 +123,7 @@ BUGS: tuple[Bug, ...] = (
         _READER,
         "        self.skipped.append((self.next_offset, offset - 1))\n",
         "",
-        (*_READING, "tests/unit/storage/test_partition_cleaner.py"),
+        ("tests/cli/test_damage.py::test_a_missing_first_segment_is_as_if_removed_by_retention",),
     ),
     Bug(
         "given-up-segment-read-on",
@@ -118,7 +134,9 @@ BUGS: tuple[Bug, ...] = (
                 self._close_segment()
 """,
         "",
-        _READING,
+        (
+            "tests/unit/storage/test_partition_reader.py::test_a_reader_whose_segment_was_replaced_does_not_read_what_was_given_up",
+        ),
     ),
     Bug(
         "reader-not-told-of-a-cut",
@@ -126,7 +144,9 @@ BUGS: tuple[Bug, ...] = (
         _READER,
         "                if self.next_offset:\n                    self._refuse_truncation(epoch, cuts, state.cut_offset)\n",
         "",
-        (*_READING, "tests/unit/storage/test_follower_log.py"),
+        (
+            "tests/unit/storage/test_partition_reader.py::test_a_following_reader_is_told_that_what_it_read_was_cut_even_if_the_log_has_grown_beyond_again",
+        ),
     ),
     Bug(
         "bytes-behind-the-end-of-a-sealed-segment-read",
@@ -134,7 +154,7 @@ BUGS: tuple[Bug, ...] = (
         _READER,
         "            if offset >= self._segment_end >= 0:\n",
         "            if False:\n",
-        _READING,
+        ("tests/unit/storage/test_partition_reader.py::test_bytes_behind_the_next_segments_base_are_ignored",),
     ),
     Bug(
         "leftover-segment-read",
@@ -142,7 +162,10 @@ BUGS: tuple[Bug, ...] = (
         _READER,
         "        below = [base for base in list_segments(self._files.fd) if base <= self.active_segment]\n",
         "        below = list_segments(self._files.fd)\n",
-        (*_READING, "tests/crash/test_kill.py"),
+        (
+            "tests/unit/storage/test_partition_reader.py",
+            "tests/crash/test_kill.py",
+        ),
     ),
     Bug(
         "segment-not-found-in-a-listing-taken-for-removed",
@@ -150,7 +173,11 @@ BUGS: tuple[Bug, ...] = (
         _READER,
         "            if base > offset and self.log_start_offset <= offset and looks < _LOOKS:\n",
         "            if False:\n",
-        (*_READING, "tests/multiprocess/test_compaction.py", "tests/property/test_compacted_histories.py"),
+        (
+            "tests/unit/storage/test_partition_reader.py",
+            "tests/property/test_compacted_histories.py",
+            "tests/multiprocess/test_compaction.py::test_a_reader_in_the_middle_sees_increasing_offsets_and_no_record_twice",
+        ),
     ),
     Bug(
         "older-state-believed-by-readers",
@@ -158,7 +185,7 @@ BUGS: tuple[Bug, ...] = (
         _READER,
         "        if state.sequence >= self._sequence:\n",
         "        if True:\n",
-        _READING,
+        ("tests/unit/storage/test_partition_reader.py",),
     ),
     # The header.
     Bug(
@@ -183,7 +210,10 @@ BUGS: tuple[Bug, ...] = (
         _BATCH,
         "        return fields + _CRC.pack(crc32c(fields))\n",
         "        return fields + _CRC.pack(crc32c(fields[:100]))\n",
-        ("tests/property/test_record_batch.py", "tests/docs/test_format_page.py"),
+        (
+            "tests/docs/test_format_page.py::test_each_field_of_the_header_is_where_the_page_says",
+            "tests/property/test_record_batch.py",
+        ),
     ),
     Bug(
         "payload-longer-than-any-accepted",
@@ -191,7 +221,10 @@ BUGS: tuple[Bug, ...] = (
         _BATCH,
         "        batch.payload_length <= MAX_RAW_BYTES\n        and 0 <=",
         "        0 <=",
-        ("tests/property/test_record_batch.py", "tests/docs/test_format_page.py"),
+        (
+            "tests/property/test_record_batch.py",
+            "tests/docs/test_format_page.py::test_a_header_that_the_page_calls_invalid_is_refused",
+        ),
     ),
     Bug(
         "more-records-than-offsets-accepted",
@@ -199,7 +232,10 @@ BUGS: tuple[Bug, ...] = (
         _BATCH,
         "        or batch.record_count > covers\n",
         "",
-        ("tests/property/test_record_batch.py", "tests/docs/test_format_page.py"),
+        (
+            "tests/property/test_record_batch.py",
+            "tests/docs/test_format_page.py::test_a_header_that_the_page_calls_invalid_is_refused",
+        ),
     ),
     Bug(
         "more-records-than-bytes-accepted",
@@ -207,7 +243,10 @@ BUGS: tuple[Bug, ...] = (
         _BATCH,
         "        or batch.record_count > max(batch.raw_length, 1)\n",
         "",
-        ("tests/property/test_record_batch.py", "tests/docs/test_format_page.py"),
+        (
+            "tests/property/test_record_batch.py",
+            "tests/docs/test_format_page.py::test_a_header_that_the_page_calls_invalid_is_refused",
+        ),
     ),
     Bug(
         "another-number-of-lines-than-announced-accepted",

@@ -28,7 +28,10 @@ BUGS: tuple[Bug, ...] = (
         "mk/replication/directory_replica.py",
         "    image.next_offset = reader.high_watermark\n",
         "    image.next_offset = reader.state.written.offset\n",
-        ("tests/unit/replication/test_directory_replica.py", *_FOLLOW, *_HISTORIES),
+        (
+            "tests/unit/replication/test_directory_replica.py",
+            "tests/property/test_replication_histories.py",
+        ),
     ),
     Bug(
         "copies-seen-before-they-are-on-disk",
@@ -36,7 +39,7 @@ BUGS: tuple[Bug, ...] = (
         _FOLLOWER,
         "            new.written = proof.end\n",
         "            new.written = proof.end\n            new.high_watermark = proof.end.offset\n",
-        _FOLLOW,
+        ("tests/unit/storage/test_follower_log.py::test_readers_see_copies_when_they_are_on_disk",),
     ),
     Bug(
         "copies-not-synced",
@@ -51,7 +54,7 @@ BUGS: tuple[Bug, ...] = (
         if state.durable.offset == state.high_watermark == state.written.offset:
             return state
 """,
-        _FOLLOW,
+        ("tests/unit/storage/test_follower_log.py",),
     ),
     Bug(
         "copies-not-proved-by-their-checksum",
@@ -59,7 +62,7 @@ BUGS: tuple[Bug, ...] = (
         _PROOF,
         "            if crc32c(payload) != batch.payload_crc:\n",
         "            if False:\n",
-        _FOLLOW,
+        ("tests/unit/storage/test_follower_log.py::test_every_flipped_bit_of_a_batch_is_found",),
     ),
     Bug(
         "copies-not-proved-by-their-chain",
@@ -67,7 +70,7 @@ BUGS: tuple[Bug, ...] = (
         _PROOF,
         "            if chain != UNKNOWN_CHAIN and batch.chain != batch.chain_after(chain) and not batch.attributes & COMPACTED:\n",
         "            if False:\n",
-        _FOLLOW,
+        ("tests/unit/storage/test_follower_log.py::test_a_batch_that_does_not_prove_itself_is_refused_whole",),
     ),
     Bug(
         "copies-not-proved-by-their-epoch",
@@ -75,7 +78,7 @@ BUGS: tuple[Bug, ...] = (
         _PROOF,
         "            if number < 0 or batch.leader_epoch != entries[number].epoch:\n",
         "            if number < 0:\n",
-        _FOLLOW,
+        ("tests/unit/storage/test_follower_log.py::test_a_batch_that_does_not_prove_itself_is_refused_whole",),
     ),
     Bug(
         "copies-with-a-gap-accepted",
@@ -83,7 +86,7 @@ BUGS: tuple[Bug, ...] = (
         _PROOF,
         "            if batch is None or batch.base_offset != offset:\n",
         "            if batch is None or batch.base_offset < offset:\n",
-        _FOLLOW,
+        ("tests/unit/storage/test_follower_log.py::test_a_batch_that_does_not_prove_itself_is_refused_whole",),
     ),
     Bug(
         "batch-that-goes-on-into-the-next-epoch-accepted",
@@ -91,7 +94,7 @@ BUGS: tuple[Bug, ...] = (
         _PROOF,
         "            if number + 1 < len(entries) and next_offset > entries[number + 1].first_offset:\n",
         "            if False:\n",
-        _FOLLOW,
+        ("tests/unit/storage/test_follower_log.py::test_a_batch_that_goes_on_into_the_next_epoch_is_refused",),
     ),
     Bug(
         "copies-of-input-that-was-stored-accepted",
@@ -99,7 +102,7 @@ BUGS: tuple[Bug, ...] = (
         _PROOF,
         "        if batch.first_sequence <= self.last_sequences.get(batch.producer_id, known):\n",
         "        if False:\n",
-        _FOLLOW,
+        ("tests/unit/storage/test_follower_log.py::test_input_that_was_stored_before_is_refused",),
     ),
     Bug(
         "copies-appended-wherever-the-log-ends",
@@ -107,7 +110,10 @@ BUGS: tuple[Bug, ...] = (
         _FOLLOWER,
         "            if base_offset != state.written.offset:\n                raise self._moved",
         "            if base_offset < state.written.offset:\n                raise self._moved",
-        _FOLLOW,
+        (
+            "tests/unit/storage/test_follower_log.py::test_two_runs_at_a_time_do_no_harm",
+            "tests/unit/storage/test_follower_log.py",
+        ),
     ),
     Bug(
         "leader-takes-copies",
@@ -118,7 +124,7 @@ BUGS: tuple[Bug, ...] = (
             raise self._stale("is led by this directory", "it was promoted, or never was another one's copy")
 """,
         "        pass\n",
-        _FOLLOW,
+        ("tests/unit/storage/test_follower_log.py::test_a_directory_that_leads_takes_no_copies",),
     ),
     Bug(
         "copy-with-a-newer-leader-follows-an-older-one",
@@ -126,7 +132,7 @@ BUGS: tuple[Bug, ...] = (
         _FOLLOWER,
         "        if latest.epoch < own.latest.epoch:\n            raise",
         "        if False:\n            raise",
-        (*_FOLLOW, *_HISTORIES),
+        ("tests/unit/storage/test_follower_log.py::test_a_source_with_an_older_leader_is_not_followed",),
     ),
     Bug(
         "epoch-led-by-two-not-noticed",
@@ -134,7 +140,7 @@ BUGS: tuple[Bug, ...] = (
         _FOLLOWER,
         "            if leaders.get(entry.epoch, entry.leader_id) != entry.leader_id:\n",
         "            if False:\n",
-        _FOLLOW,
+        ("tests/unit/storage/test_follower_log.py::test_an_epoch_that_two_directories_led_is_divergence",),
     ),
     Bug(
         "chain-in-front-not-compared-under-the-lock",
@@ -142,7 +148,7 @@ BUGS: tuple[Bug, ...] = (
         _FOLLOWER,
         "            if UNKNOWN_CHAIN not in (chain, own_chain) and chain != own_chain:\n",
         "            if False:\n",
-        _FOLLOW,
+        ("tests/unit/storage/test_follower_log.py::test_other_records_below_the_same_epochs_are_found",),
     ),
     Bug(
         "prefix-not-decided-again-under-the-lock",
@@ -158,7 +164,7 @@ BUGS: tuple[Bug, ...] = (
         _FOLLOWER,
         "        if epochs.latest.epoch <= own.epoch_before(end):\n",
         "        if epochs.latest.epoch < own.epoch_before(end):\n",
-        _FOLLOW,
+        ("tests/unit/storage/test_follower_log.py::test_a_log_without_a_newer_leader_is_never_cut",),
     ),
     Bug(
         "copy-ahead-of-its-source-cut",
@@ -166,7 +172,7 @@ BUGS: tuple[Bug, ...] = (
         _FOLLOWER,
         "        if own.common_prefix(end, epochs, end) == end:\n",
         "        if False:\n",
-        (*_FOLLOW, *_HISTORIES),
+        ("tests/unit/storage/test_follower_log.py::test_a_source_that_has_not_got_all_yet_cuts_nothing",),
     ),
     Bug(
         "cut-for-a-recovery-of-what-was-on-disk",
@@ -174,7 +180,7 @@ BUGS: tuple[Bug, ...] = (
         _FOLLOWER,
         "        if epochs.latest.epoch >> 32 == own.epoch_before(end) >> 32 and self._was_on_disk(offset):\n",
         "        if False:\n",
-        (*_FOLLOW, "tests/unit/storage/test_restored_leader.py"),
+        ("tests/unit/storage/test_restored_leader.py",),
     ),
     Bug(
         "old-leader-not-cut",
@@ -182,7 +188,7 @@ BUGS: tuple[Bug, ...] = (
         _FOLLOWER,
         "            if common < end:\n                self._check_cut",
         "            if common < end - 1000:\n                self._check_cut",
-        _FOLLOW,
+        ("tests/unit/storage/test_follower_log.py::test_what_an_old_leader_had_written_is_cut_off_and_kept",),
     ),
     Bug(
         "leader-not-fenced-before-it-is-cut",
@@ -218,7 +224,7 @@ BUGS: tuple[Bug, ...] = (
         _FOLLOWER,
         "                epoch = ((self._epochs.latest.epoch >> 32) + 1) << 32\n",
         "                epoch = self._epochs.latest.epoch + 1\n",
-        (*_FOLLOW, "tests/unit/replication/test_promotion.py"),
+        ("tests/unit/storage/test_follower_log.py::test_promotion_counts_in_the_upper_half",),
     ),
     Bug(
         "promoted-with-records-that-are-not-on-disk",
@@ -241,7 +247,10 @@ BUGS: tuple[Bug, ...] = (
         _FOLLOWER,
         "            rolls = begins_segment and state.segment != base_offset\n",
         "            rolls = begins_segment and state.segment != base_offset and base_offset % 3 == 0\n",
-        _FOLLOW,
+        (
+            "tests/unit/storage/test_follower_log.py::test_a_copy_has_the_same_files_as_its_source",
+            "tests/property/test_follower_machine.py",
+        ),
     ),
     Bug(
         "log-of-a-copy-begins-behind-its-end",
@@ -249,7 +258,10 @@ BUGS: tuple[Bug, ...] = (
         _FOLLOWER,
         "                start = max(state.log_start_offset, min(offset, state.durable.offset))\n",
         "                start = max(state.log_start_offset, offset)\n",
-        _FOLLOW,
+        (
+            "tests/unit/storage/test_follower_log.py::test_the_log_begins_where_the_source_does",
+            "tests/unit/storage/test_follower_log.py",
+        ),
     ),
     Bug(
         "names-not-synced-before-copies",
@@ -329,7 +341,7 @@ BUGS: tuple[Bug, ...] = (
         _CUT,
         "        if status.st_nlink > 1:\n",
         "        if status.st_nlink > 2:\n",
-        _FOLLOW,
+        ("tests/unit/storage/test_follower_log.py::test_a_copy_made_of_hard_links_keeps_what_is_cut",),
     ),
     Bug(
         "cuts-not-counted",
@@ -337,7 +349,7 @@ BUGS: tuple[Bug, ...] = (
         _CUT,
         "    new.cuts = state.cuts + 1\n",
         "",
-        _FOLLOW,
+        ("tests/unit/storage/test_follower_log.py::test_a_reader_is_told_what_it_has_read_and_is_no_longer_there",),
     ),
     Bug(
         "state-of-a-cut-in-one-slot-only",
@@ -377,7 +389,10 @@ BUGS: tuple[Bug, ...] = (
         _CUT,
         "    if record.is_anew or snapshot is None or snapshot.offset > new.written.offset:\n",
         "    if snapshot is None:\n",
-        _FOLLOW,
+        (
+            "tests/unit/storage/test_follower_log.py::test_a_cut_takes_back_what_is_known_of_producers",
+            "tests/unit/storage/test_follower_log.py",
+        ),
     ),
     Bug(
         "cut-that-was-broken-off-not-finished",
@@ -394,7 +409,7 @@ BUGS: tuple[Bug, ...] = (
         _EPOCHS,
         "            if own != theirs:\n                break\n",
         "            if own > theirs:\n                break\n",
-        _HISTORIES,
+        ("tests/property/test_reconciliation.py",),
     ),
     Bug(
         "fencing-forgets-epochs",
@@ -402,7 +417,10 @@ BUGS: tuple[Bug, ...] = (
         _EPOCHS,
         "        kept = [entry for entry in self.entries if entry.first_offset < end_offset]\n        return LeaderEpochs([*kept, EpochEntry(latest.epoch",
         "        kept = self.entries[-1:]\n        return LeaderEpochs([*kept, EpochEntry(latest.epoch",
-        (*_HISTORIES, *_FOLLOW),
+        (
+            "tests/property/test_reconciliation.py",
+            "tests/unit/storage/test_follower_log.py",
+        ),
     ),
     Bug(
         "checksum-of-epochs-not-checked",
@@ -418,7 +436,10 @@ BUGS: tuple[Bug, ...] = (
         _RECONCILE,
         "    if accept_gap:\n",
         "    if True:\n",
-        _HISTORIES,
+        (
+            "tests/property/test_reconciliation.py",
+            "tests/cli/test_replicate.py::test_a_hole_is_refused_and_accepted_on_request",
+        ),
     ),
     Bug(
         "stale-source-followed",
@@ -426,7 +447,7 @@ BUGS: tuple[Bug, ...] = (
         _RECONCILE,
         "    if own_latest.epoch > latest.epoch or (own_latest.epoch == latest.epoch and leads):\n",
         "    if own_latest.epoch == latest.epoch and leads:\n",
-        _HISTORIES,
+        ("tests/property/test_reconciliation.py",),
     ),
     Bug(
         "chains-not-compared-by-who-decides",
@@ -434,7 +455,7 @@ BUGS: tuple[Bug, ...] = (
         _RECONCILE,
         "    if UNKNOWN_CHAIN not in (source_chain, target_chain) and source_chain != target_chain:\n",
         "    if False:\n",
-        _HISTORIES,
+        ("tests/property/test_reconciliation.py",),
     ),
     Bug(
         "copy-behind-dropped-tombstones-goes-on",
@@ -442,7 +463,7 @@ BUGS: tuple[Bug, ...] = (
         _RECONCILE,
         "    if has_records and prefix < source.image.tombstones_dropped_to:\n",
         "    if False:\n",
-        _HISTORIES,
+        ("tests/property/test_reconciliation.py",),
     ),
     Bug(
         "copy-cleaned-by-what-is-cut-goes-on",
@@ -450,7 +471,10 @@ BUGS: tuple[Bug, ...] = (
         _RECONCILE,
         "    if has_records and prefix < min(end, target.image.cleaned_to):\n",
         "    if False:\n",
-        (*_HISTORIES, "tests/property/test_compacted_histories.py"),
+        (
+            "tests/property/test_reconciliation.py",
+            "tests/property/test_compacted_histories.py",
+        ),
     ),
     Bug(
         "unrecovered-leader-followed",
@@ -458,7 +482,10 @@ BUGS: tuple[Bug, ...] = (
         _RECONCILE,
         "    if leads and not source.image.is_recovered:\n",
         "    if False:\n",
-        (*_HISTORIES, "tests/unit/replication/test_power_loss_of_a_leader.py"),
+        (
+            "tests/unit/replication/test_power_loss_of_a_leader.py",
+            "tests/property/test_reconciliation.py",
+        ),
     ),
     # Failing over.
     Bug(
@@ -467,7 +494,7 @@ BUGS: tuple[Bug, ...] = (
         _PROMOTION,
         '        behind = [row for row in self.to_do if row["behind"]]\n',
         '        behind = [row for row in self.to_do if row["behind"] > 1000]\n',
-        ("tests/unit/replication/test_promotion.py", "tests/cli/test_leadership.py"),
+        ("tests/cli/test_leadership.py::test_promote_insists_on_force_where_records_are_known_to_be_missing",),
     ),
     Bug(
         "groups-moved-back-by-a-promotion",
@@ -475,7 +502,7 @@ BUGS: tuple[Bug, ...] = (
         _PROMOTION,
         '            "new_offset": there if here is None or here < there else own,\n',
         '            "new_offset": there,\n',
-        ("tests/unit/replication/test_promotion.py",),
+        ("tests/unit/replication/test_promotion.py::test_groups_go_on_where_they_stood_and_none_is_moved_back",),
     ),
     Bug(
         "offsets-of-groups-forgotten-before-they-are-committed",
@@ -484,7 +511,10 @@ BUGS: tuple[Bug, ...] = (
         "                if changes:\n                    change_offsets",
         '                forget_offsets(self._directory, group, [(row["topic_id"], row["partition"]) for row in rows])\n'
         "                if changes:\n                    change_offsets",
-        ("tests/unit/replication/test_promotion.py", "tests/unit/replication/test_killed_anywhere.py"),
+        (
+            "tests/unit/replication/test_promotion.py",
+            "tests/unit/replication/test_killed_anywhere.py",
+        ),
     ),
     Bug(
         "groups-go-on-beyond-what-was-copied",
@@ -492,6 +522,6 @@ BUGS: tuple[Bug, ...] = (
         _PROMOTION,
         "                there = stands_at(topic, offset.group, offset, reader)\n",
         "                there = offset.offset\n",
-        ("tests/unit/replication/test_promotion.py",),
+        ("tests/unit/replication/test_promotion.py::test_a_group_is_never_moved_beyond_what_is_here",),
     ),
 )

@@ -46,7 +46,7 @@ def offsets_on_disk(world: World) -> int:
     end = 0
     for base in oracle.segment_bases(world.partition):
         node = world.disk._node_of[(world.partition / segment_name(base)).stat().st_ino]
-        for batch in oracle.batches_in(world.disk.model.on_disk(node)):
+        for batch in oracle.batches_in(world.disk.model.nodes[node].durable):
             end = batch["base_offset"] + batch["record_count"]
     return end
 
