@@ -42,7 +42,7 @@ BUGS: tuple[Bug, ...] = (
         _CLAIM,
         "                files.fsync(self._claims.fd)\n                self._is_named = True\n",
         "                self._is_named = True\n",
-        _CLAIMS,
+        ("tests/crash/test_claims.py::test_a_commit_into_a_claim_whose_maker_was_killed_stands_after_a_power_cut",),
     ),
     Bug(
         "commit-does-not-look-for-a-successor",
@@ -189,7 +189,9 @@ BUGS: tuple[Bug, ...] = (
         _CLAIM,
         "            if claims.exists(partition, generation + 1) or os.fstat(fd).st_nlink == 0:\n",
         "            if os.fstat(fd).st_nlink == 0:\n",
-        _CLAIMS,
+        (
+            "tests/unit/groups/test_handing_over.py::test_a_claim_that_was_fenced_and_let_go_between_look_and_lock_is_not_taken",
+        ),
     ),
     Bug(
         "taker-does-not-see-that-the-claim-was-deleted",
@@ -253,10 +255,7 @@ BUGS: tuple[Bug, ...] = (
                 fetch""",
         """\
                 fetch""",
-        (
-            "tests/cli/test_consume_group.py::test_a_stopped_member_is_fenced_and_says_so_when_it_goes_on",
-            "tests/multiprocess/test_group_storm.py",
-        ),
+        ("tests/unit/groups/test_handing_over.py::test_a_member_that_was_fenced_hands_over_nothing_more",),
     ),
     Bug(
         "commit-before-the-records-are-taken",
@@ -367,11 +366,7 @@ BUGS: tuple[Bug, ...] = (
         _MEMBERSHIP,
         "            counter += 1\n",
         "",
-        (
-            "tests/cli/test_consume_group.py::test_a_reader_that_takes_its_time_gets_all_and_is_not_hurried",
-            "tests/cli/test_consume_group.py::test_two_members_share_and_each_partition_is_read_by_one",
-            "tests/multiprocess/test_group_storm.py",
-        ),
+        ("tests/unit/groups/test_silence.py::test_who_moves_is_not_silent_and_who_lives_moves",),
     ),
     Bug(
         "own-pause-counts-as-silence-of-others",
@@ -379,7 +374,7 @@ BUGS: tuple[Bug, ...] = (
         _MEMBERSHIP,
         "            passed = min(now - before, 2 * tick)\n",
         "            passed = now - before\n",
-        ("tests/cli/test_consume_group.py::test_having_been_stopped_does_not_make_a_member_impatient",),
+        ("tests/unit/groups/test_silence.py::test_a_pause_of_whoever_looks_is_no_silence_of_the_others",),
     ),
     Bug(
         "silence-timed-by-the-wall-clock",
@@ -387,10 +382,7 @@ BUGS: tuple[Bug, ...] = (
         _MEMBERSHIP,
         "from time import monotonic\n",
         "from time import time as monotonic\n",
-        (
-            "tests/cli/test_consume_group.py::test_having_been_stopped_does_not_make_a_member_impatient",
-            "tests/multiprocess/test_group_storm.py",
-        ),
+        ("tests/unit/groups/test_silence.py::test_silence_is_timed_by_a_clock_that_nobody_sets",),
     ),
     Bug(
         "stopped-members-never-fenced",
@@ -407,8 +399,7 @@ BUGS: tuple[Bug, ...] = (
         "        if owner in self._membership.members:\n            self._unowned_since.pop(key, None)\n            return None\n",
         "        if owner in self._membership.members:\n            return fence(claims, partition)\n",
         (
-            "tests/cli/test_consume_group.py::test_two_members_share_and_each_partition_is_read_by_one",
-            "tests/cli/test_consume_group.py::test_the_third_of_two_partitions_stands_by_and_takes_over",
+            "tests/unit/groups/test_handing_over.py::test_a_partition_of_a_member_that_lives_is_waited_for_until_it_lets_go",
         ),
     ),
     Bug(
@@ -428,7 +419,9 @@ BUGS: tuple[Bug, ...] = (
         "mk/storage/locks.py",
         "        flock(fd, LOCK_SH | LOCK_NB)\n",
         "        flock(fd, LOCK_EX | LOCK_NB)\n",
-        ("tests/unit/storage/test_locks.py",),
+        (
+            "tests/unit/storage/test_locks.py::test_two_who_ask_at_once_whether_a_lock_is_held_do_not_take_each_other_for_its_holder",
+        ),
     ),
     Bug(
         "fork-keeps-a-member-alive",
@@ -463,7 +456,9 @@ BUGS: tuple[Bug, ...] = (
         check_is_empty(self._directory, self._group)
 """,
         "",
-        ("tests/multiprocess/test_groups_changed_by_hand.py",),
+        (
+            "tests/unit/groups/test_handing_over.py::test_who_joins_while_claims_are_locked_for_a_reset_keeps_it_from_being_done",
+        ),
     ),
     Bug(
         "reset-does-not-compare-with-its-plan",
@@ -502,7 +497,7 @@ BUGS: tuple[Bug, ...] = (
         check_is_empty(directory, group)
 """,
         "",
-        ("tests/unit/groups/test_group_removal.py",),
+        ("tests/unit/groups/test_handing_over.py::test_who_joins_while_claims_are_locked_for_a_deletion_keeps_them",),
     ),
     Bug(
         "young-generations-of-claims-removed",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import _thread
+import fcntl
 import os
 import threading
 import time
@@ -10,7 +11,7 @@ import pytest
 
 from mk.errors import LockTimeoutError
 from mk.storage import files
-from mk.storage.locks import DIRECTORY_LOCK, acquire, describe_holder, directory_lock, release
+from mk.storage.locks import DIRECTORY_LOCK, acquire, describe_holder, directory_lock, is_held, release
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,4 +77,18 @@ def test_a_waiter_that_gave_up_does_not_keep_the_lock_it_gets_later(tmp_path: Pa
         time.sleep(0.001)  # It waits on, though nobody waits for it, and gets the lock now.
     acquire(third, what="the lock", wait_ms=0)
     for fd in (first, second, third):
+        os.close(fd)
+
+
+def test_two_who_ask_at_once_whether_a_lock_is_held_do_not_take_each_other_for_its_holder(tmp_path: Path) -> None:
+    first, second = open_lock(tmp_path / "lock"), open_lock(tmp_path / "lock")
+    fcntl.flock(first, fcntl.LOCK_SH | fcntl.LOCK_NB)  # In the midst of asking.
+    assert not is_held(second)
+    fcntl.flock(first, fcntl.LOCK_UN)
+    acquire(first, what="the lock", wait_ms=0)
+    assert is_held(second)
+    release(first)
+    assert not is_held(second)
+    acquire(first, what="the lock", wait_ms=0)  # It keeps nothing.
+    for fd in (first, second):
         os.close(fd)
