@@ -16,7 +16,7 @@ def _check_nothing(case, result, seen):
 
 
 class Command:
-    """A command line, with LOG, COPY and WORLD for paths, and what may come of it.
+    """A command line, with LOG, COPY, WORLD and HANDED for paths, and what may come of it.
 
     again: statuses of the same command once it is done. statuses: of one in which a call failed. repeats: run again, it
     does the same once more. removes_by_size: how much is removed depends on how it was interrupted. rewritten: places in
@@ -182,7 +182,9 @@ def goes_on_where_it_stood(case, result, seen):
         if got:
             case.history.resumed("g", key, got[0][0])
             case.history.polled(reader, key, got)
-        committed = seen.commits["log", "g", "t", partition]
+        committed = seen.commits.get(("log", "g", "t", partition))
+        if committed is None:
+            continue
         stood = case.struck.before.commits["log", "g", "t", partition]
         highest = max([at + 1 for number, at, _ in case.outputs + printed if number == partition], default=stood)
         if committed > highest:
@@ -194,12 +196,12 @@ def goes_on_where_it_stood(case, result, seen):
 def hands_over_what_it_commits(case, result, seen):
     """Each record that the group has committed was handed to a command."""
     try:
-        handed = set((case.world.path / "handed").read_bytes().splitlines())
+        handed = set(case.world.handed.read_bytes().splitlines())
     except FileNotFoundError:
         handed = set()
     for partition in range(3):
         stood = case.struck.before.commits["log", "g", "t", partition]
-        committed = seen.commits["log", "g", "t", partition]
+        committed = seen.commits.get(("log", "g", "t", partition), stood)
         for offset, _, value in seen.records["log", "t", partition]:
             if stood <= offset < committed and value not in handed:
                 raise Anomaly(f"committed and never handed over: {value!r}")
@@ -273,6 +275,7 @@ COMMANDS = {
         by_rsh(filled),
         ["produce", "-d", "host:LOG", "t", "-K", ":", "-v", "--producer-id", "import"],
         stdin=LINES,
+        statuses=(0, 69, 74),
         acknowledges="t",
         variables=RSH,
         has_other_processes=True,
@@ -284,7 +287,7 @@ COMMANDS = {
     "consume in a new group": Command(filled, ["consume", "t", "-g", "new", "-q"]),
     "consume --exec in a group": Command(
         filled,
-        ["consume", "t", "-g", "g", "--exec", "sh -c 'cat >> WORLD/handed; echo >> WORLD/handed'"],
+        ["consume", "t", "-g", "g", "--exec", "sh -c 'cat >> HANDED; echo >> HANDED'"],
         has_other_processes=True,
         check=hands_over_what_it_commits,
     ),
@@ -315,7 +318,7 @@ COMMANDS = {
     "groups describe": Command(filled, ["groups", "describe", "g", "--json"], check=says_the_same),
     "groups export": Command(filled, ["groups", "export", "g"], check=says_the_same),
     "groups reset": Command(filled, ["groups", "reset", "g", "t", "--to", "start", "--yes"]),
-    "groups import": Command(exported, ["groups", "import", "WORLD/offsets.csv", "--yes"]),
+    "groups import": Command(exported, ["groups", "import", "WORLD/offsets.csv", "--yes"], statuses=(0, 66, 74)),
     "groups copy": Command(filled, ["groups", "copy", "g", "new", "--yes"]),
     "groups undo": Command(was_reset, ["groups", "undo", "g", "--yes"], again=(66,)),
     "groups delete": Command(filled, ["groups", "delete", "g", "--yes"], again=(66,)),
@@ -326,7 +329,7 @@ COMMANDS = {
         promoted, ["replicate", "COPY", "LOG"], rewritten=("log",), check=keeps_what_it_cuts_off
     ),
     "replicate by ssh": Command(
-        by_rsh(copied), ["replicate", "LOG", "host:COPY"], variables=RSH, has_other_processes=True
+        by_rsh(copied), ["replicate", "LOG", "host:COPY"], statuses=(0, 69, 74), variables=RSH, has_other_processes=True
     ),
     "replicate --verify": Command(copied_whole, ["replicate", "LOG", "COPY", "--verify"]),
     "replicate promote": Command(copied_whole, ["replicate", "promote", "-d", "COPY"]),

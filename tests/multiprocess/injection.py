@@ -68,12 +68,13 @@ needs_strace = pytest.mark.skipif(not _may_trace(), reason="needs strace, and a 
 
 
 class Point:
-    """One system call of one command: the `number`th of its name, counted from 1. `line` is what strace printed."""
+    """One system call of one command: the `number`th of its name in its thread, from 1. `line` is what strace printed."""
 
-    def __init__(self, call, number, line):
+    def __init__(self, call, number, line, thread=None):
         self.call = call
         self.number = number
         self.line = line
+        self.thread = thread
 
     @property
     def changes_something(self):
@@ -109,7 +110,7 @@ def points_of(directory, arguments, *, stdin=b"", calls=CALLS, only=(), within=N
             counts[thread, call] = counts.get((thread, call), 0) + 1
             # Writing to standard error is where an append is acknowledged.
             if within in rest or (call == "write" and rest.startswith("2<")):
-                points.append(Point(call, counts[thread, call], rest.replace(within, "MK_DIR")[:160]))
+                points.append(Point(call, counts[thread, call], rest.replace(within, "MK_DIR")[:160], thread))
         assert points
         return points
 
@@ -132,9 +133,14 @@ def kill_at(point, directory, arguments, *, stdin=b"", variables=None):
 def signal_at(point, number, directory, arguments, *, stdin=b"", only=(), variables=None):
     """Run a command that is sent a signal as it enters `point`."""
     # Without --seccomp-bpf, with which strace 6.1 sends no signals.
-    options = ["-f", "-qq", *only, "-o", "/dev/null", "-e", f"trace={point.call}"]
-    options += ["-e", f"inject={point.call}:signal={number.name[3:]}:when={point.number}"]
-    return _strace(options, directory, arguments, stdin, variables)
+    with tempfile.NamedTemporaryFile() as trace:
+        options = ["-f", "-q", *only, "-o", trace.name, "-e", f"trace={point.call}"]
+        options += ["-e", f"inject={point.call}:signal={number.name[3:]}:when={point.number}"]
+        result = _strace(options, directory, arguments, stdin, variables)
+        result.struck = Path(trace.name).read_text(errors="replace").count(f"by {number.name}") + (
+            result.status == -number
+        )
+    return result
 
 
 def fail_at(faults, directory, arguments, *, stdin=b"", only=(), variables=None):
