@@ -234,12 +234,17 @@ class Struck:
             prefix=("env", *(f"{name}={value}" for name, value in self.variables.items())),
         )
 
+    def strikes(self, how):
+        """Return all Strikes of a kind of HOW."""
+        return HOW[how](self)
+
     def kills(self):
         """Return a kill before each call that changes something: before any other call, it leaves what the next one leaves."""
         return [Strike(point, KILL) for point in self.points[ONCE] if point.changes_something]
 
-    def faults(self, when):
-        return [Strike(point, what, when) for point in self.points[when] for what in outcomes(point, when)]
+    def faults(self, error, when, *, calls=lambda point: True, every=1):
+        points = [point for point in self.points[when] if calls(point)]
+        return [Strike(point, f"error={error}", when) for point in points[::every]]
 
     def strike(self, strike, run_number=0):
         """Run the command, struck. Returns None if its threads or processes came another way and it was not struck."""
@@ -254,30 +259,48 @@ class Struck:
         return result if result.struck else None
 
     def check(self, *strikes):
-        """Strike the command as it was prepared, and then again what each strike left; then let it finish."""
+        """Strike the command as it was prepared, and then again what each strike left; then let it finish.
+
+        Returns whether it was struck each time.
+        """
         self.world.fresh()
         case = _Case(self)
         for number, strike in enumerate(strikes):
             result = self.strike(strike, number)
             if result is None:
                 self.misses += 1
-                return
+                return False
             case.after_strike(strike, result)
         case.finish()
         for strike in strikes:
             count("kills" if strike.what == KILL else "faults")
+        return True
 
 
-def outcomes(point, when):
-    """Return what may go wrong at one call."""
-    errors = ["EIO"]
-    if point.call == "flock":
-        errors += ["ENOLCK"]
-    elif point.call not in ONLY_READING and (point.call != "openat" or "O_CREAT" in point.line):
-        errors += ["ENOSPC", "EDQUOT"]
-    if point.call in INTERRUPTIBLE and not when:
-        errors += ["EINTR"]
-    return [f"error={error}" for error in errors]
+def _reads(point):
+    return point.call in ONLY_READING or (point.call == "openat" and "O_CREAT" not in point.line)
+
+
+def _changes(point):
+    return not _reads(point) and point.call != "close"
+
+
+def _may_be_interrupted(point):
+    return point.call in INTERRUPTIBLE
+
+
+HOW = {
+    "killed": Struck.kills,
+    "EIO in what it reads": lambda struck: struck.faults("EIO", ONCE, calls=_reads),
+    "EIO in what it changes": lambda struck: struck.faults("EIO", ONCE, calls=lambda point: not _reads(point)),
+    "a full disk": lambda struck: (
+        struck.faults("ENOSPC", ONCE, calls=_changes) + struck.faults("EDQUOT", ONCE, calls=_changes, every=5)
+    ),
+    "interrupted calls": lambda struck: struck.faults("EINTR", ONCE, calls=_may_be_interrupted),
+    "EIO from then on": lambda struck: struck.faults("EIO", FROM_THEN_ON),
+    "a full disk from then on": lambda struck: struck.faults("ENOSPC", FROM_THEN_ON, calls=_changes),
+}
+"""What is done to a command, and where."""
 
 
 class _Case:
