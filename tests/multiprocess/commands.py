@@ -139,9 +139,8 @@ def failed_back(world):
 def by_rsh(prepare):
     def prepared(world):
         prepare(world)
-        script = world.path / "rsh"
-        script.write_text('#!/bin/sh\nwhile [ "${1#-}" != "$1" ]; do shift; done\nshift\nexec sh -c "$*"\n')
-        script.chmod(0o755)
+        world.rsh.write_text('#!/bin/sh\nwhile [ "${1#-}" != "$1" ]; do shift; done\nshift\nexec sh -c "$*"\n')
+        world.rsh.chmod(0o755)
 
     return prepared
 
@@ -242,7 +241,7 @@ def keeps_what_it_cuts_off(case, result, seen):
                 raise Anomaly(f"neither in the log nor in quarantine: {key} {record}")
 
 
-RSH = {"MK_RSH": "WORLD/rsh", "MK_REMOTE_PATH": MK}
+RSH = {"MK_RSH": "RSH", "MK_REMOTE_PATH": MK}
 
 COMMANDS = {
     # produce

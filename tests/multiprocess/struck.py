@@ -59,6 +59,11 @@ class World:
         self.handed.unlink(missing_ok=True)
 
     @property
+    def rsh(self):
+        """What stands in for ssh; outside, as ssh is."""
+        return self.path.with_name("rsh")
+
+    @property
     def handed(self):
         """What the commands of --exec were given: outside, so that they are not struck."""
         return self.path.with_name("handed")
@@ -73,7 +78,7 @@ class World:
 
     def words(self, arguments):
         """Return a command line in which LOG, COPY, WORLD and HANDED are paths."""
-        places = {"LOG": self.log, "COPY": self.copy, "WORLD": self.path, "HANDED": self.handed}
+        places = {"LOG": self.log, "COPY": self.copy, "WORLD": self.path, "HANDED": self.handed, "RSH": self.rsh}
         return [re.sub("|".join(places), lambda match: str(places[match[0]]), word) for word in arguments]
 
 
@@ -112,7 +117,8 @@ def look(world, *, whole=False):
                 _look_at_topic(cluster, place, topic, seen, whole)
             for group in cluster.group_names():
                 for row in cluster.describe_group(group)["offsets"]:
-                    if row["topic_is_gone"]:
+                    # As long as locks are left of a topic, it is not said to be gone for good.
+                    if row["topic_is_gone"] or row["topic"] not in cluster.topic_names():
                         continue
                     # Of what was cut off after a fail-over, the old leader's groups have read some.
                     was_cut = row["problem"] and any(directory.glob("quarantine/*"))
@@ -285,6 +291,11 @@ def _changes(point):
     return not _reads(point) and point.call != "close"
 
 
+def _may_not_close(point):
+    """strace does not make a call that is to fail, and a lock that is not closed is held: no disk does that."""
+    return point.call == "close" and not re.search("/(locks|claims|members)", point.line)
+
+
 def _may_be_interrupted(point):
     return point.call in INTERRUPTIBLE
 
@@ -292,12 +303,14 @@ def _may_be_interrupted(point):
 HOW = {
     "killed": Struck.kills,
     "EIO in what it reads": lambda struck: struck.faults("EIO", ONCE, calls=_reads),
-    "EIO in what it changes": lambda struck: struck.faults("EIO", ONCE, calls=lambda point: not _reads(point)),
+    "EIO in what it changes": lambda struck: struck.faults(
+        "EIO", ONCE, calls=lambda point: _changes(point) or _may_not_close(point)
+    ),
     "a full disk": lambda struck: (
         struck.faults("ENOSPC", ONCE, calls=_changes) + struck.faults("EDQUOT", ONCE, calls=_changes, every=5)
     ),
     "interrupted calls": lambda struck: struck.faults("EINTR", ONCE, calls=_may_be_interrupted),
-    "EIO from then on": lambda struck: struck.faults("EIO", FROM_THEN_ON),
+    "EIO from then on": lambda struck: struck.faults("EIO", FROM_THEN_ON, calls=lambda point: point.call != "close"),
     "a full disk from then on": lambda struck: struck.faults("ENOSPC", FROM_THEN_ON, calls=_changes),
 }
 """What is done to a command, and where."""

@@ -44,7 +44,7 @@ def test_a_command_struck_and_struck_again_where_it_recovers_loses_nothing(tmp_p
         struck.world.fresh()
         if struck.strike(first) is None:
             continue
-        seconds = struck.count_points(ONCE, 1)
+        seconds = [point for point in struck.count_points(ONCE, 1) if point.call != "close"]
         for point in chosen.sample(seconds, min(5, len(seconds))):
             done += struck.check(first, Strike(point, chosen.choice((KILL, "error=EIO", "error=ENOSPC"))))
     print(f"{name}, twice: {done} pairs")
