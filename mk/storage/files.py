@@ -84,7 +84,7 @@ def open_file(name: str, flags: int, mode: int = 0o644, *, dir_fd: int, linked: 
             if flags & os.O_CREAT and status.st_nlink == 1:
                 _share(fd, mode, dir_fd)
     except BaseException:
-        os.close(fd)
+        close(fd)
         raise
     return fd
 
@@ -143,7 +143,16 @@ def _whole_path(name: str, dir_fd: int | None) -> str:
 
 
 def close(fd: int) -> None:
-    os.close(fd)
+    """Close a descriptor, whatever the file system says to it: what counts was synced before, and the descriptor is gone.
+
+    Raised, the error would tell of a failure where all is stored, and whoever then sends it again has it twice; or it would
+    stand in for the error that has made us close.
+    """
+    try:
+        os.close(fd)
+    except OSError as error:
+        if error.errno == errno.EBADF:  # Closed twice: the next file to be opened may be the one that is closed.
+            raise
 
 
 def pread(fd: int, size_bytes: int, position: int) -> bytes:
@@ -169,7 +178,7 @@ def read_file(name: str, *, dir_fd: int, max_bytes: int = 1 << 20) -> bytes:
     try:
         return pread(fd, min(size(fd), max_bytes), 0)
     finally:
-        os.close(fd)
+        close(fd)
 
 
 def append(fd: int, buffers: Sequence[bytes | memoryview]) -> int:
@@ -305,7 +314,7 @@ def mkdir(name: str, mode: int = 0o755, *, dir_fd: int | None = None) -> None:
             if os.fstat(fd).st_nlink:
                 return
         finally:
-            os.close(fd)
+            close(fd)
 
 
 def _is_unfinished(name: str, dir_fd: int) -> bool:
@@ -323,7 +332,7 @@ def make_directory_like(name: str, like_fd: int, *, dir_fd: int) -> int:
     try:
         take_rights(fd, like_fd)
     except BaseException:
-        os.close(fd)
+        close(fd)
         raise
     return fd
 
@@ -360,7 +369,7 @@ def take_rights_within(dir_fd: int, like_fd: int) -> None:
             except FileNotFoundError:
                 _give(fd, os.fstat(like_fd), S_IMODE(os.fstat(fd).st_mode))
         finally:
-            os.close(fd)
+            close(fd)
 
 
 def _give(fd: int, like: os.stat_result, mode: int) -> None:
@@ -403,7 +412,7 @@ def remove_tree(name: str, *, dir_fd: int) -> None:
             except (IsADirectoryError, PermissionError):  # what Linux and what macOS say of a directory
                 remove_tree(entry, dir_fd=fd)
     finally:
-        os.close(fd)
+        close(fd)
     rmdir(name, dir_fd=dir_fd)
 
 
@@ -429,7 +438,7 @@ def write_new_file(name: str, data: bytes, *, dir_fd: int, mode: int = 0o644) ->
         unlink(name, dir_fd=dir_fd)
         raise
     finally:
-        os.close(fd)
+        close(fd)
 
 
 def drop_cache(fd: int, size_bytes: int) -> bool:
@@ -488,5 +497,5 @@ def is_on_disk(fd: int, start: int, stop: int) -> bool:
     except OSError:
         return False
     finally:
-        os.close(own_fd)
+        close(own_fd)
     return True

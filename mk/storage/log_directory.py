@@ -399,7 +399,7 @@ def create_directory(path: str, *, sharing: Sharing | None = None, allow_network
         try:
             _refuse_network_file_system(fd, path)
         finally:
-            os.close(fd)
+            files.close(fd)
     try:
         if not os.path.exists(os.path.join(path, FILE_NAME)):
             refuse_nested(path)
@@ -454,7 +454,7 @@ def create_directory(path: str, *, sharing: Sharing | None = None, allow_network
         files.fsync(fd)
         _link_new_file(FILE_NAME, content, 0o644, dir_fd=fd)
     finally:
-        os.close(fd)
+        files.close(fd)
 
 
 def refuse_nested(path: str) -> None:
@@ -500,4 +500,4 @@ def make_directories(path: str) -> None:
     try:
         files.fsync(fd)
     finally:
-        os.close(fd)
+        files.close(fd)

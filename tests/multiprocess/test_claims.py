@@ -17,6 +17,7 @@ from processes import create_topic, kill_all, must, run, wait_until
 from mk.groups.claim_directory import open_claims
 from mk.storage.leader_epochs import EpochEntry
 from mk.storage.log_directory import LogDirectory
+from tests.proof.figures import count
 
 MEMBER = str(Path(__file__).with_name("member.py"))
 
@@ -264,6 +265,7 @@ def test_a_clean_for_groups_that_is_killed_at_any_call_keeps_what_they_have_not_
         must(directory, "topics", "clean")
         assert _first(directory) == 6, f"killed at {point}"
         assert not json.loads(must(directory, "topics", "verify", "t", "--json").stdout)["findings"]
+    count("kills", len(points))
     print(f"{len(points)} kills")
 
 

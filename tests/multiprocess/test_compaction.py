@@ -11,6 +11,8 @@ from history import verify
 from injection import Stopped, fail_at, kill_at, needs_strace, points_of, to_kill_at
 from processes import create_topic, must, run, start
 
+from tests.proof.figures import count
+
 COMPACT = ["topics", "compact", "t"]
 
 
@@ -97,6 +99,7 @@ def test_killed_at_any_call_the_log_verifies_and_the_next_compaction_finishes(tm
         assert len(consumed(directory)) == len(expected), point
         assert not list(directory.rglob("*.cleaned")), point
         verify(directory, "t")
+    count("kills", len(points))
     print(f"{len(points)} kills")
 
 
@@ -118,6 +121,7 @@ def test_a_disk_that_refuses_any_call_costs_nothing_but_this_compaction(tmp_path
         assert last_of(consumed(directory)) == last, point
         must(directory, *COMPACT)
         assert len(consumed(directory)) == len(last), point
+        count("faults")
 
 
 def test_a_reader_in_the_middle_sees_increasing_offsets_and_no_record_twice(tmp_path, thoroughness):
