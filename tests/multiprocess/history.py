@@ -89,22 +89,36 @@ def read_log(directory, topic, partition=0, *, quiet=True):
 
     quiet: nobody writes now and the last writer ended well, so the active segment must end exactly where `state` says.
     """
+    records = read_rest(directory, topic, partition, quiet=quiet)
+    if list(records) != list(range(len(records))):
+        raise Anomaly(f"the log begins at {next(iter(records), None)}")
+    return list(records.values())
+
+
+def read_rest(directory, topic, partition=0, *, quiet=True):
+    """Return the same by offset, of a log whose beginning retention may have removed: from its log start on."""
     state = read_state(directory, topic, partition)
     high_watermark = int(state["high_watermark"])
-    records = []
-    chain = epoch = 0
     segments = segments_of(directory, topic, partition)
     if not segments or int(segments[-1].stem) != int(state["segment"]):
         raise Anomaly(f"the active segment {state['segment']} is missing")
+    start = int(state["log_start"])
+    while len(segments) > 1 and int(segments[1].stem) <= start:
+        del segments[0]  # On its way out.
+    first = int(segments[0].stem)
+    if first > start:
+        raise Anomaly(f"the log starts at {start}, and {segments[0].name} is its first segment")
+    records = []
+    chain, epoch = (None if first else 0), 0
     for number, path in enumerate(segments):
         data = path.read_bytes()
-        if int(path.stem) != len(records):
-            raise Anomaly(f"{path.name} does not begin at offset {len(records)}")
+        if int(path.stem) != first + len(records):
+            raise Anomaly(f"{path.name} does not begin at offset {first + len(records)}")
         is_active = number == len(segments) - 1
         stop = high_watermark if is_active else int(segments[number + 1].stem)
         position = 0
-        while len(records) < stop:
-            where = f"{path.name} byte {position}, offset {len(records)}"
+        while (end := first + len(records)) < stop:
+            where = f"{path.name} byte {position}, offset {end}"
             if len(data) - position < HEADER.size:
                 raise Anomaly(f"{where}: the segment ends before offset {stop}")
             fields = HEADER.unpack_from(data, position)
@@ -115,10 +129,14 @@ def read_log(directory, topic, partition=0, *, quiet=True):
             if len(payload) != header["payload_length"] or crc32c(payload) != header["payload_crc"]:
                 raise Anomaly(f"{where}: the payload is not the one that was stored")
             count = header["record_count"]
-            if header["base_offset"] != len(records) or count < 1 or header["last_offset_delta"] != count - 1:
+            if header["base_offset"] != end or count < 1 or header["last_offset_delta"] != count - 1:
                 raise Anomaly(f"{where}: the batch covers {header['base_offset']} + {header['last_offset_delta']}")
             sequences = header["producer_id"], header["first_sequence"], header["last_sequence"]
-            chain = crc32c(CHAIN.pack(header["payload_crc"], count, *sequences), chain)
+            # Of what was removed, the chain is all that is left: it is taken from the first batch that is there.
+            before = chain
+            chain = header["chain"]
+            if before is not None:
+                chain = crc32c(CHAIN.pack(header["payload_crc"], count, *sequences), before)
             if chain != header["chain"]:
                 raise Anomaly(f"{where}: the batch does not continue the one before it")
             if header["leader_epoch"] < epoch:
@@ -128,8 +146,8 @@ def read_log(directory, topic, partition=0, *, quiet=True):
             epoch = header["leader_epoch"]
             records += _records(payload, header, where)
             position += HEADER.size + len(payload)
-        if len(records) != stop:
-            raise Anomaly(f"{path.name}: its batches end at offset {len(records)}, not at {stop}")
+        if end != stop:
+            raise Anomaly(f"{path.name}: its batches end at offset {end}, not at {stop}")
         if (
             is_active
             and quiet
@@ -138,7 +156,7 @@ def read_log(directory, topic, partition=0, *, quiet=True):
             raise Anomaly(f"{path.name}: {len(data)} bytes, batches up to {position}, state says {state['written']}")
     if quiet and state["syncing"] != "0":
         raise Anomaly("state says that somebody is syncing")
-    return records
+    return {offset: record for offset, record in enumerate(records, first) if offset >= start}
 
 
 def _records(payload, header, where):
