@@ -214,7 +214,9 @@ class Server:
             while True:
                 pause = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
                 for key, _ in self._selector.select(pause):
-                    key.data()
+                    # What was heard before may have ended it, and another one may have its number by now.
+                    if self._selector.get_map().get(key.fileobj) is key:
+                        key.data()
                 while self._timers and self._timers[0][0] <= time.monotonic():
                     _, _, pid, action = heapq.heappop(self._timers)
                     if pid in self._children:

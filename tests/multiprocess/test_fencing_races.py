@@ -28,7 +28,7 @@ ENDS = (
     (("fencer", "kill"), ("owner", "go")),
     (("other", "kill"), ("fencer", "go"), ("owner", "go")),
 )
-OWNER_STEPS = range(6)
+OWNER_STEPS = range(8)
 FENCER_STEPS = range(18)
 
 

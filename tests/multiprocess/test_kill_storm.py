@@ -7,32 +7,12 @@ import tempfile
 import time
 
 import pytest
-from fork_server import ForkServer, Job
+from fork_server import Job
 from kill_rounds import ROUNDS
-from processes import ENVIRONMENT, create_topic, must
+from processes import create_topic, must
 
 KILLS_A_ROUND = 300
 MEMORY = "/dev/shm"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """A server that has imported what the rounds will run."""
-    server = ForkServer(ENVIRONMENT)
-    directory = tmp_path_factory.mktemp("warm") / "log"
-    for words in (
-        ("topics", "create", "t", "-p", "2", "-c", "cleanup.policy=compact,delete"),
-        ("produce", "t", "-v", "-K", ":", "--producer-id", "i"),
-        ("produce", "t", "value", "-k", "key", "-q"),
-        ("consume", "t", "-J", "-q"),
-        ("consume", "t", "-g", "g", "-J", "-n", "1"),
-        ("topics", "clean", "-q"),
-        ("topics", "compact", "t", "-q"),
-    ):
-        done = server.run(directory, *words, stdin=[b"a:1\nb:2\n"] if words[0] == "produce" else [b""], learn=True)
-        assert done.status == 0, done
-    yield server
-    server.close()
 
 
 def test_the_server_has_one_thread_and_nothing_of_a_log_open(server, tmp_path):
