@@ -22,14 +22,22 @@ from mk.storage.log_directory import LogDirectory
 from tests.proof.figures import count
 
 
+FEWEST = 5
+"""Disturbances without which nothing is proved."""
+
+PATIENCE = 60
+"""Seconds in which there have to be so many."""
+
+
 class Member:
     """A process that reads for the group."""
 
-    def __init__(self, directory, name, folder, words, session_timeout):
+    def __init__(self, directory, name, group, folder, words, session_timeout):
         self.name = name
+        self.group = group
         self.was_stopped = False
         self.errors = folder / f"{name}.err"
-        words = ("consume", "t", "-g", "g", "-J", "--session-timeout", session_timeout, *words)
+        words = ("consume", "t", "-g", group, "-J", "--session-timeout", session_timeout, *words)
         with open(self.errors, "wb") as errors:
             self.process = start(directory, *words, stdin=subprocess.DEVNULL, stderr=errors)
         os.set_blocking(self.process.stdout.fileno(), False)
@@ -71,6 +79,7 @@ class GroupStorm:
         exactly_once=False,
         session_timeout="400ms",
         pauses=(0.05, 0.3, 1.2),
+        groups=("g",),
     ):
         self.directory, self.folder = directory, folder
         self.partitions, self.wanted_members = partitions, members
@@ -79,8 +88,9 @@ class GroupStorm:
         self.exactly_once = exactly_once
         self.session_timeout = session_timeout
         self.pauses = pauses
+        self.groups = groups
         self.history = History(partitions)
-        self.events = []  # (member, what it was given), or (partition, what was committed)
+        self.events = []  # (member, what it was given), or ((group, partition), what was committed)
         self.times = {}
         self.members = []
         self.ended = []
@@ -96,9 +106,10 @@ class GroupStorm:
         self.topic = self.opened.open_topic("t")
 
     def run(self, seconds):
+        """Storm for so many seconds; longer on a machine that is too busy for much to happen in that time."""
         deadline = time.monotonic() + seconds
         try:
-            while time.monotonic() < deadline:
+            while (now := time.monotonic()) < deadline or (self.disturbances < FEWEST and now < deadline + PATIENCE):
                 self._step()
             self._settle()
         finally:
@@ -111,6 +122,10 @@ class GroupStorm:
             self.topic.close()
             self.opened.close()
         return self
+
+    @property
+    def disturbances(self):
+        return sum(self.counts[way] for way in set(self.ways))
 
     def _step(self):
         self._produce()
@@ -147,14 +162,15 @@ class GroupStorm:
             self.counts["kills of producers"] += 1
 
     def _start(self):
-        member = Member(self.directory, f"m{self.counts['start']}", self.folder, ["-F"], self.session_timeout)
+        name, group = f"m{self.counts['start']}", self.groups[self.counts["start"] % len(self.groups)]
+        member = Member(self.directory, name, group, self.folder, ["-F"], self.session_timeout)
         self.counts["start"] += 1
         self.members.append(member)
         self.selector.register(member.process.stdout, selectors.EVENT_READ, member)
 
     def _disturb(self):
         member = self.random.choice(self.members)
-        if member.process.pid not in {one.pid for one in members_of(self.topic.directory, "g")}:
+        if member.process.pid not in {one.pid for one in members_of(self.topic.directory, member.group)}:
             return  # ^C while the interpreter starts is answered by Python, not by mk.
         way = self.random.choice(self.ways)
         self.counts[way] += 1
@@ -182,23 +198,27 @@ class GroupStorm:
             return False
         self.events.append((member, records))
         for partition, offset, _ in records:
-            self.times[partition, offset] = self.times.get((partition, offset), 0) + 1
+            place = member.group, partition, offset
+            self.times[place] = self.times.get(place, 0) + 1
         return True
 
     def _watch_commits(self):
-        claims = open_claims(self.topic.directory, "g", topic="t", topic_id=self.topic.topic_id)
-        try:
-            for partition, generations in claims.generations().items():
-                slots = claims.slots(partition, generations[-1])
-                if not slots or claims.exists(partition, generations[-1] + 1):
-                    continue  # Somebody is fencing, and has not said yet where it goes on from.
-                offset = slots[0].offset
-                if offset != self.offsets.get(partition):
-                    self.events.append((partition, offset))
-                    self.offsets[partition] = offset
-                    self.commits += 1
-        finally:
-            claims.close()
+        for group in self.groups:
+            claims = open_claims(self.topic.directory, group, topic="t", topic_id=self.topic.topic_id)
+            try:
+                for partition, generations in claims.generations().items():
+                    slots = claims.slots(partition, generations[-1])
+                    if not slots or claims.exists(partition, generations[-1] + 1):
+                        continue  # Somebody is fencing, and has not said yet where it goes on from.
+                    self._see_commit(group, partition, slots[0].offset)
+            finally:
+                claims.close()
+
+    def _see_commit(self, group, partition, offset):
+        if offset != self.offsets.get((group, partition)):
+            self.events.append(((group, partition), offset))
+            self.offsets[group, partition] = offset
+            self.commits += 1
 
     def _settle(self):
         """End the producers, let everybody go on, end the members cleanly, and read what is left."""
@@ -223,42 +243,47 @@ class GroupStorm:
             status = member.process.wait(60)
             assert status in (-signal.SIGTERM, -signal.SIGINT, -signal.SIGKILL), (status, member.errors.read_text())
             assert "error" not in (text := member.errors.read_text()) and "Traceback" not in text, text
-        last = Member(self.directory, "last", self.folder, [], self.session_timeout)
-        os.set_blocking(last.process.stdout.fileno(), True)
-        while self._take(last):
-            pass
-        assert last.process.wait(60) == 0, last.errors.read_text()
-        self.ended.append(last)
+        for group in self.groups:
+            last = Member(self.directory, f"last of {group}", group, self.folder, [], self.session_timeout)
+            os.set_blocking(last.process.stdout.fileno(), True)
+            while self._take(last):
+                pass
+            assert last.process.wait(60) == 0, last.errors.read_text()
+            self.ended.append(last)
         self._watch_commits()
 
     def check(self):
         for number in range(self.started_producers):
             self.history.note_acks(f"p{number}", (self.folder / f"p{number}").read_text())
         for who, what in self.events:
-            if isinstance(who, int):
-                self.history.checker.committed("g", who, what)
+            if isinstance(who, tuple):
+                self.history.checker.committed(*who, what)
             else:
                 given = {"is_strict": self.exactly_once, "was_stopped": who.may_repeat}
-                self.history.note_given(who.name, what, group="g", **given)
+                self.history.note_given(who.name, what, group=who.group, **given)
         logs = [read_log(self.directory, "t", partition) for partition in range(self.partitions)]
-        assert self.offsets == {partition: len(log) for partition, log in enumerate(logs)}
+        ends = {(group, partition): len(log) for group in self.groups for partition, log in enumerate(logs)}
+        assert self.offsets == ends
         self.history.check(logs)
         doubled = sum(times > 1 for times in self.times.values())
         assert not (self.exactly_once and doubled), f"{doubled} records came twice, though every stop was clean"
-        assert must(self.directory, "consume", "t", "-g", "g").stdout == ""
+        for group in self.groups:
+            assert must(self.directory, "consume", "t", "-g", group).stdout == ""
         assert run(self.directory, "topics", "verify", "t").status == 0
         count("kills", self.counts.get("SIGKILL", 0) + self.counts["kills of producers"])
         count("stops", self.counts.get("SIGSTOP", 0) + self.counts.get("SIGTSTP", 0))
         count("commits", self.commits)
         print(f"{sum(map(len, logs))} records, {doubled} more than once; {self.commits} commits; {self.counts}")
+        return logs
 
 
-def storm(tmp_path, seconds, *, partitions, **keywords):
+def storm(tmp_path, seconds, *, partitions, kind=GroupStorm, **keywords):
     """Storm over a fresh topic, check it, and return what happened."""
     directory = tmp_path / "log"
     create_topic(directory, "t", partitions, segment_bytes=65536)
-    must(directory, "consume", "t", "-g", "g")
-    happening = GroupStorm(directory, tmp_path, partitions=partitions, **keywords)
+    for group in keywords.get("groups", ("g",)):
+        must(directory, "consume", "t", "-g", group)
+    happening = kind(directory, tmp_path, partitions=partitions, **keywords)
     happening.run(seconds).check()
-    assert sum(happening.counts[way] for way in happening.ways) >= 5, "too little happened to prove anything"
+    assert happening.disturbances >= FEWEST, "too little happened to prove anything"
     return happening
