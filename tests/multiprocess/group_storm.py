@@ -21,7 +21,6 @@ from mk.groups.membership import members_of
 from mk.storage.log_directory import LogDirectory
 from tests.proof.figures import count
 
-
 FEWEST = 5
 """Disturbances without which nothing is proved."""
 
