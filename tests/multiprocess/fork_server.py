@@ -136,10 +136,10 @@ class ForkServer:
         return done
 
     def holds(self):
-        """Return how many threads the server has, and the paths of the files that it has open."""
+        """Return how many threads the server has, and the paths of the files that it has open, but for its streams."""
         about = f"/proc/{self._process.pid}"
-        names = [os.readlink(f"{about}/fd/{fd}") for fd in os.listdir(f"{about}/fd")]
-        return len(os.listdir(f"{about}/task")), [name for name in names if name.startswith("/") and name != os.devnull]
+        names = [os.readlink(f"{about}/fd/{fd}") for fd in os.listdir(f"{about}/fd") if int(fd) > 2]
+        return len(os.listdir(f"{about}/task")), [name for name in names if name.startswith("/")]
 
     def close(self):
         self._socket.close()

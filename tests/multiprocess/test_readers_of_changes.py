@@ -221,7 +221,7 @@ class Trimming(Race):
     def take(self, done):
         # Trimming to behind the end is refused.
         if done.job.note == "trim" and done.status:
-            assert done.status in (2, 65), done
+            assert done.status == 66, done
             return
         super().take(done)
 
