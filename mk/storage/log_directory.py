@@ -354,10 +354,14 @@ class LogDirectory:
         return self._names_with(".deleted-", ".tmp-")
 
     def _names_with(self, *prefixes: str) -> list[str]:
+        # Directories alone: a file or a link under such a name is nothing that mk left, and a sweep that stopped at it
+        # would let nobody make, rename or delete a topic any more.
         return [
-            name
-            for name in os.listdir(self.topics_fd)
-            if name.startswith(prefixes) and name.partition("-")[2].isalnum()
+            entry.name
+            for entry in os.scandir(self.topics_fd)
+            if entry.name.startswith(prefixes)
+            and entry.name.partition("-")[2].isalnum()
+            and entry.is_dir(follow_symlinks=False)
         ]
 
     def _is_being_filled(self, topic_id: str) -> bool:
