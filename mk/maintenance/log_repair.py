@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 _WAIT = "wait, raise --lock-wait, or stop that process, then run it again"
 _PIECE = 1 << 20
 _PROBE_BYTES = 1 << 20
-_PROBE = ".tmp-probe"
 
 
 class RepairReport:
@@ -466,8 +465,11 @@ class LogRepair(FollowerLog):
     def _prove_disk(self) -> None:
         """Write, sync and read back, from the disk where that can be had. Raises StorageError if it refuses."""
         data = os.urandom(_PROBE_BYTES)
+        # A new file under a name that nobody knows before: under a fixed one somebody else could have put a second name of a
+        # file of ours, which would be emptied and written over as it is opened.
+        probe = f".tmp-{os.urandom(8).hex()}"
         try:
-            fd = files.open_file(_PROBE, os.O_RDWR | os.O_CREAT | os.O_TRUNC, dir_fd=self._files.fd)
+            fd = files.open_file(probe, os.O_RDWR | os.O_CREAT | os.O_EXCL, dir_fd=self._files.fd)
             try:
                 files.pwrite(fd, data, 0)
                 files.fsync(fd)
@@ -475,7 +477,7 @@ class LogRepair(FollowerLog):
                 is_same = files.pread(fd, len(data), 0) == data
             finally:
                 files.close(fd)
-            files.unlink(_PROBE, dir_fd=self._files.fd)
+                files.unlink(probe, dir_fd=self._files.fd)
             files.fsync(self._files.fd)
             why = "" if is_same else "what was written there came back as something else"
         except OSError as error:

@@ -45,11 +45,12 @@ def decode(data: bytes, path: str) -> dict[str, str | int | bool | None]:
 
 
 def _decode_value(text: str) -> str | int | bool | None:
-    if "\\" in text:
+    if text[:1] == '"':
+        if "\\" not in text:
+            return text[1:-1]
         import json
 
+        # Of a text that begins as a string it makes a string or an error, and never what nests as deep as the stack.
         value: str = json.loads(text)
         return value
-    if text[0] == '"':
-        return text[1:-1]
     return _CONSTANTS[text] if text in _CONSTANTS else int(text)
