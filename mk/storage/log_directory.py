@@ -73,7 +73,10 @@ class LogDirectory:
         try:
             data = files.read_file(FILE_NAME, dir_fd=self.fd)
             self.topics_fd = files.open_directory("topics", dir_fd=self.fd)
-            self.directory_id = str(flat_json.decode(data, f"{path}/{FILE_NAME}")["directory_id"])
+            directory_id = flat_json.decode(data, f"{path}/{FILE_NAME}").get("directory_id")
+            if type(directory_id) is not str or len(directory_id) != 32 or not directory_id.isalnum():
+                raise CorruptStateError(path=f"{path}/{FILE_NAME}", found="a field is missing or impossible")
+            self.directory_id = directory_id
         except BaseException as error:
             self.close()
             if isinstance(error, FileNotFoundError):

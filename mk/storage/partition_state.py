@@ -141,9 +141,20 @@ def decode_slot(slot: bytes) -> PartitionState | None:
         state.began_ms = int(fields[12]) if len(fields) > 12 else 0  # An early mk did not write it.
         cuts = slot.find(b" cuts=", 0, at)
         state.cuts, state.cut_offset = map(int, slot[cuts + 6 : at].split(b" ")[0].split(b":")) if cuts >= 0 else (0, 0)
+        if not _can_be(state):
+            return None
     except (ValueError, IndexError, TypeError):  # the last for too few or too many numbers of an end
         return None
     return state
+
+
+def _can_be(state: PartitionState) -> bool:
+    """Tell whether the numbers are some that mk writes: a position or an offset beyond 63 bits is none that a file can have."""
+    written, durable = state.written, state.durable
+    places = (written.position, written.offset, durable.position, durable.offset)
+    offsets = (state.segment, state.high_watermark, state.log_start_offset, state.cleaned_to, state.cut_offset)
+    others = (state.tombstones_dropped_to, state.sequence, state.cuts, state.leader_epoch >> 1)
+    return min(*places, *offsets, *others) >= 0 and max(*places, *offsets, *others) < 1 << 63
 
 
 def read_state(fd: int) -> PartitionState | None:
