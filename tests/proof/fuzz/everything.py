@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
-from tests.proof.fuzz import batches, directories, small_files
+from tests.proof.fuzz import batches, directories, formats, peers, small_files, words
 
-TARGETS = {target.name: target for module in (batches, small_files, directories) for target in module.TARGETS}
+TARGETS = {
+    target.name: target
+    for module in (batches, small_files, directories, peers, formats, words)
+    for target in module.TARGETS
+}
