@@ -74,7 +74,8 @@ class OffsetMap:
             if self.size_bytes + len(key) + _ENTRY_BYTES > self._max_bytes and offsets:
                 return False
             count = len(offsets)
-            offsets[_short(key)] = batch.next_offset - 1
+            # Not where the batch ends: one that covers more offsets than it has lines would lose the last of them.
+            offsets[_short(key)] = batch.base_offset + batch.record_count - 1
             self.size_bytes += (len(offsets) - count) * (len(key) + _ENTRY_BYTES)
             return True
         _, keys, _, _, deltas = batch.columns()
