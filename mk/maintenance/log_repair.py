@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _WAIT = "wait, raise --lock-wait, or stop that process, then run it again"
 _PIECE = 1 << 20
 _PROBE_BYTES = 1 << 20
+_MOST_LOST = 1 << 44
+"""Offsets that are covered at once: 4096 batches. What claims that more were lost has numbers that no log came to."""
 
 
 class RepairReport:
@@ -268,6 +270,14 @@ class LogRepair(FollowerLog):
             report.done.append("`state` is made again of the segments")
         leads = epochs is None or epochs.latest.leader_id == self._files.topic.directory.directory_id
         lost = [part for segment in segments for part in segment.parts if part.is_bridge]
+        for part in lost:
+            # From a state or a header that is whole, and says what cannot be: covering it would take all memory, under the lock.
+            if part.next_offset - part.first_offset > _MOST_LOST:
+                raise CorruptStateError(
+                    path=self._files.path,
+                    found=f"offsets {part.first_offset} to {part.next_offset - 1} are lost, more than a log can have",
+                    fix="nothing was changed; look whether somebody else has written into the directory",
+                )
         if restored and leads and state is not None:
             report.done.append("goes on under a later leader epoch; what followers have more goes to their quarantine/")
         if not lost:

@@ -46,11 +46,13 @@ def decode(data: bytes, path: str) -> dict[str, str | int | bool | None]:
 
 def _decode_value(text: str) -> str | int | bool | None:
     if text[:1] == '"':
-        if "\\" not in text:
-            return text[1:-1]
-        import json
+        if "\\" in text:
+            import json
 
-        # Of a text that begins as a string it makes a string or an error, and never what nests as deep as the stack.
-        value: str = json.loads(text)
-        return value
+            # Of a text that begins as a string it makes a string or an error, and never what nests as deep as the stack.
+            value: str = json.loads(text)
+            return value
+        if len(text) < 2 or text.find('"', 1) != len(text) - 1:
+            raise ValueError
+        return text[1:-1]
     return _CONSTANTS[text] if text in _CONSTANTS else int(text)

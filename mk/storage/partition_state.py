@@ -167,6 +167,7 @@ def _can_be(state: PartitionState) -> bool:
         state.log_start_offset,
         state.cleaned_to,
         state.tombstones_dropped_to,
+        state.cuts,
         state.cut_offset,
     )
     unknown = (written.chain, durable.chain, written.max_timestamp, durable.max_timestamp)  # are -1 if they are
