@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests.proof import figures
-from tests.property.directory_world import NO_KILL, DirectoryWorld
+from tests.property.directory_users import NO_KILL
+from tests.property.directory_world import DirectoryWorld
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,5 +127,5 @@ class DirectoryMachine(RuleBasedStateMachine):
 TestDirectory = DirectoryMachine.TestCase
 # Shrinking a history takes minutes, and its report says what happened.
 TestDirectory.settings = settings(
-    max_examples=max(20, settings().max_examples // 4), phases=[Phase.explicit, Phase.reuse, Phase.generate]
+    max_examples=max(20, settings().max_examples // 5), phases=[Phase.explicit, Phase.reuse, Phase.generate]
 )
