@@ -40,16 +40,6 @@ BUGS: tuple[Bug, ...] = (
         ("tests/crash/test_removal.py",),
     ),
     Bug(
-        "unlinked-by-a-log-start-that-nobody-put-on-disk",
-        "1 D-14",
-        _CLEANING,
-        "        count, size_bytes, more = remove_dead_segments(self._files, state, report.log_start_offset)\n",
-        "        count, size_bytes, more = remove_dead_segments(self._files, state, state.log_start_offset)\n",
-        (
-            "tests/crash/test_removal.py::test_nothing_is_unlinked_by_a_log_start_that_somebody_did_not_come_to_put_on_disk",
-        ),
-    ),
-    Bug(
         "unlinked-before-the-log-start-is-moved",
         "1 D-14",
         _LOG,
@@ -69,17 +59,6 @@ BUGS: tuple[Bug, ...] = (
             "tests/crash/test_removal.py",
             "tests/crash/test_kill.py",
             "tests/unit/storage/test_partition_cleaner.py::test_a_removal_that_the_disk_refuses_does_not_fail_the_append",
-        ),
-    ),
-    Bug(
-        "newest-segments-unlinked-first",
-        "1 D-14",
-        _REMOVAL,
-        "    for name in sorted(os.listdir(partition.fd)):\n        digits",
-        "    for name in sorted(os.listdir(partition.fd), reverse=True):\n        digits",
-        (
-            "tests/crash/test_removal.py",
-            "tests/unit/storage/test_partition_cleaner.py",
         ),
     ),
     Bug(
@@ -154,7 +133,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/storage/retention.py",
         "        kept = kept or not reason\n",
         "",
-        ("tests/property/test_retention.py",),
+        ("tests/property/test_retention.py::test_an_old_segment_behind_a_young_one_stays",),
     ),
     Bug(
         "retention-beyond-the-high-watermark",
@@ -162,7 +141,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/storage/retention.py",
         "        elif segment.next_offset > keep_from:\n",
         "        elif segment.base_offset > keep_from:\n",
-        ("tests/property/test_retention.py",),
+        ("tests/property/test_retention.py::test_a_segment_stays_that_may_be_read_in_part_only",),
     ),
     Bug(
         "groups-hold-one-record-less-than-they-have-not-read",
@@ -170,7 +149,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/storage/retention.py",
         "        elif age_ms > retention_ms and hold is not None and segment.next_offset > hold.offset:\n",
         "        elif age_ms > retention_ms and hold is not None and segment.base_offset > hold.offset:\n",
-        ("tests/property/test_retention.py",),
+        ("tests/property/test_retention.py::test_a_segment_stays_that_a_group_has_read_in_part_only",),
     ),
     Bug(
         "claims-read-before-the-records-they-hold-go",
@@ -195,10 +174,7 @@ BUGS: tuple[Bug, ...] = (
         _COMPACTION,
         "    horizon = checkpoint.cleaned_before(_retained_since(partition))\n",
         "    horizon = checkpoint.cleaned_before(1 << 62)\n",
-        (
-            "tests/unit/storage/test_cleaner_checkpoint.py",
-            "tests/cli/test_compact.py::test_a_tombstone_goes_some_time_after_the_others_of_its_key",
-        ),
+        ("tests/unit/storage/test_tombstones.py::test_a_tombstone_goes_when_it_has_stood_long_enough",),
     ),
     Bug(
         "compaction-drops-tombstones-that-a-group-has-not-read",
@@ -207,10 +183,7 @@ BUGS: tuple[Bug, ...] = (
         "    return horizon if hold is None else min(horizon, hold.offset)\n",
         "    return horizon\n",
         (
-            "tests/unit/storage/test_cleaner_checkpoint.py",
-            "tests/cli/test_compact.py::test_a_tombstone_goes_some_time_after_the_others_of_its_key",
-            "tests/multiprocess/test_compaction.py::test_tombstones_go_when_they_have_stood_long_enough",
-            "tests/cli/test_group_offsets.py",
+            "tests/unit/storage/test_tombstones.py::test_a_tombstone_stays_until_the_groups_that_hold_records_have_read_it",
         ),
     ),
     Bug(
@@ -219,7 +192,15 @@ BUGS: tuple[Bug, ...] = (
         _COMPACTION,
         "    if not _clock_is_believed(partition, state):\n        return 0\n",
         "",
-        ("tests/unit/storage/test_cleaner_checkpoint.py",),
+        ("tests/unit/storage/test_tombstones.py::test_a_tombstone_stays_while_the_clock_is_not_believed",),
+    ),
+    Bug(
+        "compaction-does-not-note-what-the-clock-says",
+        "3 D-20",
+        _COMPACTION,
+        "            clock_record.look_and_record(",
+        "            clock_record.look(",
+        ("tests/unit/storage/test_tombstones.py::test_a_tombstone_stays_while_the_clock_is_not_believed",),
     ),
     Bug(
         "compaction-unlinks-before-it-renames",
@@ -298,21 +279,6 @@ BUGS: tuple[Bug, ...] = (
 """,
         (
             "tests/property/test_compacted_histories.py",
-            "tests/multiprocess/test_compaction.py::test_killed_at_any_call_the_log_verifies_and_the_next_compaction_finishes",
-        ),
-    ),
-    Bug(
-        "compaction-keeps-the-old-index",
-        "3 D-13",
-        _COMPACTION,
-        """\
-            # The index goes first: none is better than one of other positions.
-            _unlink_if_there(segment_name(first, INDEX_SUFFIX), dir_fd)
-""",
-        "",
-        (
-            "tests/cli/test_reading_compacted.py::test_from_every_offset_also_one_that_is_gone",
-            "tests/cli/test_reading_compacted.py::test_times",
             "tests/multiprocess/test_compaction.py::test_killed_at_any_call_the_log_verifies_and_the_next_compaction_finishes",
         ),
     ),
@@ -483,14 +449,6 @@ BUGS: tuple[Bug, ...] = (
             "tests/unit/storage/test_producer_state.py",
             "tests/crash/test_resumed_input.py",
         ),
-    ),
-    Bug(
-        "sequences-remembered-after-a-failure",
-        "1 D-11",
-        _LOG,
-        "            except (MkError, OSError) as failure:\n                self._producers = None\n",
-        "            except (MkError, OSError) as failure:\n",
-        ("tests/unit/storage/test_producer_state.py",),
     ),
     Bug(
         "sequences-remembered-though-others-appended",
