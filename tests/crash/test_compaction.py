@@ -14,6 +14,7 @@ import pytest
 from mk.maintenance.findings import DAMAGE
 from mk.maintenance.verify import verify_topic
 from mk.records.record_batch import encode_columns
+from mk.storage.held_log import held_log
 from mk.storage.log_cleaner import CHANGED, LogCleaner, compact
 from mk.storage.log_directory import LogDirectory
 from mk.storage.partition_cleaner import PartitionCleaner
@@ -38,17 +39,20 @@ Found = dict[int, tuple[bytes | None, bytes | None]]
 
 
 def life(world: World) -> Found:
-    """Segments of one, two or three batches, most records of which have a successor in a later one."""
+    """Segments of one or two batches, most records of which have a successor in a later one: several become one."""
     world.create(config={"cleanup.policy": "compact", "delete.retention.ms": 0})
     log = world.open()
     written: Found = {}
     numbers = itertools.count()
-    for number, size in enumerate((900, 900, 1500, 300, 300, 900, 1800, 300)):
+    for number, size in enumerate((300, 400, 300, 900, 300, 300, 1800, 300, 300)):
         keys = [KEYS[(number + at) % 3] for at in range(2)]
         values: list[bytes | None] = [b"%03d" % next(numbers) + b"x" * size for _ in keys]
         batch = encode_columns(values, keys=keys, base_timestamp=1_000_000 + number)
         first = log.append([batch], DISK).first_offset
         written.update({first + at: (key, value) for at, (key, value) in enumerate(zip(keys, values))})
+        if number % 3:
+            with held_log(log, fix=""):
+                log._roll(log._refresh())
     return written
 
 
@@ -190,3 +194,31 @@ def test_what_changed_while_it_was_compacted_is_left_alone(
         assert run(world.topic) == CHANGED
         assert [files_of(world)] == changed
         world.abandon()
+
+
+def test_each_step_of_a_swap_is_on_disk_before_the_next(tmp_path: Path) -> None:
+    """`state`, by which a copy knows what it can go on from; the new segment; then the names that it makes needless, one by one:
+    one that is there in front of one that is gone would end in a hole."""
+    with RecordingDisk(tmp_path) as disk:
+        world = World(disk)
+        life(world)
+        start = len(disk.operations)
+        assert world.topic is not None
+        run(world.topic)
+        done = [operation.text for operation in disk.operations[start:]]
+        world.abandon()
+    steps = [
+        (at, text.split()[0], text.split()[1].removesuffix(".cleaned"))
+        for at, text in enumerate(done)
+        if text.startswith(("rename", "unlink")) and text.endswith(".log")
+    ]
+    assert [kind for _, kind, _ in steps].count("unlink") > 1
+    last = -1
+    for at, kind, name in steps:
+        between = done[last + 1 : at]
+        if kind == "rename":
+            assert between[::-1].index("sync state") < between[::-1].index("pwrite state"), "state is not on disk"
+            assert f"sync {name}.cleaned" in between, "what is put in the place of others is not on disk"
+        elif last >= 0:
+            assert "sync 0" in between, f"{done[last]} is not on disk when {name} goes"
+        last = at

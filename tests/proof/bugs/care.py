@@ -218,10 +218,7 @@ BUGS: tuple[Bug, ...] = (
             files.rename(name + CLEANED_SUFFIX, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
             files.fsync(dir_fd)
             index""",
-        (
-            "tests/multiprocess/test_compaction.py::test_killed_at_any_call_the_log_verifies_and_the_next_compaction_finishes",
-            "tests/property/test_compacted_histories.py",
-        ),
+        ("tests/crash/test_compaction.py",),
     ),
     Bug(
         "rename-of-a-compaction-not-synced",
@@ -234,10 +231,7 @@ BUGS: tuple[Bug, ...] = (
         """\
             files.rename(name + CLEANED_SUFFIX, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
             index""",
-        (
-            "tests/property/test_compacted_histories.py",
-            "tests/multiprocess/test_compaction.py::test_killed_at_any_call_the_log_verifies_and_the_next_compaction_finishes",
-        ),
+        ("tests/crash/test_compaction.py",),
     ),
     Bug(
         "compacted-segment-not-synced",
@@ -245,10 +239,7 @@ BUGS: tuple[Bug, ...] = (
         _COMPACTION,
         "        files.set_last_write(self._fd, last_write_ns)\n        files.fdatasync(self._fd)\n",
         "        files.set_last_write(self._fd, last_write_ns)\n",
-        (
-            "tests/property/test_compacted_histories.py",
-            "tests/multiprocess/test_compaction.py::test_killed_at_any_call_the_log_verifies_and_the_next_compaction_finishes",
-        ),
+        ("tests/crash/test_compaction.py",),
     ),
     Bug(
         "state-of-a-compaction-not-synced",
@@ -261,10 +252,7 @@ BUGS: tuple[Bug, ...] = (
         """\
             write_state(self._files.state_fd, state)
             # The index""",
-        (
-            "tests/property/test_compacted_histories.py",
-            "tests/multiprocess/test_compaction.py::test_killed_at_any_call_the_log_verifies_and_the_next_compaction_finishes",
-        ),
+        ("tests/crash/test_compaction.py",),
     ),
     Bug(
         "unlinks-of-a-compaction-not-synced-in-order",
@@ -277,10 +265,7 @@ BUGS: tuple[Bug, ...] = (
         """\
                     _unlink_if_there(segment_name(segment.base_offset, suffix), dir_fd)
 """,
-        (
-            "tests/property/test_compacted_histories.py",
-            "tests/multiprocess/test_compaction.py::test_killed_at_any_call_the_log_verifies_and_the_next_compaction_finishes",
-        ),
+        ("tests/crash/test_compaction.py",),
     ),
     Bug(
         "compaction-does-not-see-that-segments-changed",
@@ -288,10 +273,7 @@ BUGS: tuple[Bug, ...] = (
         _COMPACTION,
         "                if not _is_at(segment_name(segment.base_offset), fd, dir_fd):\n",
         "                if False:\n",
-        (
-            "tests/property/test_compacted_histories.py",
-            "tests/multiprocess/test_compaction.py::test_one_at_a_time_and_the_other_says_so",
-        ),
+        ("tests/crash/test_compaction.py::test_what_changed_while_it_was_compacted_is_left_alone",),
     ),
     Bug(
         "compaction-does-not-see-that-the-log-was-cut",
@@ -299,10 +281,7 @@ BUGS: tuple[Bug, ...] = (
         _COMPACTION,
         "        if state.cuts != before.cuts or state.topic_id != before.topic_id or state.segment < before.segment:\n",
         "        if state.topic_id != before.topic_id or state.segment < before.segment:\n",
-        (
-            "tests/property/test_compacted_histories.py",
-            "tests/property/test_replication_histories.py",
-        ),
+        ("tests/crash/test_compaction.py::test_what_changed_while_it_was_compacted_is_left_alone",),
     ),
     Bug(
         "compaction-copies-damage",
