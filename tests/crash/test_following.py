@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mk.errors import MkError, NotLeaderError
+from mk.storage.partition_files import TRUNCATION_FILE
 from tests.crash.pair import Place, copy, replicate
 from tests.crash.recorder import Killed, RecordingDisk, fast_disk
 from tests.crash.world import Sweep
+from tests.proof.figures import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from mk.storage.follower_log import FollowerLog
     from tests.crash.world import Records
 
 SHARED = 12
@@ -228,3 +231,68 @@ def test_with_the_power_cut_behind_each_operation(history: History, tmp_path: Pa
 @pytest.mark.slow
 def test_refused_anywhere_the_next_run_ends_it(history: History, tmp_path: Path) -> None:
     sweep_refusals(history, tmp_path, [errno.EIO, errno.ENOSPC])
+
+
+@pytest.fixture
+def cut(tmp_path: Path) -> History:
+    return History(tmp_path, next(case for case in CASES if case.name == "cut"))
+
+
+def attach(log: FollowerLog, source: Place) -> None:
+    log.attach(source.epochs(), source.state().high_watermark, SHARED, source.chain_at(SHARED))
+
+
+def test_a_cut_is_on_disk_when_it_is_done_and_half_done_it_is_finished(cut: History, tmp_path: Path) -> None:
+    source, target = cut.begin(tmp_path / "disk")
+    images = tmp_path / "images"
+    images.mkdir()
+    with RecordingDisk(tmp_path / "disk") as disk:
+        with target.follower() as log:
+            attach(log, source)
+            done = len(disk.operations)
+        del disk.operations[done:]
+
+    def check_done(root: Path, at: int) -> None:
+        target = Place(root / "target")
+        assert not (target.partition / TRUNCATION_FILE).exists(), "it would cut off what is copied from here on"
+        assert target.records() == {offset: value for offset, value in cut.before.items() if offset < SHARED}
+
+    def check_image(root: Path, at: int) -> None:
+        with fast_disk():
+            cut.check(root)
+
+    sweep = Sweep(images, seed=7, per_cut=30)
+    sweep.power_cuts(disk, check_done, start=done)
+    sweep.power_cuts(disk, check_image, start=done - 3)
+    count("states", sweep.images)
+
+
+def test_what_is_copied_behind_a_cut_that_a_kill_broke_off_stays(cut: History, tmp_path: Path) -> None:
+    """The record of the cut is gone for all to see, and would come back with the power."""
+    source, target = cut.begin(tmp_path / "disk")
+    images, gone = tmp_path / "images", [False]
+    images.mkdir()
+
+    def die_behind_the_record(number: int, kind: str, name: str) -> int:
+        if gone[0]:
+            disk.kill_after = 0
+            raise Killed
+        gone[0] = kind == "unlink" and name == TRUNCATION_FILE
+        return 0
+
+    with RecordingDisk(tmp_path / "disk") as disk:
+        disk.fault = die_behind_the_record
+        with pytest.raises(Killed), target.follower() as log:
+            attach(log, source)
+        disk.revive()
+        replicate(source, target)
+
+    def check_image(root: Path, at: int) -> None:
+        with fast_disk():
+            replicate(Place(root / "source"), Place(root / "target"))
+            assert Place(root / "target").records() == cut.source
+            assert Place(root / "target").state().cuts == 1, "it was cut once more"
+
+    sweep = Sweep(images, seed=7, per_cut=12)
+    sweep.power_cuts(disk, check_image, start=len(disk.operations))
+    count("states", sweep.images)

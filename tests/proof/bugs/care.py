@@ -231,7 +231,7 @@ BUGS: tuple[Bug, ...] = (
         """\
             files.rename(name + CLEANED_SUFFIX, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
             index""",
-        ("tests/crash/test_compaction.py",),
+        ("tests/crash/test_compaction.py::test_each_step_of_a_swap_is_on_disk_before_the_next",),
     ),
     Bug(
         "compacted-segment-not-synced",
@@ -252,7 +252,7 @@ BUGS: tuple[Bug, ...] = (
         """\
             write_state(self._files.state_fd, state)
             # The index""",
-        ("tests/crash/test_compaction.py",),
+        ("tests/crash/test_compaction.py::test_each_step_of_a_swap_is_on_disk_before_the_next",),
     ),
     Bug(
         "unlinks-of-a-compaction-not-synced-in-order",
@@ -265,7 +265,7 @@ BUGS: tuple[Bug, ...] = (
         """\
                     _unlink_if_there(segment_name(segment.base_offset, suffix), dir_fd)
 """,
-        ("tests/crash/test_compaction.py",),
+        ("tests/crash/test_compaction.py::test_each_step_of_a_swap_is_on_disk_before_the_next",),
     ),
     Bug(
         "compaction-does-not-see-that-segments-changed",
@@ -306,7 +306,7 @@ BUGS: tuple[Bug, ...] = (
         "            ensure_snapshot(self._files, end)\n",
         "",
         (
-            "tests/multiprocess/test_compaction.py::test_a_producer_id_knows_what_it_has_stored_after_a_compaction_and_after_a_fail_over",
+            "tests/unit/storage/test_producer_state.py::test_what_was_stored_is_known_when_the_batches_that_said_so_were_compacted",
         ),
     ),
     Bug(
@@ -363,7 +363,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/records/compaction.py",
         "        if pending.size_bytes >= TARGET_BYTES or pending.next_offset in self._boundaries:\n",
         "        if pending.size_bytes >= TARGET_BYTES:\n",
-        ("tests/property/test_compaction.py",),
+        ("tests/property/test_compaction.py::test_where_every_batch_has_to_end_none_is_merged_with_another",),
     ),
     Bug(
         "pin-written-over",
@@ -380,7 +380,7 @@ BUGS: tuple[Bug, ...] = (
         except FileExistsError:
             pass  # Made once: the first one counts.
 """,
-        ("tests/unit/storage/test_producer_pin.py",),
+        ("tests/unit/storage/test_producer_pin.py::test_a_pin_that_somebody_made_since_we_looked_is_not_written_over",),
     ),
     Bug(
         "name-of-a-pin-not-synced",
@@ -388,10 +388,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/storage/producer_pin.py",
         "        files.fsync(fd)\n        files.fsync(topic.fd)\n",
         "",
-        (
-            "tests/unit/storage/test_producer_pin.py",
-            "tests/crash/test_resumed_input.py",
-        ),
+        ("tests/unit/storage/test_producer_pin.py::test_a_pin_is_on_disk_before_it_is_used",),
     ),
     # Input that is sent again.
     Bug(
@@ -489,9 +486,7 @@ BUGS: tuple[Bug, ...] = (
         "        if bases:\n            ensure_snapshot(partition, bases[-1])\n",
         "",
         (
-            "tests/unit/storage/test_producer_state.py",
-            "tests/unit/storage/test_partition_cleaner.py",
-            "tests/property/test_producer_state.py",
+            "tests/unit/storage/test_producer_state.py::test_what_was_stored_is_known_when_the_segments_that_said_so_were_removed",
         ),
     ),
     Bug(

@@ -28,10 +28,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/replication/directory_replica.py",
         "    image.next_offset = reader.high_watermark\n",
         "    image.next_offset = reader.state.written.offset\n",
-        (
-            "tests/unit/replication/test_directory_replica.py",
-            "tests/property/test_replication_histories.py",
-        ),
+        ("tests/unit/storage/test_follower_steps.py::test_a_copy_passes_on_only_what_it_has_on_disk",),
     ),
     Bug(
         "copies-seen-before-they-are-on-disk",
@@ -103,17 +100,6 @@ BUGS: tuple[Bug, ...] = (
         "        if batch.first_sequence <= self.last_sequences.get(batch.producer_id, known):\n",
         "        if False:\n",
         ("tests/unit/storage/test_follower_log.py::test_input_that_was_stored_before_is_refused",),
-    ),
-    Bug(
-        "copies-appended-wherever-the-log-ends",
-        "1 D-19",
-        _FOLLOWER,
-        "            if base_offset != state.written.offset:\n                raise self._moved",
-        "            if base_offset < state.written.offset:\n                raise self._moved",
-        (
-            "tests/unit/storage/test_follower_log.py::test_two_runs_at_a_time_do_no_harm",
-            "tests/unit/storage/test_follower_log.py",
-        ),
     ),
     Bug(
         "leader-takes-copies",
@@ -239,14 +225,14 @@ BUGS: tuple[Bug, ...] = (
             if not self._leads():
                 end = state.written
 """,
-        (*_FOLLOW, "tests/unit/replication/test_promotion.py"),
+        ("tests/unit/storage/test_follower_steps.py::test_a_copy_that_is_promoted_has_all_of_it_on_disk_and_shows_it",),
     ),
     Bug(
-        "follower-begins-where-it-likes",
+        "follower-begins-no-segment-where-its-source-does",
         "3 D-19",
         _FOLLOWER,
         "            rolls = begins_segment and state.segment != base_offset\n",
-        "            rolls = begins_segment and state.segment != base_offset and base_offset % 3 == 0\n",
+        "            rolls = False\n",
         (
             "tests/unit/storage/test_follower_log.py::test_a_copy_has_the_same_files_as_its_source",
             "tests/property/test_follower_machine.py",
@@ -269,7 +255,7 @@ BUGS: tuple[Bug, ...] = (
         _FOLLOWER,
         "                files.fsync(self._files.fd)\n                self._names_are_synced = True\n",
         "                self._names_are_synced = True\n",
-        _FOLLOW,
+        ("tests/crash/test_following.py::test_what_is_copied_behind_a_cut_that_a_kill_broke_off_stays",),
     ),
     # Cutting.
     Bug(
@@ -311,7 +297,7 @@ BUGS: tuple[Bug, ...] = (
     files.fsync(partition.fd)
     return new
 """,
-        _FOLLOW,
+        ("tests/crash/test_following.py::test_a_cut_is_on_disk_when_it_is_done_and_half_done_it_is_finished",),
     ),
     Bug(
         "end-of-a-cut-not-synced",
@@ -319,7 +305,7 @@ BUGS: tuple[Bug, ...] = (
         _CUT,
         "    files.unlink(TRUNCATION_FILE, dir_fd=partition.fd)\n    files.fsync(partition.fd)\n",
         "    files.unlink(TRUNCATION_FILE, dir_fd=partition.fd)\n",
-        _FOLLOW,
+        ("tests/crash/test_following.py::test_a_cut_is_on_disk_when_it_is_done_and_half_done_it_is_finished",),
     ),
     Bug(
         "cut-segment-not-synced",
@@ -333,7 +319,7 @@ BUGS: tuple[Bug, ...] = (
         """\
                 files.truncate(fd, end.position)
 """,
-        _FOLLOW,
+        ("tests/crash/test_following.py::test_a_cut_is_on_disk_when_it_is_done_and_half_done_it_is_finished",),
     ),
     Bug(
         "cut-in-a-file-with-a-second-name",
@@ -350,30 +336,6 @@ BUGS: tuple[Bug, ...] = (
         "    new.cuts = state.cuts + 1\n",
         "",
         ("tests/unit/storage/test_follower_log.py::test_a_reader_is_told_what_it_has_read_and_is_no_longer_there",),
-    ),
-    Bug(
-        "state-of-a-cut-in-one-slot-only",
-        "1 D-19",
-        _CUT,
-        """\
-    for syncing in (1, 0):
-        state.syncing = syncing
-        write_state(partition.state_fd, state)
-        files.fdatasync(partition.state_fd)
-""",
-        """\
-    write_state(partition.state_fd, state)
-    files.fdatasync(partition.state_fd)
-""",
-        _FOLLOW,
-    ),
-    Bug(
-        "sequence-of-state-goes-back-with-a-cut",
-        "3 D-19",
-        _CUT,
-        "    new.sequence = max(new.sequence, state.sequence if state is not None else time.time_ns())\n",
-        "",
-        _FOLLOW,
     ),
     Bug(
         "what-was-clean-counts-over-a-cut",
