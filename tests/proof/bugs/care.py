@@ -37,7 +37,9 @@ BUGS: tuple[Bug, ...] = (
     write_state(partition.state_fd, new)
     return new
 """,
-        ("tests/crash/test_removal.py",),
+        (
+            "tests/crash/test_removal.py::test_killed_at_any_operation_nothing_above_the_log_start_is_lost[sample-roll_that_removes]",
+        ),
     ),
     Bug(
         "unlinked-before-the-log-start-is-moved",
@@ -56,9 +58,7 @@ BUGS: tuple[Bug, ...] = (
             state = retain(self._files, state, began_ms)
 """,
         (
-            "tests/crash/test_removal.py",
-            "tests/crash/test_kill.py",
-            "tests/unit/storage/test_partition_cleaner.py::test_a_removal_that_the_disk_refuses_does_not_fail_the_append",
+            "tests/crash/test_removal.py::test_killed_at_any_operation_nothing_above_the_log_start_is_lost[sample-roll_that_removes]",
         ),
     ),
     Bug(
@@ -67,7 +67,7 @@ BUGS: tuple[Bug, ...] = (
         _REMOVAL,
         "    first = max((base for base in bases if base <= log_start_offset), default=0)\n",
         "    first = log_start_offset\n",
-        ("tests/unit/storage/test_partition_cleaner.py::test_the_log_begins_exactly_where_it_was_trimmed_to",),
+        ("tests/unit/storage/test_partition_cleaner.py::test_the_log_begins_exactly_where_it_was_trimmed_to[1]",),
     ),
     Bug(
         "trim-beyond-what-is-on-disk",
@@ -95,7 +95,7 @@ BUGS: tuple[Bug, ...] = (
         _CLEANING,
         "                state = self._refresh()\n            self._check_leads()\n",
         "                state = self._refresh()\n",
-        ("tests/unit/storage/test_partition_cleaner.py::test_only_the_leader_trims",),
+        ("tests/unit/storage/test_partition_cleaner.py::test_only_the_leader_trims[1]",),
     ),
     Bug(
         "leapt-clock-believed",
@@ -104,7 +104,7 @@ BUGS: tuple[Bug, ...] = (
         "        is_believed = look(topic.directory, last_seen_ms).is_believed\n",
         "        is_believed = bool(look(topic.directory, last_seen_ms))\n",
         (
-            "tests/unit/storage/test_partition_cleaner.py::test_a_clock_that_leaps_removes_nothing_neither_at_a_roll_nor_by_clean",
+            "tests/unit/storage/test_partition_cleaner.py::test_a_clock_that_leaps_removes_nothing_neither_at_a_roll_nor_by_clean[315360000000]",
         ),
     ),
     Bug(
@@ -157,7 +157,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/storage/retention.py",
         "        end = end_of_epoch(self.leader_epoch) if self.leader_epoch >= 0 else None\n",
         "        end = None\n",
-        ("tests/property/test_retention.py",),
+        ("tests/property/test_retention.py::test_groups_hold_what_the_slowest_of_them_has_not_read_of_this_log",),
     ),
     # Compaction.
     Bug(
@@ -166,7 +166,9 @@ BUGS: tuple[Bug, ...] = (
         "mk/records/compaction.py",
         "for at, (last, offset) in enumerate(zip(self._map.latest(keys), offsets, strict=True)) if last <= offset\n",
         "for at, (last, offset) in enumerate(zip(self._map.latest(keys), offsets, strict=True)) if last < offset\n",
-        ("tests/property/test_compaction.py",),
+        (
+            "tests/property/test_compaction.py::test_the_last_record_of_each_key_stays_as_it_was_and_nothing_else_changes",
+        ),
     ),
     Bug(
         "compaction-drops-tombstones-at-once",
@@ -192,7 +194,7 @@ BUGS: tuple[Bug, ...] = (
         _COMPACTION,
         "    if not _clock_is_believed(partition, state):\n        return 0\n",
         "",
-        ("tests/unit/storage/test_tombstones.py::test_a_tombstone_stays_while_the_clock_is_not_believed",),
+        ("tests/unit/storage/test_tombstones.py::test_a_tombstone_stays_while_the_clock_is_not_believed[31536000000]",),
     ),
     Bug(
         "compaction-does-not-note-what-the-clock-says",
@@ -200,7 +202,7 @@ BUGS: tuple[Bug, ...] = (
         _COMPACTION,
         "            clock_record.look_and_record(",
         "            clock_record.look(",
-        ("tests/unit/storage/test_tombstones.py::test_a_tombstone_stays_while_the_clock_is_not_believed",),
+        ("tests/unit/storage/test_tombstones.py::test_a_tombstone_stays_while_the_clock_is_not_believed[31536000000]",),
     ),
     Bug(
         "compaction-unlinks-before-it-renames",
@@ -218,7 +220,7 @@ BUGS: tuple[Bug, ...] = (
             files.rename(name + CLEANED_SUFFIX, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
             files.fsync(dir_fd)
             index""",
-        ("tests/crash/test_compaction.py",),
+        ("tests/crash/test_compaction.py::test_broken_off_at_any_operation_the_last_record_of_each_key_stays[sample]",),
     ),
     Bug(
         "rename-of-a-compaction-not-synced",
@@ -239,7 +241,9 @@ BUGS: tuple[Bug, ...] = (
         _COMPACTION,
         "        files.set_last_write(self._fd, last_write_ns)\n        files.fdatasync(self._fd)\n",
         "        files.set_last_write(self._fd, last_write_ns)\n",
-        ("tests/crash/test_compaction.py",),
+        (
+            "tests/property/test_compacted_histories.py::test_no_last_value_is_lost_and_no_deleted_key_comes_back[sample]",
+        ),
     ),
     Bug(
         "state-of-a-compaction-not-synced",
@@ -289,7 +293,7 @@ BUGS: tuple[Bug, ...] = (
         _COMPACTION,
         "            if not batch.check_payload(whole[HEADER_SIZE:]):\n",
         "            batch.check_payload(whole[HEADER_SIZE:])\n            if batch.payload is ...:\n",
-        ("tests/cli/test_compact.py",),
+        ("tests/cli/test_compact.py::test_clean_says_what_kept_it_from_compacting_and_has_removed_what_goes",),
     ),
     Bug(
         "two-compact-at-once",
@@ -315,7 +319,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/records/compaction.py",
         "            batch.leader_epoch == self._epoch\n            and batch.attr",
         "            batch.attr",
-        ("tests/property/test_compaction.py",),
+        ("tests/property/test_compaction.py::test_batches_tile_the_offsets_within_an_epoch_and_end_at_boundaries",),
     ),
     Bug(
         "young-records-compacted",
@@ -333,7 +337,9 @@ BUGS: tuple[Bug, ...] = (
         "mk/records/compaction.py",
         "                if offsets[at] < self._horizon:\n",
         "                if offsets[at] <= self._horizon:\n",
-        ("tests/property/test_compaction.py",),
+        (
+            "tests/property/test_compaction.py::test_the_last_record_of_each_key_stays_as_it_was_and_nothing_else_changes",
+        ),
     ),
     Bug(
         "compaction-drops-records-without-a-key",
@@ -342,8 +348,7 @@ BUGS: tuple[Bug, ...] = (
         "        offsets.pop(None, None)\n",
         "",
         (
-            "tests/property/test_compaction.py",
-            "tests/cli/test_compact.py::test_without_a_key_records_stay_that_were_there_before",
+            "tests/property/test_compaction.py::test_the_last_record_of_each_key_stays_as_it_was_and_nothing_else_changes",
         ),
     ),
     Bug(
@@ -352,10 +357,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/records/compaction.py",
         "        self._chain, self._codec = batch.chain, batch.attributes & CODEC_MASK\n",
         "        self._codec = batch.attributes & CODEC_MASK\n",
-        (
-            "tests/property/test_compaction.py",
-            "tests/property/test_compacted_histories.py",
-        ),
+        ("tests/property/test_compaction.py::test_batches_tile_the_offsets_within_an_epoch_and_end_at_boundaries",),
     ),
     Bug(
         "batches-merged-over-a-segment's-end",
@@ -397,7 +399,7 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "            rest = without_stored(batch, last)\n",
         "            rest = batch\n",
-        ("tests/unit/storage/test_producer_state.py",),
+        ("tests/unit/storage/test_producer_state.py::test_what_is_stored_is_left_out_and_counted",),
     ),
     Bug(
         "stored-without-a-sync-counts-as-stored",
@@ -405,7 +407,7 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "                    if not batches and durability == DISK and state.durable.offset < first_offset:\n",
         "                    if False:\n",
-        ("tests/unit/storage/test_producer_state.py",),
+        ("tests/unit/storage/test_producer_state.py::test_what_was_stored_without_a_sync_is_synced_before_it_counts",),
     ),
     Bug(
         "producer-goes-on-behind-what-was-lost",
@@ -413,7 +415,9 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "        if last < self._told_sequences.get(producer_id, last):\n",
         "        if last < -1:\n",
-        ("tests/unit/storage/test_producer_state.py",),
+        (
+            "tests/unit/storage/test_producer_state.py::test_a_producer_whose_records_were_lost_is_stopped_before_it_leaves_a_gap",
+        ),
     ),
     Bug(
         "sequences-told-that-are-not-on-disk",
@@ -421,10 +425,7 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "            self._producers = producer_state.load(self._files, state.segment, state.durable)\n",
         "            self._producers = producer_state.load(self._files, state.segment, state.written)\n",
-        (
-            "tests/unit/storage/test_producer_state.py",
-            "tests/crash/test_resumed_input.py",
-        ),
+        ("tests/unit/storage/test_producer_state.py::test_what_was_stored_without_a_sync_is_synced_before_it_counts",),
     ),
     Bug(
         "sequences-remembered-though-others-appended",
@@ -432,7 +433,7 @@ BUGS: tuple[Bug, ...] = (
         _PRODUCERS,
         "            if not known.is_at(state.segment, state.written):\n",
         "            if known.segment != state.segment:\n",
-        ("tests/unit/storage/test_producer_state.py",),
+        ("tests/unit/storage/test_producer_state.py::test_another_process_finds_it_in_the_log",),
     ),
     Bug(
         "sequences-remembered-over-a-cut",
@@ -441,10 +442,7 @@ BUGS: tuple[Bug, ...] = (
         "    if known is not None and known.leader_epoch == state.leader_epoch:\n",
         "    if known is not None:\n",
         (
-            "tests/unit/storage/test_producer_state.py",
-            "tests/property/test_producer_state.py",
-            "tests/crash/test_resumed_input.py",
-            "tests/unit/storage/test_follower_log.py::test_a_cut_takes_back_what_is_known_of_producers",
+            "tests/unit/storage/test_producer_state.py::test_a_producer_whose_records_were_lost_is_stopped_before_it_leaves_a_gap",
         ),
     ),
     Bug(
@@ -453,7 +451,9 @@ BUGS: tuple[Bug, ...] = (
         _PRODUCERS,
         "            and bool(batch.attributes & COMPACTED or batch.chain == batch.chain_after(max(self.chain, 0)))\n",
         "",
-        ("tests/unit/storage/test_producer_state.py",),
+        (
+            "tests/unit/storage/test_producer_state.py::test_ensure_snapshot_replaces_one_that_is_of_another_log_and_keeps_a_good_one",
+        ),
     ),
     Bug(
         "damaged-snapshot-believed",
@@ -461,7 +461,7 @@ BUGS: tuple[Bug, ...] = (
         _PRODUCERS,
         '    if crc != b"%08x\\n" % crc32c(text):\n        return None\n    try:\n        head',
         "    try:\n        head",
-        ("tests/unit/storage/test_producer_state.py",),
+        ("tests/unit/storage/test_producer_state.py::test_a_damaged_snapshot_is_none",),
     ),
     Bug(
         "no-snapshot-at-a-roll",
@@ -469,7 +469,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/storage/log_recovery.py",
         "        producer_state.begin_segment(partition, state.segment, end, producers)\n",
         "        pass\n",
-        ("tests/unit/storage/test_producer_state.py",),
+        ("tests/unit/storage/test_producer_state.py::test_plain_records_and_other_producers_stand_in_between",),
     ),
     Bug(
         "missing-snapshot-taken-for-nothing-stored",
@@ -477,7 +477,7 @@ BUGS: tuple[Bug, ...] = (
         _PRODUCERS,
         "    if not bases or bases[0] != 0:\n",
         "    if not bases:\n",
-        ("tests/unit/storage/test_producer_state.py",),
+        ("tests/unit/storage/test_producer_state.py::test_what_cannot_be_told_is_never_guessed",),
     ),
     Bug(
         "retention-forgets-what-producers-stored",
@@ -495,10 +495,7 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "        if producers.snapshot_due() and state.durable.offset == state.written.offset:\n",
         "        if producers.snapshot_due():\n",
-        (
-            "tests/unit/storage/test_producer_state.py",
-            "tests/crash/test_resumed_input.py",
-        ),
+        ("tests/unit/storage/test_producer_state.py::test_one_is_due_after_so_many_batches",),
     ),
     Bug(
         "pins-not-compared",
@@ -511,6 +508,6 @@ BUGS: tuple[Bug, ...] = (
         """\
         ("partition", _with_partition(pin.partition), _with_partition(partition)),
 """,
-        ("tests/unit/storage/test_producer_pin.py",),
+        ("tests/unit/storage/test_producer_pin.py::test_another_partitioner_is_refused",),
     ),
 )
