@@ -117,7 +117,9 @@ def machine() -> dict[str, object]:
 
 def commit() -> dict[str, str]:
     """Return what was run, and on which day."""
-    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    head = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     return {"commit": head.stdout.strip(), "date": datetime.date.today().isoformat()}
 
 

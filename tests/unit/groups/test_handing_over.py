@@ -6,7 +6,7 @@ import pytest
 
 import mk
 from mk.consumer import group_consumer
-from mk.group_errors import GroupNotEmptyError
+from mk.group_errors import GroupNotEmptyError, OffsetsMovedError
 from mk.groups import group_removal, offset_reset
 from mk.groups.claim import fence, take
 from mk.groups.claim_directory import make_claims
@@ -104,6 +104,16 @@ def test_who_joins_while_claims_are_locked_for_a_reset_keeps_it_from_being_done(
     claims = make_claims(topic, "billing")
     assert claims.newest(0).offset == -1
     claims.close()
+
+
+def test_a_reset_is_not_done_where_the_group_stands_elsewhere_than_its_plan_says(directory, topic, claims):
+    claim = take(claims, 0)
+    claim.commit(5, 0)
+    claim.close()
+    changes = [offset_reset.OffsetChange("t", topic.topic_id, partition, -1, 3) for partition in (1, 0)]
+    with pytest.raises(OffsetsMovedError):
+        offset_reset.change_offsets(directory, "billing", changes, kind="reset", wait_ms=0)
+    assert (claims.newest(0).offset, claims.newest(1).offset) == (5, -1)
 
 
 def test_who_joins_while_claims_are_locked_for_a_deletion_keeps_them(directory, topic, claims, monkeypatch, joins):
