@@ -32,6 +32,7 @@ def _warm(server, tmp_path_factory):
         (("topics", "trim", "t", "--to", "0", "--yes", "-q"), [b""]),
         (("topics", "offsets", "t", "--json"), [b""]),
         (("replicate", str(directory), str(copy), "-q"), [b""]),
+        (("replicate", str(directory), str(copy), "--verify"), [b""]),
     ):
         done = server.run(directory, *words, stdin=stdin, learn=True)
         assert done.status == 0, done

@@ -371,7 +371,51 @@ class Compacting(Producing):
         print(f"Compacting: {self.kills} kills, {self.history.acknowledged} acknowledged, {len(records)} left")
 
 
-ROUNDS = (Producing, ProducingByKey, Importing, Grouping, Cleaning, Compacting)
+class Replicating(Producing):
+    """Producers, and replications of what they store, several of which may run at once: the copy is always the front of it."""
+
+    partitions = 2
+
+    def __init__(self, server, directory, *given):
+        super().__init__(server, directory, *given)
+        self.copy = f"{directory}-copy"
+        self.seen = []
+
+    def next_job(self):
+        if self.chance.random() < 0.5:
+            words = ("replicate", str(self.directory), self.copy, "-q")
+            return self.job(*words, may_answer=False)
+        return super().next_job()
+
+    def ended(self, done):
+        super().ended(done)
+        if done.is_killed and done.job.words[0] == "replicate" and self.chance.random() < 0.1:
+            self.seen.append(self.read_copy(quiet=False))
+
+    def read_copy(self, **keywords):
+        """Return what the copy holds; nothing where it, or a part of it, is not made yet."""
+        logs = []
+        for partition in range(self.partitions):
+            try:
+                logs.append(read_log(self.copy, "t", partition, **keywords))
+            except FileNotFoundError:
+                logs.append([])
+        return logs
+
+    def check(self):
+        super().check()
+        logs = [read_log(self.directory, "t", partition) for partition in range(self.partitions)]
+        self.server.must(self.directory, "replicate", str(self.directory), self.copy, "-q")
+        self.server.must(self.directory, "replicate", str(self.directory), self.copy, "--verify")
+        verify(self.copy, "t")
+        if self.read_copy() != logs:
+            raise Anomaly("the copy is not what it is a copy of")
+        for seen in self.seen:
+            if any(found != log[: len(found)] for found, log in zip(seen, logs)):
+                raise Anomaly("after a kill, the copy was not the front of what it is a copy of")
+
+
+ROUNDS = (Producing, ProducingByKey, Importing, Grouping, Cleaning, Compacting, Replicating)
 
 
 def parse_records(stdout):
