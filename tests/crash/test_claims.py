@@ -185,12 +185,51 @@ def test_no_acknowledged_commit_is_rolled_back(
             check(world.path, outcomes(disk, end))
             world.abandon()
 
-        def check_image(target: Path, count: int, disk: RecordingDisk = disk, end: int = end) -> None:
-            if count <= end:
-                with fast_disk():
-                    check(target / "mk", outcomes(disk, count))
+        def check_image(target: Path, count: int, disk: RecordingDisk = disk) -> None:
+            with fast_disk():
+                check(target / "mk", outcomes(disk, count))
 
         if thoroughness.is_full or number % 3 == 0:
-            sweep.power_cuts(disk, check_image, start=start)
+            sweep.power_cuts(disk, check_image, start=start, stop=end)
     assert len(moments.kinds) >= 10
     print(f"{history.__name__}: {number} kills, {sweep.images} images")
+
+
+def test_a_commit_into_a_claim_whose_maker_was_killed_stands_after_a_power_cut(tmp_path: Path) -> None:
+    """Its name is there for all to see, and may not be on disk; the commit in it is acknowledged."""
+    base = tmp_path / "killed"
+    base.mkdir()
+    with RecordingDisk(base) as disk:
+        world = World(disk)
+        world.create()
+        world.append(world.open(), DISK, batches=1, count=12)
+        maker, linked = Members(world), [False]
+
+        def die_behind_the_link(number: int, kind: str, name: str) -> int:
+            if linked[0]:
+                disk.kill_after = 0
+                raise Killed
+            linked[0] = kind == "link"
+            return 0
+
+        disk.fault = die_behind_the_link
+        with pytest.raises(Killed):
+            take(maker.join(), 0)
+        disk.revive()
+        maker.abandon()
+        members = Members(world)
+        claim = take(members.join(), 0)
+        assert claim is not None and claim.generation == 1
+        members.commit(claim, 7)
+        done = len(disk.operations)
+        members.abandon()
+        world.abandon()
+
+    def check_image(target: Path, count: int) -> None:
+        with fast_disk():
+            check(target / "mk", {7})
+
+    del disk.operations[done:]
+    sweep = Sweep(tmp_path, seed=5, per_cut=12)
+    sweep.power_cuts(disk, check_image, start=done)
+    assert sweep.images

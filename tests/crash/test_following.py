@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mk.errors import MkError, NotLeaderError
+from mk.storage.partition_cleaner import PartitionCleaner
 from tests.crash.pair import Place, copy, replicate
 from tests.crash.recorder import Killed, RecordingDisk, fast_disk
 from tests.crash.world import Sweep
+from tests.proof import figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -198,6 +200,7 @@ def sweep_kills(history: History, tmp_path: Path, *, per_cut: int, cut_every: in
         shutil.rmtree(disk.root)
         if done:
             break
+        figures.count("broken-off")
     assert number >= 5
     print(f"{history.case.name}: {number} kills, {sweep.images} images")
 
@@ -213,6 +216,7 @@ def sweep_refusals(history: History, tmp_path: Path, errors: list[int]) -> None:
             shutil.rmtree(disk.root)
             if done:
                 break
+            figures.count("faults")
 
 
 def test_broken_off_anywhere_the_next_run_ends_it(history: History, tmp_path: Path) -> None:
@@ -228,3 +232,47 @@ def test_with_the_power_cut_behind_each_operation(history: History, tmp_path: Pa
 @pytest.mark.slow
 def test_refused_anywhere_the_next_run_ends_it(history: History, tmp_path: Path) -> None:
     sweep_refusals(history, tmp_path, [errno.EIO, errno.ENOSPC])
+
+
+def _begin_behind_a_hole(source: Place, target: Place) -> None:
+    with target.follower() as log:
+        log.restart(source.epochs(), 1000)
+
+
+def _follow_to_a_trimmed_end_and_lead(source: Place, target: Place) -> None:
+    """Of the copy, all is trimmed and nothing sealed; then it is to lead, and to be cleaned."""
+    replicate(source, target)
+    with target.follower() as log:
+        log.advance_log_start(log.sync())
+        log.promote()
+    with target.topic() as topic:
+        cleaner = PartitionCleaner(topic, 0, lock_wait_ms=0)
+        try:
+            assert cleaner.clean().rolled
+        finally:
+            cleaner.close()
+
+
+@pytest.mark.parametrize("act", [_begin_behind_a_hole, _follow_to_a_trimmed_end_and_lead])
+def test_killed_anywhere_a_copy_is_not_damaged(tmp_path: Path, act: Callable[[Place, Place], None]) -> None:
+    for number in itertools.count():
+        root = tmp_path / str(number)
+        root.mkdir()
+        with fast_disk():
+            _behind(root)
+        source, target = Place(root / "source"), Place(root / "target")
+        with RecordingDisk(root) as disk:
+            disk.kill_after = number
+            try:
+                act(source, target)
+                is_done = True
+            except Killed:
+                is_done = False
+        assert not target.damage(), target.damage()
+        with fast_disk(), target.follower() as log:
+            log.fence(source.epochs())  # Whoever changes it finishes what was begun.
+        assert not target.damage(), target.damage()
+        if is_done:
+            break
+        figures.count("broken-off")
+    assert number > 15

@@ -234,7 +234,7 @@ cluster = mk.connect(sys.argv[1])
 producer = cluster.producer("t")
 producer.send(b"x")
 producer.flush()
-child = subprocess.Popen([sys.executable, "-c", "import sys; print(sorted(__import__('os').listdir('/proc/self/fd')));"
+child = subprocess.Popen([sys.executable, "-c", "import os, sys; print(sorted(os.listdir('/proc/self/fd')), flush=True);"
                           "sys.stdin.read()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False)
 print(child.stdout.readline().decode(), end="", flush=True)
 sys.stdin.read()

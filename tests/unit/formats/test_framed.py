@@ -130,3 +130,10 @@ def test_what_a_few_bytes_claim_is_not_given_memory(data):
     script = CLAIMS.format(data=data)
     grown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert int(grown) < 64 << 10
+
+
+def test_an_array_that_claims_more_than_a_million_values_is_not_waited_for():
+    reader = FrameReader()
+    reader.feed(b"\xdd\x00\x10\x00\x01")
+    with pytest.raises(BadRecordError):
+        reader.read(RecordColumns(), 1000)

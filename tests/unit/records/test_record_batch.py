@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mk.errors import RecordTooLargeError
-from mk.records.codecs import MAX_RAW_BYTES, NONE, ZSTD, CodecError
+from mk.records.codecs import GZIP, MAX_RAW_BYTES, NONE, ZSTD, CodecError
 from mk.records.record import Record
 from mk.records.record_batch import (
     COLUMNS,
@@ -14,9 +14,11 @@ from mk.records.record_batch import (
     EncodedBatch,
     RecordBatch,
     RecordBatchBuilder,
+    batch_of_columns,
     chain_of,
     encode_columns,
     encode_lines,
+    parse_any_header,
     parse_header,
 )
 
@@ -137,3 +139,23 @@ def test_lines_of_which_compaction_kept_none(key: bytes | None) -> None:
     batch.attributes |= COMPACTED
     batch.record_count = 0
     assert read(batch).records("t", 0) == []
+
+
+@pytest.mark.parametrize("deltas", [[0, 0, 3], [2, 1, 3], [-1, 0, 1], [0, 1, 4], [0, 1, 9]])
+def test_offsets_that_do_not_increase_within_the_batch_are_refused(deltas: list[int]) -> None:
+    batch = batch_of_columns([[b"a", b"b", b"c"], None, None, None, deltas], base_timestamp=0, codec=NONE)
+    batch.attributes |= COMPACTED
+    batch.last_offset_delta = 3
+    with pytest.raises(CodecError):
+        read(batch).records("t", 0)
+
+
+@pytest.mark.parametrize("attributes", [GZIP, 0x4000], ids=["compressed", "of a newer mk"])
+def test_a_payload_longer_than_any_is_no_batch(attributes: int) -> None:
+    """Whoever steps over it, or makes room for it, goes by what the header says."""
+    batch = encode_lines(b"a\n", count=1, timestamp_ms=0)
+    batch.attributes |= attributes
+    batch.payload_length = MAX_RAW_BYTES
+    assert parse_any_header(batch.stamp(0, 0, 0, 0)) is not None
+    batch.payload_length += 1
+    assert parse_any_header(batch.stamp(0, 0, 0, 0)) is None

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import _thread
+import fcntl
 import os
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mk.errors import LockTimeoutError
 from mk.storage import files
-from mk.storage.locks import DIRECTORY_LOCK, acquire, describe_holder, directory_lock, release
+from mk.storage.locks import DIRECTORY_LOCK, acquire, describe_holder, directory_lock, is_held, release
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,10 +68,27 @@ def test_a_waiter_gets_the_lock_when_the_holder_lets_go(tmp_path: Path) -> None:
 
 def test_a_waiter_that_gave_up_does_not_keep_the_lock_it_gets_later(tmp_path: Path) -> None:
     first, second, third = (open_lock(tmp_path / "lock") for _ in range(3))
+    threads = _thread._count()
     acquire(first, what="the lock", wait_ms=0)
     with pytest.raises(LockTimeoutError):
         acquire(second, what="the lock", wait_ms=20)
     release(first)
-    acquire(third, what="the lock", wait_ms=10_000)
+    while _thread._count() > threads:
+        time.sleep(0.001)  # It waits on, though nobody waits for it, and gets the lock now.
+    acquire(third, what="the lock", wait_ms=0)
     for fd in (first, second, third):
+        os.close(fd)
+
+
+def test_two_who_ask_at_once_whether_a_lock_is_held_do_not_take_each_other_for_its_holder(tmp_path: Path) -> None:
+    first, second = open_lock(tmp_path / "lock"), open_lock(tmp_path / "lock")
+    fcntl.flock(first, fcntl.LOCK_SH | fcntl.LOCK_NB)  # In the midst of asking.
+    assert not is_held(second)
+    fcntl.flock(first, fcntl.LOCK_UN)
+    acquire(first, what="the lock", wait_ms=0)
+    assert is_held(second)
+    release(first)
+    assert not is_held(second)
+    acquire(first, what="the lock", wait_ms=0)  # It keeps nothing.
+    for fd in (first, second):
         os.close(fd)

@@ -9,8 +9,9 @@ import pytest
 
 from mk.errors import CorruptBatchError, DataError, OffsetOutOfRangeError, SyncFailedError, UnsupportedBatchError
 from mk.records.record_batch import encode_lines
-from mk.storage import backward_reader
+from mk.storage import backward_reader, offset_index, partition_reader
 from mk.storage.partition_log import DISK, PAGE_CACHE, PartitionLog
+from tests.crash import oracle
 from tests.crash.recorder import Killed
 from tests.crash.world import drain, next_boot
 
@@ -218,6 +219,114 @@ def test_hints_that_lead_nowhere_only_cost_a_longer_walk(world: World) -> None:
         for offset in range(9):
             reader.seek(offset)
             assert reader.fetch()[0].base_offset == offset // 3 * 3
+
+
+def test_a_hint_to_a_batch_of_another_offset_only_costs_a_longer_walk(world: World) -> None:
+    log = world.open()
+    for _ in range(4):
+        world.append(log, DISK, count=3)
+    batches = oracle.verify(world.partition).batches
+    for one in batches[1:]:
+        for other in batches[1:]:
+            entry = offset_index.ENTRY.pack(one["base_offset"], other["position"], -1)
+            (world.partition / "00000000000000000000.index").write_bytes(entry)
+            reader = world.open_reader()
+            for offset in range(12):
+                reader.seek(offset)
+                assert reader.fetch()[0].base_offset == offset // 3 * 3
+
+
+def test_a_batch_that_belongs_elsewhere_is_damage_and_not_given_out(world: World) -> None:
+    """Each of its checksums fits: it was written over another one, as by a disk that mixes up its blocks."""
+    log = world.open()
+    for _ in range(4):
+        world.append(log, DISK)
+    batches = oracle.verify(world.partition).batches
+    path = world.partition / "00000000000000000000.log"
+    data = path.read_bytes()
+    size = batches[2]["position"] - batches[1]["position"]
+    for at in (batches[2]["position"], 0):
+        with open(path, "r+b") as file:
+            file.seek(batches[1]["position"])
+            file.write(data[at : at + size])
+        reader = world.open_reader()
+        reader.seek(2)
+        with pytest.raises(CorruptBatchError) as caught:
+            reader.fetch()
+        assert caught.value.facts["offset"] == 2
+        assert caught.value.facts["position"] == batches[1]["position"]
+
+
+def test_a_state_older_than_one_that_was_seen_is_not_believed(world: World) -> None:
+    """While the newest slot is overwritten, a reader without a lock may find the other one alone."""
+    log = world.open()
+    world.append(log, DISK)
+    path = world.partition / "state"
+    older = path.read_bytes()
+    give_up(world, log)
+    world.append(log, DISK)
+    reader = world.open_reader()
+    assert len(drain(reader)) == 4
+    newest = path.read_bytes()
+    for content in (older, newest, older, newest):
+        path.write_bytes(content)
+        assert not reader.refresh()
+        assert (reader.high_watermark, reader.leader_epoch) == (4, 1)
+    world.append(log, DISK)
+    assert len(drain(reader)) == 2
+
+
+def test_a_reader_that_follows_the_batches_while_a_writer_recovers_goes_by_what_that_one_publishes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it finds behind the end by then may be what the writer has written since, and not synced."""
+    world.append(world.open(), DISK)
+    world.abandon()
+    next_boot()
+    real = partition_reader.open_segment
+
+    def open_late(base_offset: int, *, partition_fd: int) -> int:
+        monkeypatch.setattr(partition_reader, "open_segment", real)
+        written = [False]
+
+        def fault(number: int, kind: str, name: str) -> int:
+            if written[0] and kind == "sync" and name.endswith(".log"):
+                world.disk.kill_after = 0
+                raise Killed
+            written[0] = written[0] or kind == "append"
+            return 0
+
+        world.disk.fault = fault
+        with pytest.raises(Killed):
+            world.append(world.open(), DISK)
+        world.disk.revive()
+        return real(base_offset, partition_fd=partition_fd)
+
+    monkeypatch.setattr(partition_reader, "open_segment", open_late)
+    assert world.open_reader().high_watermark == 2
+
+
+def test_a_segment_that_a_listing_lacks_for_a_moment_is_not_taken_for_removed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory that is listed while one name in it takes the place of another may show neither."""
+    log = world.open()
+    for _ in range(3):
+        world.append(log, DISK, value=1500)
+    real = partition_reader.list_segments
+    for missing in (0, 2):
+        reader = world.open_reader()
+        looks = iter([True, True, False])
+        monkeypatch.setattr(
+            partition_reader,
+            "list_segments",
+            lambda fd, looks=looks, missing=missing: [
+                base for base in real(fd) if base != missing or not next(looks, False)
+            ],
+        )
+        reader.seek(missing)
+        assert list(drain(reader)) == list(range(missing, 6))
+        assert reader.skipped == []
 
 
 def test_a_missing_index_only_costs_a_longer_walk(world: World) -> None:

@@ -1,0 +1,116 @@
+"""The moment before records are handed over, and before a claim is taken: whose the partition is by then."""
+
+import time
+
+import pytest
+
+import mk
+from mk.consumer import group_consumer
+from mk.group_errors import GroupNotEmptyError
+from mk.groups import group_removal, offset_reset
+from mk.groups.claim import fence, take
+from mk.groups.claim_directory import make_claims
+from mk.groups.membership import Membership
+
+
+def test_a_claim_that_was_fenced_and_let_go_between_look_and_lock_is_not_taken(topic, claims):
+    stopped = take(claims, 0)
+    stopped.commit(3, 0)
+    listed = claims.generations()[0]
+    fencer = fence(make_claims(topic, "billing"), 0)
+    stopped.close()
+    assert take(claims, 0, listed) is None
+    fencer.commit(5, 0)
+    fencer.close()
+    claim = take(claims, 0, listed)
+    assert (claim.generation, claim.committed.offset) == (2, 5)
+    claim.close()
+
+
+@pytest.mark.parametrize("how", ["fetch", "record"])
+def test_a_member_that_was_fenced_hands_over_nothing_more(directory, topic, monkeypatch, how):
+    """However soon after its last look at what it has lost. Here it gets the partition back, and begins where the group stands."""
+    monkeypatch.setattr(group_consumer, "_LOST_SECONDS", 1e9)
+    notes = []
+    with mk.connect(directory.path) as cluster:
+        with cluster.producer("t", partition=1) as producer:
+            for number in range(6):
+                producer.send(b"%d" % number * 100_000)
+                producer.flush()
+        options = {"partitions": [1], "session_timeout_ms": 200, "on_note": notes.append}
+        with cluster.group_consumer("billing", ["t"], **options) as consumer:
+            given = consumer.fetches() if how == "fetch" else iter(consumer)
+            first = next(given)
+            fencer = fence(make_claims(topic, "billing"), 1)
+            assert not consumer.holds("t", 1)
+            again = next(given)
+            assert fencer.is_fenced(), "it went on with what is another's"
+            if how == "record":
+                assert (first.offset, again.offset) == (0, 0)
+        assert ["another member" in note for note in notes] == [True]
+        fencer.close()
+
+
+def test_a_partition_of_a_member_that_lives_is_waited_for_until_it_lets_go(directory):
+    with mk.connect(directory.path) as cluster, cluster.group_consumer("billing", ["t"]) as first:
+        first.tend()
+        assert len(first._coordinator.owned) == 2
+        with cluster.group_consumer("billing", ["t"]) as second:
+            for _ in range(20):
+                second._coordinator.look_again()
+                second.tend()
+            assert second._coordinator.wanted and not second._coordinator.owned
+            assert first._coordinator.lost() == []
+            deadline = time.monotonic() + 60
+            while not second._coordinator.owned:
+                assert time.monotonic() < deadline
+                for member in (first, second):
+                    member._coordinator.look_again()
+                    member.tend()
+            assert len(first._coordinator.owned) == len(second._coordinator.owned) == 1
+
+
+@pytest.fixture
+def joins(directory):
+    """Return a function that makes a member, which lives until the end of the test and owns nothing."""
+    members = []
+
+    def join(*_):
+        member = Membership(directory, "billing", session_timeout_ms=10_000, wake_fd=-1)
+        member.join({}, None)
+        members.append(member)
+
+    yield join
+    for member in members:
+        member.close()
+
+
+def then(function, do):
+    """Return a function that does what one does, and then something else."""
+
+    def both(*arguments, **keywords):
+        result = function(*arguments, **keywords)
+        do()
+        return result
+
+    return both
+
+
+def test_who_joins_while_claims_are_locked_for_a_reset_keeps_it_from_being_done(directory, topic, monkeypatch, joins):
+    change = offset_reset.OffsetChange("t", topic.topic_id, 0, -1, 5)
+    monkeypatch.setattr(offset_reset, "take", then(offset_reset.take, joins))
+    with pytest.raises(GroupNotEmptyError):
+        offset_reset.change_offsets(directory, "billing", [change], kind="reset", wait_ms=0)
+    claims = make_claims(topic, "billing")
+    assert claims.newest(0).offset == -1
+    claims.close()
+
+
+def test_who_joins_while_claims_are_locked_for_a_deletion_keeps_them(directory, topic, claims, monkeypatch, joins):
+    claim = take(claims, 0)
+    claim.commit(5, 0)
+    claim.close()
+    monkeypatch.setattr(group_removal, "_lock_all", then(group_removal._lock_all, joins))
+    with pytest.raises(GroupNotEmptyError):
+        group_removal.delete_claims(directory, "billing", [topic.topic_id], wait_ms=0)
+    assert claims.newest(0).offset == 5
