@@ -10,7 +10,7 @@ import json
 from itertools import pairwise
 
 from fork_server import Job
-from history import Anomaly, History, read_log, read_rest, verify
+from history import Anomaly, History, read_log, read_rest, settled_commits, verify
 
 from mk.groups.claim_directory import open_claims
 from mk.storage.log_directory import LogDirectory
@@ -267,8 +267,7 @@ class Grouping(Producing):
         """See what is committed now."""
         claims = open_claims(self.opened, "g", topic="t", topic_id=self.topic.topic_id)
         try:
-            for partition in claims.generations():
-                offset = claims.newest(partition).offset
+            for partition, offset in settled_commits(claims):
                 if offset != self.commits.get(partition):
                     self.history.checker.committed("g", partition, offset)
                     self.commits[partition] = offset
