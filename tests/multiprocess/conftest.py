@@ -32,6 +32,13 @@ def _warm(server, tmp_path_factory):
         (("topics", "trim", "t", "--to", "0", "--yes", "-q"), [b""]),
         (("topics", "offsets", "t", "--json"), [b""]),
         (("replicate", str(directory), str(copy), "-q"), [b""]),
+        (("replicate", str(directory), str(copy), "--verify"), [b""]),
     ):
         done = server.run(directory, *words, stdin=stdin, learn=True)
+        assert done.status == 0, done
+    # What is torn has to be mended, which takes modules that nothing else does.
+    for partition in ("0", "1"):
+        with max((directory / "topics" / "t" / partition).glob("*.log")).open("ab") as segment:
+            segment.write(b"torn")
+        done = server.run(directory, "produce", "t", "value", "-k", "key", "-p", partition, learn=True)
         assert done.status == 0, done

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 
-from history import History, read_log
+from history import History, read_log, settled_commits
 from processes import create_topic, kill_all, must, run, start
 
 from mk.groups.claim_directory import open_claims
@@ -205,11 +205,8 @@ class GroupStorm:
         for group in self.groups:
             claims = open_claims(self.topic.directory, group, topic="t", topic_id=self.topic.topic_id)
             try:
-                for partition, generations in claims.generations().items():
-                    slots = claims.slots(partition, generations[-1])
-                    if not slots or claims.exists(partition, generations[-1] + 1):
-                        continue  # Somebody is fencing, and has not said yet where it goes on from.
-                    self._see_commit(group, partition, slots[0].offset)
+                for partition, offset in settled_commits(claims):
+                    self._see_commit(group, partition, offset)
             finally:
                 claims.close()
 

@@ -176,6 +176,17 @@ def _records(payload, header, where):
     return list(zip(keys, values, strict=True))
 
 
+def settled_commits(claims):
+    """Yield (partition, offset) of what is committed now, of those partitions that nobody is fencing at this moment.
+
+    While somebody fences, it is not said yet where he goes on from, and the older commit counts for whoever asks.
+    """
+    for partition, generations in claims.generations().items():
+        slots = claims.slots(partition, generations[-1])
+        if slots and not claims.exists(partition, generations[-1] + 1):
+            yield partition, slots[0].offset
+
+
 def parse_acks(stderr):
     """Return (partition, first, last) of each acknowledged append in what `mk produce -v` wrote, in order."""
     acks = []

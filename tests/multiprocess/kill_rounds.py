@@ -10,7 +10,7 @@ import json
 from itertools import pairwise
 
 from fork_server import Job
-from history import Anomaly, History, read_log, read_rest, verify
+from history import Anomaly, History, read_log, read_rest, settled_commits, verify
 
 from mk.groups.claim_directory import open_claims
 from mk.storage.log_directory import LogDirectory
@@ -25,10 +25,13 @@ SHORTEST = 0.003
 
 
 class Round:
-    """Work on one directory, until `kills` of its processes were killed. chance: a seeded random.Random."""
+    """Work on one directory, until `kills` of its processes were killed. chance: a seeded random.Random.
+
+    share: how many kills of this kind there are in the long run, in comparison with others: fewer of what takes long.
+    """
 
     topics = ()
-    words_of_warming = ()
+    share = 1.0
 
     def __init__(self, server, directory, chance, spans):
         self.server, self.directory, self.chance, self.spans = server, directory, chance, spans
@@ -240,6 +243,8 @@ class Grouping(Producing):
     partitions = 2
     settings = ()
     acks = ("1",)
+    member = ("consume", "t", "-g", "g", "-J")
+    is_patient = True
 
     def __init__(self, *given):
         super().__init__(*given)
@@ -256,14 +261,13 @@ class Grouping(Producing):
         self.number += 1
         some = ("-n", str(self.chance.randint(1, 30))) if self.chance.random() < 0.5 else ()
         self.look()
-        return self.job("consume", "t", "-g", "g", "-J", "-q", *some, may_answer=False, note=dict(self.commits))
+        return self.job(*self.member, *some, may_answer=False, note=dict(self.commits))
 
     def look(self):
         """See what is committed now."""
         claims = open_claims(self.opened, "g", topic="t", topic_id=self.topic.topic_id)
         try:
-            for partition in claims.generations():
-                offset = claims.newest(partition).offset
+            for partition, offset in settled_commits(claims):
                 if offset != self.commits.get(partition):
                     self.history.checker.committed("g", partition, offset)
                     self.commits[partition] = offset
@@ -279,18 +283,24 @@ class Grouping(Producing):
         self.number += 1
         records = parse_records(done.stdout)
         self.history.note_given(f"m{self.number}", records, group="g", was_stopped=True)
+        if "has taken partition" in done.stderr:
+            return  # It was stopped for too long: it may have handed over once more what it held.
         for partition in range(self.partitions):
             offsets = [offset for number, offset, _ in records if number == partition]
-            if offsets and offsets[0] < done.job.note[partition]:
+            # One that was killed may not have come to know that it was fenced.
+            is_sure = self.is_patient or done.status == 0
+            if is_sure and offsets and offsets[0] < done.job.note[partition]:
                 raise Anomaly(f"{done.job.note[partition]} was committed before a member began at {offsets[0]}: {done}")
-            if offsets and done.status == 0 and self.commits[partition] <= offsets[-1]:
+            # Where members fence each other, it may not be settled just now what is committed.
+            is_settled = self.is_patient and done.status == 0
+            if is_settled and offsets and self.commits[partition] <= offsets[-1]:
                 raise Anomaly(
                     f"a member ended well at {offsets[-1]}, and {self.commits[partition]} is committed: {done}"
                 )
 
     def check(self):
         logs = self.logs()
-        done = self.server.must(self.directory, "consume", "t", "-g", "g", "-J", "-q")
+        done = self.server.must(self.directory, *self.member)
         self.history.note_given("the last", parse_records(done.stdout), group="g", was_stopped=True)
         self.look()
         assert self.commits == {partition: len(log) for partition, log in enumerate(logs)}, self.commits
@@ -299,7 +309,35 @@ class Grouping(Producing):
         self.history.check(logs)
         verify(self.directory, "t")
         count("commits", self.commit_count)
-        print(f"Grouping: {self.kills} kills, {self.history.acknowledged} acknowledged, {self.commit_count} commits")
+        acknowledged = self.history.acknowledged
+        print(f"{type(self).__name__}: {self.kills} kills, {acknowledged} acknowledged, {self.commit_count} commits")
+
+
+class Fencing(Grouping):
+    """Members with a very short session time-out, which are stopped for longer: fenced, they go on, or die."""
+
+    member = (*Grouping.member, "--session-timeout", "100ms", "-F", "--idle", "300ms")
+    share = 0.3
+    is_patient = False
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.fenced = 0
+
+    def job(self, *words, **keywords):
+        job = super().job(*words, **keywords)
+        if words[0] == "consume" and self.chance.random() < 0.5:
+            job.stop = (job.kill_after or 0, self.chance.uniform(0.1, 1.2))
+            job.kill_after = sum(job.stop) + self.chance.uniform(0, 0.02) if self.chance.random() < 0.5 else None
+        return job
+
+    def ended(self, done):
+        super().ended(done)
+        self.fenced += "has taken partition" in done.stderr
+
+    def check(self):
+        super().check()
+        print(f"{self.fenced} were told that they had been fenced")
 
 
 class Cleaning(Producing):
@@ -371,7 +409,51 @@ class Compacting(Producing):
         print(f"Compacting: {self.kills} kills, {self.history.acknowledged} acknowledged, {len(records)} left")
 
 
-ROUNDS = (Producing, ProducingByKey, Importing, Grouping, Cleaning, Compacting)
+class Replicating(Producing):
+    """Producers, and replications of what they store, several of which may run at once: the copy is always the front of it."""
+
+    partitions = 2
+
+    def __init__(self, server, directory, *given):
+        super().__init__(server, directory, *given)
+        self.copy = f"{directory}-copy"
+        self.seen = []
+
+    def next_job(self):
+        if self.chance.random() < 0.5:
+            words = ("replicate", str(self.directory), self.copy, "-q")
+            return self.job(*words, may_answer=False)
+        return super().next_job()
+
+    def ended(self, done):
+        super().ended(done)
+        if done.is_killed and done.job.words[0] == "replicate" and self.chance.random() < 0.1:
+            self.seen.append(self.read_copy(quiet=False))
+
+    def read_copy(self, **keywords):
+        """Return what the copy holds; nothing where it, or a part of it, is not made yet."""
+        logs = []
+        for partition in range(self.partitions):
+            try:
+                logs.append(read_log(self.copy, "t", partition, **keywords))
+            except FileNotFoundError:
+                logs.append([])
+        return logs
+
+    def check(self):
+        super().check()
+        logs = [read_log(self.directory, "t", partition) for partition in range(self.partitions)]
+        self.server.must(self.directory, "replicate", str(self.directory), self.copy, "-q")
+        self.server.must(self.directory, "replicate", str(self.directory), self.copy, "--verify")
+        verify(self.copy, "t")
+        if self.read_copy() != logs:
+            raise Anomaly("the copy is not what it is a copy of")
+        for seen in self.seen:
+            if any(found != log[: len(found)] for found, log in zip(seen, logs)):
+                raise Anomaly("after a kill, the copy was not the front of what it is a copy of")
+
+
+ROUNDS = (Producing, ProducingByKey, Importing, Grouping, Fencing, Cleaning, Compacting, Replicating)
 
 
 def parse_records(stdout):

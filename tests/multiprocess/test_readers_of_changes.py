@@ -61,6 +61,16 @@ class Follower:
         assert status == -signal.SIGTERM, (self.name, status, self.errors.read_text())
 
 
+def member_of(directory, folder, number):
+    """Start a member of a group that follows."""
+    words = ("consume", "t", "-g", "g", "-F", "-J")
+    return Follower(
+        folder,
+        f"member{number}",
+        lambda stdout, stderr: start(directory, *words, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr),
+    )
+
+
 def followers_of(directory, folder, number=0):
     """Start one follower by the command line, and one that begins with the last records, by the Python API."""
     words = ("consume", "t", "-F", "-J")
@@ -281,6 +291,7 @@ class FailingBack:
     """Two directories that lead in turn, and readers of the one that leads until it is cut back.
 
     shared: the values that both have. alone: what the old leader alone has by then; after: what the new one has since.
+    given: what a group was given that reads in the one or the other; it must miss nothing that has stayed.
     """
 
     def __init__(self, server, folder, seed):
@@ -288,6 +299,7 @@ class FailingBack:
         self.chance = random.Random(seed)
         self.old, self.new = folder / "a", folder / "b"
         self.shared, self.alone, self.after = [], [], []
+        self.given = set()
         self.number = self.turns = self.told = 0
         server.must(self.old, "topics", "create", "t", "-c", "segment.bytes=4096")
 
@@ -304,8 +316,9 @@ class FailingBack:
         self.shared += self.produce(self.old)
         self.server.must(self.old, "replicate", str(self.old), str(self.new), "-q")
         followers = followers_of(self.old, self.folder, self.turns)
+        member = member_of(self.old, self.folder, self.turns)
         try:
-            for follower in followers:
+            for follower in (*followers, member):
                 self.await_last(follower, self.shared)
             late, early = followers if self.chance.random() < 0.5 else followers[::-1]
             late.toggle()
@@ -314,15 +327,20 @@ class FailingBack:
                 self.await_last(early, self.alone)
             else:
                 early.toggle()
+            if self.chance.random() < 0.5:
+                self.await_last(member, self.alone)
+            else:
+                member.toggle()
             self.server.must(self.new, "replicate", "promote", "-q")
             self.after = self.produce(self.new)
             self.cut_back()
             for follower in followers:
                 self.look_at(follower)
+            self.look_at_group(member)
         finally:
-            for follower in followers:
+            for follower in (*followers, member):
                 follower.go_on()
-            kill_all([follower.process for follower in followers])
+            kill_all([follower.process for follower in (*followers, member)])
         self.shared = self.shared + self.after
         self.old, self.new = self.new, self.old
         for directory in (self.old, self.new):
@@ -369,6 +387,22 @@ class FailingBack:
         first = follower.records()[0][1]
         assert len(values) > len(self.shared) - first and values == (self.shared + self.alone)[first:][: len(values)]
         self.told += 1
+
+    def look_at_group(self, member):
+        """Whether its member was told or not, the group goes on where the log is still the one that it has read."""
+        member.go_on()
+        self.await_last(member, self.after)
+        if member.process.poll() is None:
+            member.end()
+        else:
+            said = member.errors.read_text()
+            assert member.process.returncode == 65 and f"cut back to offset {len(self.shared)}" in said, said
+            self.told += 1
+        rest = self.server.must(self.old, "consume", "t", "-g", "g", "-J")
+        for _, _, (_, value) in (*member.records(), *parse_records(rest.stdout)):
+            self.given.add(value)
+        skipped = [value for value in self.shared + self.after if value not in self.given]
+        assert not skipped, f"the group was not given {len(skipped)}, such as {skipped[:3]}: {rest}"
 
 
 def test_readers_of_a_copy_that_is_cut_back_are_told_so_or_see_one_history(server, tmp_path, thoroughness):
