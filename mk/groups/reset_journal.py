@@ -93,9 +93,9 @@ def decode_change(line: bytes) -> dict[str, Any] | None:
             return None
         document = json.loads(line)
         _check(document)
-    except (ValueError, KeyError, TypeError):
+        del document["checksum"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    del document["checksum"]
     return document  # type: ignore[no-any-return]
 
 
