@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import mk
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 TOPIC, GROUP, MEMBER = "t", "g", "c" * 32
 TIME = 1_700_000_000_000
 OLD_COMMIT, NEW_COMMIT = 3, 7
-_HEADER_FIELDS = (
+_header_fields = attrgetter(
     "base_offset",
     "next_offset",
     "attributes",
@@ -52,7 +53,7 @@ Seen = tuple[object, ...]
 
 def seen(batch: RecordBatch) -> Seen:
     """All that a reader uses of a batch: two that are alike in it hold the same records."""
-    return (*(getattr(batch, name) for name in _HEADER_FIELDS), bytes(batch.payload or b""))
+    return (*_header_fields(batch), bytes(batch.payload or b""))
 
 
 def batches(round: int, filling: bytes) -> Iterator[EncodedBatch]:
@@ -121,8 +122,12 @@ class FlippedLog:
         assert error is None
         self.records = self.look(["records"])["records"]
         assert len(self.segments()) >= 3
-        with self.opened() as topic:
-            assert not verify_topic(topic.directory, TOPIC).findings
+        self._kept = self.opened()
+        self._topic = self._kept.__enter__()
+        assert not verify_topic(self._topic.directory, TOPIC).findings
+
+    def close(self) -> None:
+        self._kept.__exit__()
 
     def _make_member(self, topic_id: str) -> None:
         made = member.Member(
@@ -163,6 +168,10 @@ class FlippedLog:
                 return read_topic(topic, from_offset)
         except MkError as error:
             return [], error
+
+    def read_on(self, from_offset: int) -> tuple[list[Seen], MkError | None]:
+        """Do the same with a topic that was opened long ago."""
+        return read_topic(self._topic, from_offset)
 
     def look(self, facts: list[str]) -> dict[str, object]:
         """Return what the API says of some things; the error where it refuses to."""

@@ -9,6 +9,7 @@ import os
 import resource
 import shutil
 import time
+from bisect import bisect_right
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from unittest import mock
@@ -59,9 +60,11 @@ def log(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     real, host._boot_id = host._boot_id, "boot-1"
     path = tmp_path_factory.mktemp("flipped")
     if request.param == "small":
-        yield FlippedLog(path, rounds=2, filling_bytes=20, segment_bytes=1200)
+        log = FlippedLog(path, rounds=2, filling_bytes=20, segment_bytes=1200)
     else:
-        yield FlippedLog(path, rounds=5, filling_bytes=1800, segment_bytes=22_000)
+        log = FlippedLog(path, rounds=5, filling_bytes=1800, segment_bytes=22_000)
+    yield log
+    log.close()
     host._boot_id = real
 
 
@@ -73,39 +76,45 @@ def no_pauses() -> Iterator[None]:
 
 
 @contextmanager
-def damaged(path: Path, whole: bytes, changed: bytes) -> Iterator[None]:
-    """Give a file other content, of which only what differs is written, for a `with` block. It stays the same file."""
+def damaged(path: Path, whole: bytes, changed: bytes, first: int) -> Iterator[None]:
+    """Give a file other content, which differs from byte `first` on, in one sector at most, for a `with` block.
+
+    Only that is written: it stays the same file.
+    """
     fd = os.open(path, os.O_RDWR)
     try:
-        first = next((at for at, (a, b) in enumerate(zip(whole, changed)) if a != b), min(len(whole), len(changed)))
-        os.pwrite(fd, changed[first : first + SECTOR + 1], first)
-        os.ftruncate(fd, len(changed))
-        assert len(changed) <= first + SECTOR + 1 or changed[first + SECTOR + 1 :] == whole[first + SECTOR + 1 :]
+        os.pwrite(fd, changed[first : first + SECTOR], first)
+        if len(changed) != len(whole):
+            os.ftruncate(fd, len(changed))
         begun = time.process_time()
         yield
         assert time.process_time() - begun < _MAX_SECONDS
     finally:
-        os.pwrite(fd, whole[first:], first)
-        os.ftruncate(fd, len(whole))
+        os.pwrite(fd, whole[first:] if len(changed) != len(whole) else whole[first : first + SECTOR], first)
         os.close(fd)
 
 
-def flips(content: bytes) -> Iterator[tuple[str, bytes]]:
+Case = tuple[str, int, bytes]
+"""What was done, from which byte on it shows, and the content."""
+
+
+def flips(content: bytes) -> Iterator[Case]:
     for at in range(len(content)):
         for bit in range(8):
-            yield f"bit {bit} of byte {at}", content[:at] + bytes((content[at] ^ 1 << bit,)) + content[at + 1 :]
+            yield f"bit {bit} of byte {at}", at, content[:at] + bytes((content[at] ^ 1 << bit,)) + content[at + 1 :]
 
 
-def cuts(content: bytes) -> Iterator[tuple[str, bytes]]:
+def cuts(content: bytes) -> Iterator[Case]:
     for size in range(len(content)):
-        yield f"cut to {size} bytes", content[:size]
+        yield f"cut to {size} bytes", size, content[:size]
 
 
-def zeroed(content: bytes) -> Iterator[tuple[str, bytes]]:
+def zeroed(content: bytes) -> Iterator[Case]:
     for at in range(0, len(content), SECTOR):
         changed = content[:at] + bytes(len(content[at : at + SECTOR])) + content[at + SECTOR :]
         if changed != content:
-            yield f"zeros at {at}", changed
+            same = next(byte for byte, value in enumerate(content[at:]) if value)
+            yield f"zeros at {at}", at + same, changed
 
 
 DAMAGE = {"flips": flips, "cuts": cuts, "zeroed sectors": zeroed}
@@ -116,7 +125,7 @@ def kind(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def of(cases: Iterator[tuple[str, bytes]], every: int, place: int) -> Iterator[tuple[str, bytes]]:
+def of(cases: Iterator[Case], every: int, place: int) -> Iterator[Case]:
     """Yield every so many of the cases, another one of them for each place."""
     return (case for number, case in enumerate(cases) if number % every == place % every)
 
@@ -136,7 +145,7 @@ class Placed:
 
     def at(self, position: int) -> int:
         """Return the number of the batch that holds a byte."""
-        return self.first + next(number for number, end in enumerate(self.ends) if position < end)
+        return self.first + bisect_right(self.ends, position)
 
     def start_of(self, number: int) -> int:
         return ([0, *self.ends])[number - self.first]
@@ -153,12 +162,12 @@ def test_damage_in_a_segment_is_named_with_its_offset_and_never_read(
         content = segment.read_bytes()
         placed = Placed(content, first)
         first += len(placed.ends)
-        for number, (what, changed) in enumerate(of(DAMAGE[kind](content), every, place)):
-            with damaged(segment, content, changed):
+        for number, (what, at, changed) in enumerate(of(DAMAGE[kind](content), every, place)):
+            with damaged(segment, content, changed, at):
                 what = f"{segment.name}: {what}"
-                at = next((at for at, (a, b) in enumerate(zip(content, changed)) if a != b), len(changed))
                 hit = placed.at(at)
-                error = check_read(log, hit, what)
+                # From the start of the log now and then, else from the start of the segment.
+                error = check_read(log, hit, placed.first if number % 16 else 0, what)
                 assert error.facts["path"] == str(segment), what
                 assert error.facts["position"] == placed.start_of(hit), what
                 if number % thoroughness.pick(8, 64) == 0:
@@ -174,10 +183,10 @@ def test_damage_in_a_segment_is_named_with_its_offset_and_never_read(
     count("flips", struck)
 
 
-def check_read(log: FlippedLog, hit: int, what: str) -> CorruptBatchError:
+def check_read(log: FlippedLog, hit: int, start: int, what: str) -> CorruptBatchError:
     """A reader is given all in front of the damaged batch, and then told which one that is."""
-    found, error = log.read()
-    assert found == log.batches[:hit], what
+    found, error = log.read_on(base_of(log.batches[start]))
+    assert found == log.batches[start:hit], what
     assert isinstance(error, CorruptBatchError), f"{what}: {error}"
     assert error.facts["offset"] == base_of(log.batches[hit]), what
     return error
@@ -248,8 +257,8 @@ def test_damage_in_another_file_changes_nothing_that_is_seen_or_is_named(
     for place, file in enumerate(log.others()):
         content = file.read_bytes()
         facts = facts_of(file)
-        for number, (what, changed) in enumerate(of(DAMAGE[kind](content), every, place)):
-            with damaged(file, content, changed):
+        for number, (what, at, changed) in enumerate(of(DAMAGE[kind](content), every, place)):
+            with damaged(file, content, changed, at):
                 what = f"{file.name}: {what}"
                 for name, value in log.look(facts).items():
                     wanted = _CLEAN[log.path][name]
