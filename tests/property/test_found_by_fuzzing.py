@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import mk
-from mk.errors import CorruptStateError, UsageError
+from mk.errors import ConfigurationError, CorruptStateError, UsageError
 from mk.formats.format_reader import FormatReader
 from mk.formats.record_columns import BadRecordError, RecordColumns
 from mk.groups import reset_journal
@@ -119,6 +119,21 @@ def test_a_directory_without_an_id_is_damaged(tmp_path: Path, directory_id: int 
     (tmp_path / "log" / "mk.json").write_bytes(flat_json.encode({**fields}))
     with pytest.raises(CorruptStateError, match="mk.json"):
         mk.connect(str(tmp_path / "log"))
+
+
+def test_a_topic_with_a_dirty_ratio_that_is_none_says_so(tmp_path: Path) -> None:
+    """Compaction ended with ValueError. It can be read, and altered."""
+    with mk.connect(str(tmp_path / "log"), create=True) as cluster:
+        cluster.create_topic("t", config={"cleanup.policy": "compact"})
+        path = tmp_path / "log" / "topics" / "t" / "topic.json"
+        fields = flat_json.decode(path.read_bytes(), "topic.json")
+        del fields["format"]
+        path.write_bytes(flat_json.encode({**fields, "min.cleanable.dirty.ratio": "half"}))
+        with pytest.raises(ConfigurationError, match="cannot be 'half'"):
+            cluster.compact("t", 0, dry_run=True)
+        assert list(cluster.consumer(["t"])) == []
+        cluster.alter_topic("t", config={"min.cleanable.dirty.ratio": "0.1"})
+        cluster.compact("t", 0, dry_run=True)
 
 
 def state_with(**fields: object) -> PartitionState:
