@@ -154,7 +154,11 @@ def _can_be(state: PartitionState) -> bool:
     places = (written.position, written.offset, durable.position, durable.offset)
     offsets = (state.segment, state.high_watermark, state.log_start_offset, state.cleaned_to, state.cut_offset)
     others = (state.tombstones_dropped_to, state.sequence, state.cuts, state.leader_epoch >> 1)
-    return min(*places, *offsets, *others) >= 0 and max(*places, *offsets, *others) < 1 << 63
+    if not (min(*places, *offsets, *others) >= 0 and max(*places, *offsets, *others) < 1 << 63):
+        return False
+    # Both go into a batch's header, or into an index, which have so many bits for them.
+    times, chains = (written.max_timestamp, durable.max_timestamp), (written.chain, durable.chain)
+    return min(times) >= -1 << 63 and max(times) < 1 << 63 and min(chains) >= -1 and max(chains) < 1 << 32
 
 
 def read_state(fd: int) -> PartitionState | None:

@@ -154,6 +154,8 @@ IMPOSSIBLE: list[dict[str, object]] = [
     {"cut_offset": -1, "cuts": 1},
     {"durable": LogEnd(-1, 0, 0, -1)},
     {"written": LogEnd(0, 1 << 63, 0, -1)},
+    {"written": LogEnd(0, 0, 1 << 32, -1)},
+    {"durable": LogEnd(0, 0, 0, 1 << 63)},
 ]
 
 
@@ -163,6 +165,27 @@ def test_a_state_with_numbers_that_no_file_has_is_none(fields: dict[str, object]
     assert decode_slot(state_with(**fields).encode()) is None
     largest = state_with(segment=LARGEST, leader_epoch=(1 << 64) - 1, durable=LogEnd(LARGEST, LARGEST, 0, -1))
     assert decode_slot(largest.encode()) is not None
+
+
+def test_records_are_deleted_also_with_a_state_whose_durable_end_is_in_front_of_its_segment(tmp_path: Path) -> None:
+    """It ended with ValueError: a segment was to be synced that was not open."""
+    with mk.connect(str(tmp_path / "log"), create=True) as cluster:
+        cluster.create_topic("t", config={"segment.bytes": 4096})
+        with cluster.producer("t") as producer:
+            for _ in range(3):
+                producer.send(b"x" * 3000)
+                producer.flush()
+        path = tmp_path / "log" / "topics" / "t" / "0" / "state"
+        slots = [decode_slot(path.read_bytes()[at : at + 512]) for at in (0, 4096)]
+        state = max((slot for slot in slots if slot is not None), key=lambda slot: slot.sequence)
+        assert state.segment == 2
+        state.durable = LogEnd(0, 0, 0, -1)
+        path.write_bytes(initial_state(state))
+        try:
+            cluster.delete_records("t", 0, 2)
+        except CorruptStateError:
+            return
+        assert [record.offset for record in cluster.consumer(["t"])] == [2]
 
 
 @pytest.mark.parametrize(("epoch", "first_offset"), [(-1, 0), (1 << 64, 0), (0, -1), (0, 1 << 63)])
