@@ -21,10 +21,10 @@ from mk.formats.terminal import escape, escape_json
 from mk.formats.writers import PRESETS, writer
 from mk.records.record import ConsumerRecord
 from tests.proof.fuzz.mending import Supply
-from tests.proof.fuzz.target import Target, is_refused
+from tests.proof.fuzz.target import Target, accepted, is_refused
 
 if TYPE_CHECKING:
-    from mk.formats.writers import Writer
+    pass
 
 TIME = 1_700_000_000_000
 HEADERS = "%H{big32}%h{%K{big32}%k%V{big32}%v}"
@@ -125,24 +125,19 @@ def fuzz_format(data: bytes) -> None:
     """A format of any text, and behind a zero byte what is read in it."""
     text, _, given = data.partition(b"\0")
     form = os.fsdecode(text)
-    made: list[Writer] = []
     printed = b""
-    if not is_refused(lambda: made.append(writer(form, delimiter=b"\n"))):
+    made = accepted(writer, form, delimiter=b"\n")
+    if made:
         printed = made[0](_PRINTED) + made[0]([])
         assert made[0](_PRINTED[:1]) is not None
     for delimiter in (None, b"\n"):
-        readers: list[FormatReader] = []
-        if is_refused(lambda delimiter=delimiter: readers.append(FormatReader(form, delimiter=delimiter))):  # type: ignore[misc]
-            continue
-        (reader,) = readers
-        for source in (given, printed):
-            if reader.delimiter is None:
-                _read(reader.stream(), [source])
-            else:
-                lines = source.split(reader.delimiter) if reader.delimiter else [source]
-                columns = RecordColumns()
-                for line in lines:
-                    is_refused(lambda line=line, reader=reader, columns=columns: reader.read_lines([line], 0, columns))  # type: ignore[misc]
+        for reader in accepted(FormatReader, form, delimiter=delimiter):
+            for source in (given, printed):
+                if reader.delimiter is None:
+                    _read(reader.stream(), [source])
+                else:
+                    for line in source.split(reader.delimiter) if reader.delimiter else [source]:
+                        is_refused(reader.read_lines, [line], 0, RecordColumns())
 
 
 def _formats() -> list[bytes]:
@@ -204,7 +199,7 @@ def fuzz_lines_of_format(data: bytes) -> None:
     columns = RecordColumns()
     count = 0
     for line in data[1:].split(delimiter):
-        if not is_refused(lambda line=line: reader.read_lines([line], 0, columns)):  # type: ignore[misc]
+        if not is_refused(reader.read_lines, [line], 0, columns):
             count += 1
         assert len(columns) == count
 
@@ -222,10 +217,10 @@ def fuzz_json_lines(data: bytes) -> None:
     lines = data.split(b"\n")
     columns = RecordColumns()
     if len(lines) > 1:
-        is_refused(lambda: read_lines(lines, 0, columns))
+        is_refused(read_lines, lines, 0, columns)
     for line in lines:
         one = RecordColumns()
-        if is_refused(lambda line=line, one=one: read_lines([line], 0, one)):  # type: ignore[misc]
+        if is_refused(read_lines, [line], 0, one):
             assert not len(one)
             continue
         assert len(one) == 1
@@ -350,10 +345,10 @@ def _line_inputs() -> list[bytes]:
 def fuzz_selector(data: bytes) -> None:
     """A selector is none, or finds in a block of lines what it finds in each of them."""
     text, _, block = data.partition(b"\0")
-    selectors = []
     form = os.fsdecode(text)
     # A regular expression may take for ever, which is its author's own affair: one repetition is enough here.
-    if len(re.findall(r"[*+?{]", form)) > 2 or is_refused(lambda: selectors.append(parse_selector(form))):
+    selectors = accepted(parse_selector, form) if len(re.findall(r"[*+?{]", form)) <= 2 else []
+    if not selectors:
         return
     (selector,) = selectors
     block = block.replace(b"\0", b"")[:200] + b"\n"
@@ -387,9 +382,8 @@ def _selectors() -> list[bytes]:
 
 def fuzz_offset_list(data: bytes) -> None:
     """A list of committed offsets as text."""
-    found: list[object] = []
-    if not is_refused(lambda: found.extend(parse_offset_list(data, "list"))):
-        rows = [(one.group or "g", one.topic, one.partition, 7) for one in found]  # type: ignore[attr-defined]
+    for found in accepted(parse_offset_list, data, "list"):
+        rows = [(one.group or "g", one.topic, one.partition, 7) for one in found]
         if len({row[:3] for row in rows}) == len(rows):
             again = parse_offset_list(format_offset_list(rows).encode(), "list")
             assert [(one.group, one.topic, one.partition, int(one.offset)) for one in again] == rows
@@ -405,10 +399,10 @@ def _offset_lists() -> list[bytes]:
 
 TARGETS = [
     Target("format", fuzz_format, _formats, max_bytes=512),
-    Target("produce", fuzz_produce, _inputs, max_bytes=2048),
+    Target("produce", fuzz_produce, _inputs, max_bytes=2048, sample=100),
     Target("format-lines", fuzz_lines_of_format, _lines_of_formats, max_bytes=1024),
     Target("json-lines", fuzz_json_lines, _json_lines),
-    Target("consume", fuzz_consume, _record_seeds, max_bytes=1024),
+    Target("consume", fuzz_consume, _record_seeds, max_bytes=1024, sample=60),
     Target("lines", fuzz_lines, _line_inputs, max_bytes=512),
     Target("selector", fuzz_selector, _selectors, max_bytes=256),
     Target("offset-list", fuzz_offset_list, _offset_lists, max_bytes=512),
