@@ -35,8 +35,8 @@ _COPIED = ("mk", "tests", "man", "completions", "benchmarks", "pyproject.toml", 
 _LIMIT_SECONDS = 600
 """For one run of pytest. A test that a bug makes wait for ever would otherwise have us do so."""
 
-_OUTCOME = re.compile(r"^(tests/.+?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL)\b", re.MULTILINE)
-_SUMMARY = re.compile(r"^(?:ERROR|FAILED) (tests/.+?)(?: - .*)?$", re.MULTILINE)
+_PASSED = re.compile(r"^(tests/.+?) PASSED\b", re.MULTILINE)
+_FAILED = re.compile(r"^(?:ERROR|FAILED) (tests/.+?)(?: - .*)?$", re.MULTILINE)
 """What stands at the end again, since a test's own output may have come between its name and its outcome."""
 
 
@@ -52,17 +52,22 @@ def planted(bug: Bug, source: str) -> str:
     return source.replace(bug.old, bug.new)
 
 
+def _write(path: Path, source: str) -> None:
+    """Change a module. What was compiled of it goes by size and second of the change alone, and both may be the same."""
+    path.write_text(source)
+    for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+        compiled.unlink()
+
+
 class Run:
-    """How a run of pytest ended. failed: the tests that failed. skipped: those that were skipped."""
+    """How a run of pytest ended, and which tests passed and failed in it."""
 
     def __init__(self, status: int, output: str, seconds: float) -> None:
         self.status = status
         self.output = output
         self.seconds = seconds
-        outcomes = _OUTCOME.findall(output)
-        self.passed = {test for test, outcome in outcomes if outcome == "PASSED"}
-        self.skipped = {test for test, outcome in outcomes if outcome == "SKIPPED"}
-        self.failed = set(_SUMMARY.findall(output))
+        self.passed = set(_PASSED.findall(output))
+        self.failed = set(_FAILED.findall(output))
 
     @property
     def is_failure(self) -> bool:
@@ -109,7 +114,7 @@ class Workspace:
         self._temporary.mkdir()
         path = self._tree / "mk" / "errors.py"
         source = path.read_text()
-        path.write_text(source + "\nraise RuntimeError('this mk is planted')\n")
+        _write(path, source + "\nraise RuntimeError('this mk is planted')\n")
         try:
             for command in ([self._python, "-c", "import mk.errors"], [self._python.with_name("mk"), "produce"]):
                 done = subprocess.run(
@@ -118,23 +123,20 @@ class Workspace:
                 if b"this mk is planted" not in done.stderr:
                     raise PlantingError(f"{command} runs another mk: {done}")
         finally:
-            path.write_text(source)
+            _write(path, source)
 
     def with_bug(self, bug: Bug, tests: Sequence[str]) -> Run:
         """Run tests with a bug until the first one fails."""
         path = self._tree / bug.file
         source = path.read_text()
-        path.write_text(planted(bug, source))
+        _write(path, planted(bug, source))
         try:
             return self.run(tests, "-x")
         finally:
-            path.write_text(source)
+            _write(path, source)
 
     def run(self, tests: Sequence[str], *options: str) -> Run:
         """Run tests of the copy."""
-        shutil.rmtree(self._tree / "mk" / "__pycache__", ignore_errors=True)
-        for cache in self._tree.glob("mk/**/__pycache__"):
-            shutil.rmtree(cache)
         began = time.monotonic()
         command = [self._python, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-o", "console_output_style=classic"]
         with tempfile.TemporaryFile() as output:
@@ -165,7 +167,7 @@ class Workspace:
 
 
 class Campaign:
-    """Bugs to plant, shared by threads with a workspace each."""
+    """Bugs to plant, by threads that have a workspace each and take the next one as long as there are any."""
 
     def __init__(self, bugs: Sequence[Bug], place: Path, jobs: int, verbose: bool) -> None:
         self._bugs = list(bugs)
@@ -210,9 +212,8 @@ class Campaign:
         run = space.run(selections)
         with self._lock:
             for selection in selections:
-                if any(_is_of(test, selection) for test in run.passed) and not any(
-                    _is_of(test, selection) for test in run.failed
-                ):
+                passed, failed = ([test for test in of if _is_of(test, selection)] for of in (run.passed, run.failed))
+                if passed and not failed:
                     self._good.add(selection)
             if run.failed or run.status not in (0, 1):
                 print(f"without a bug: {', '.join(sorted(run.failed)) or 'pytest'} failed", flush=True)

@@ -190,7 +190,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/formats/terminal.py",
         '_UNSAFE = f"[\\x00-\\x08\\x0b-\\x1f{_UNSAFE_IN_JSON}\\udc80-\\udcff]"\n',
         '_UNSAFE = f"[\\x00-\\x08\\x0b-\\x1a{_UNSAFE_IN_JSON}\\udc80-\\udcff]"\n',
-        ("tests/unit/formats/test_terminal.py::test_what_could_steer_or_mislead_a_terminal_is_shown_by_its_bytes[\x1b[31mred\x1b[0m\n-\x1b[31mred\x1b[0m\n]",),
+        ("tests/unit/formats/test_terminal.py::test_what_could_steer_or_mislead_a_terminal_is_shown_by_its_bytes",),
     ),
     Bug(
         "values-in-errors",
@@ -198,7 +198,9 @@ BUGS: tuple[Bug, ...] = (
         "mk/formats/json_reader.py",
         '    raise BadRecordError(f"{name} is {_kind(value)}, and not {wanted}")\n',
         '    raise BadRecordError(f"{name} is {value!r}, and not {wanted}")\n',
-        ("tests/unit/formats/test_json_reader.py::test_what_is_no_record_is_refused_with_the_reason_and_without_its_values[{"payload":"a","ts":1e3}-ts is a number, and not a number of milliseconds]",),
+        (
+            "tests/unit/formats/test_json_reader.py::test_what_is_no_record_is_refused_with_the_reason_and_without_its_values",
+        ),
     ),
     Bug(
         "names-not-checked",
@@ -206,7 +208,9 @@ BUGS: tuple[Bug, ...] = (
         "mk/topic_partition.py",
         "        and name[0].isalnum()\n",
         "",
-        ("tests/unit/test_topic_partition.py::test_what_a_file_system_a_shell_or_mk_itself_would_take_for_something_else_is_none[-x]",),
+        (
+            "tests/unit/test_topic_partition.py::test_what_a_file_system_a_shell_or_mk_itself_would_take_for_something_else_is_none[-x]",
+        ),
     ),
     Bug(
         "names-with-a-slash",
@@ -214,7 +218,9 @@ BUGS: tuple[Bug, ...] = (
         "mk/topic_partition.py",
         "        and _ALLOWED.issuperset(name)\n",
         '        and _ALLOWED.issuperset(name.replace("/", ""))\n',
-        ("tests/unit/test_topic_partition.py::test_what_a_file_system_a_shell_or_mk_itself_would_take_for_something_else_is_none[a/b]",),
+        (
+            "tests/unit/test_topic_partition.py::test_what_a_file_system_a_shell_or_mk_itself_would_take_for_something_else_is_none",
+        ),
     ),
     Bug(
         "locks-readable-by-all",
@@ -223,17 +229,6 @@ BUGS: tuple[Bug, ...] = (
         '("locks", PRIVATE), ("quarantine", PRIVATE)):\n',
         '("locks", 0o755), ("quarantine", PRIVATE)):\n',
         ("tests/cli/test_sharing.py::test_another_user_cannot_get_at_the_locks",),
-    ),
-    Bug(
-        "files-in-a-shared-directory-not-the-groups",
-        "6 security",
-        "mk/storage/files.py",
-        "        if status.st_gid != above.st_gid:\n            os.fchown(fd, -1, above.st_gid)\n",
-        "",
-        (
-            "tests/cli/test_shared_group.py::test_members_write_in_turn_whatever_their_umask",
-            "tests/cli/test_shared_group.py",
-        ),
     ),
     # Children.
     Bug(
@@ -272,7 +267,9 @@ BUGS: tuple[Bug, ...] = (
             os.write(end, data)
             return fd
 """,
-        ("tests/cli/test_exec_children.py::test_what_a_pipe_holds_comes_through_a_pipe_and_more_than_that_through_a_file",),
+        (
+            "tests/cli/test_exec_children.py::test_what_a_pipe_holds_comes_through_a_pipe_and_more_than_that_through_a_file",
+        ),
     ),
     # Cursor files.
     Bug(
@@ -305,7 +302,7 @@ BUGS: tuple[Bug, ...] = (
         _CURSOR,
         "            if self._is_in_place(fd):\n",
         "            if True:\n",
-        ("tests/cli/test_cursor_file.py::test_readers_that_start_at_once_print_each_record_once",),
+        ("tests/unit/consumer/test_cursor_replaced.py",),
     ),
     Bug(
         "cursor-that-was-taken-away-written",
@@ -338,7 +335,7 @@ BUGS: tuple[Bug, ...] = (
         _ADDRESS,
         "    return 0 < len(host) <= _MAX_HOST and _HOST.issuperset(host) and host[0] in _LETTERS\n",
         "    return 0 < len(host) <= _MAX_HOST and _HOST.issuperset(host)\n",
-        ("tests/transports/test_address.py::test_what_cannot_be_a_host_is_refused_and_nothing_is_run[ann@-host:dir]",),
+        ("tests/transports/test_address.py::test_what_cannot_be_a_host_is_refused_and_nothing_is_run",),
     ),
     Bug(
         "part-of-a-name-is-enough-for-only",
@@ -354,7 +351,9 @@ BUGS: tuple[Bug, ...] = (
         _PERMISSIONS,
         "any(match(topic) for kind in kinds for match in self._matchers.get(kind, ()))\n",
         "any(match(topic) for matchers in self._matchers.values() for match in matchers)\n",
-        ("tests/unit/server/test_permissions.py::test_an_operation_is_for_the_topics_of_its_kind_also_among_those_that_are_open[open_reader]",),
+        (
+            "tests/unit/server/test_permissions.py::test_an_operation_is_for_the_topics_of_its_kind_also_among_those_that_are_open[open_reader]",
+        ),
     ),
     Bug(
         "checksum-of-frames-not-checked",
@@ -362,7 +361,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/transport/channel.py",
         '        if crc32c(frame, crc32c(header[:8])) != int.from_bytes(header[8:], "big"):\n',
         "        if False:\n",
-        ("tests/transports/test_channel.py::test_what_is_no_frame_is_refused[\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x01x-checksum]",),
+        ("tests/transports/test_channel.py::test_what_is_no_frame_is_refused",),
     ),
     Bug(
         "frames-of-any-length",
@@ -370,6 +369,6 @@ BUGS: tuple[Bug, ...] = (
         "mk/transport/channel.py",
         "        if head_length > MAX_HEAD_BYTES or body_length > MAX_BODY_BYTES:\n            raise self.broken",
         "        if False:\n            raise self.broken",
-        ("tests/transports/test_channel.py::test_what_is_no_frame_is_refused[\x00@\x00\x01\x00\x00\x00\x00\xbc\xbeK\x8b\x01-claims]",),
+        ("tests/transports/test_channel.py::test_what_is_no_frame_is_refused",),
     ),
 )
