@@ -26,7 +26,7 @@ from tests.proof.bugs import BUGS, SAMPLE
 from tests.proof.figures import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from tests.proof.bugs import Bug
 
@@ -188,7 +188,9 @@ class Campaign:
         )
         self._side_by_side(spaces, [[] for _ in range(self._jobs)], self._plant)
 
-    def _side_by_side(self, spaces: list[Workspace], shares: list[list[str]], work: object) -> None:
+    def _side_by_side(
+        self, spaces: list[Workspace], shares: list[list[str]], work: Callable[[Workspace, list[str]], None]
+    ) -> None:
         threads = []
         for space, share in zip(spaces, shares):
             thread = threading.Thread(target=self._guarded, args=(work, space, share))
@@ -199,9 +201,9 @@ class Campaign:
         if self._errors:
             raise self._errors[0]
 
-    def _guarded(self, work: object, *arguments: object) -> None:
+    def _guarded(self, work: Callable[[Workspace, list[str]], None], space: Workspace, share: list[str]) -> None:
         try:
-            work(*arguments)  # type: ignore[operator]
+            work(space, share)
         except BaseException as error:
             self._errors.append(error)
 

@@ -233,7 +233,7 @@ BUGS: tuple[Bug, ...] = (
     # Children.
     Bug(
         "children-inherit-the-log",
-        "4 D-8",
+        "4 D-10",
         _CHILD,
         "                env=self._environment,\n                bufsize=0,\n",
         "                env=self._environment,\n                bufsize=0,\n                close_fds=False,\n",
@@ -241,7 +241,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "descriptors-of-the-log-inherited",
-        "4 D-8",
+        "4 D-10",
         "mk/storage/files.py",
         "        fd = os.open(name, flags | _SAFE_FILE, mode, dir_fd=dir_fd)\n",
         "        fd = os.open(name, flags | _SAFE_FILE, mode, dir_fd=dir_fd)\n        os.set_inheritable(fd, True)\n",
@@ -302,7 +302,9 @@ BUGS: tuple[Bug, ...] = (
         _CURSOR,
         "            if self._is_in_place(fd):\n",
         "            if True:\n",
-        ("tests/unit/consumer/test_cursor_replaced.py",),
+        (
+            "tests/unit/consumer/test_cursor_replaced.py::test_who_locks_a_file_that_was_replaced_meanwhile_takes_the_one_in_its_place",
+        ),
     ),
     Bug(
         "cursor-that-was-taken-away-written",
@@ -327,6 +329,111 @@ BUGS: tuple[Bug, ...] = (
         "    if end is None or int(end[1], 16) != crc32c(data[:at]):\n",
         "    if end is None:\n",
         ("tests/property/test_cursor_file.py::test_any_damage_is_noticed",),
+    ),
+    # Copies, and what is beside the log.
+    Bug(
+        "copy-of-a-clone-not-synced",
+        "1 D-13",
+        "mk/storage/log_copy.py",
+        "            files.set_last_write(copy, last_write_ns)\n            files.fsync(copy)\n",
+        "            files.set_last_write(copy, last_write_ns)\n",
+        ("tests/crash/test_clone.py::test_a_power_cut_at_any_operation_leaves_a_whole_clone_or_none",),
+    ),
+    Bug(
+        "names-in-a-clone-not-synced",
+        "1 D-13",
+        "mk/storage/log_copy.py",
+        "                files.close(fd)\n        files.fsync(self.target_fd)\n",
+        "                files.close(fd)\n",
+        ("tests/crash/test_clone.py::test_a_power_cut_at_any_operation_leaves_a_whole_clone_or_none",),
+    ),
+    Bug(
+        "copy-of-a-snapshot-not-synced",
+        "1 D-13",
+        "mk/maintenance/snapshot.py",
+        "                    position += count\n                files.fsync(copy)\n",
+        "                    position += count\n",
+        ("tests/crash/test_snapshot.py::test_a_power_cut_at_any_operation_leaves_a_whole_snapshot_or_none",),
+    ),
+    Bug(
+        "snapshot-takes-the-log-before-the-claims",
+        "2 D-16",
+        "mk/maintenance/snapshot.py",
+        """\
+            self._take_groups()
+            for topic_id, name in names.items():
+                self._take_topic(topic_id, name)
+""",
+        """\
+            for topic_id, name in names.items():
+                self._take_topic(topic_id, name)
+            self._take_groups()
+""",
+        (
+            "tests/multiprocess/test_snapshot_interrupted.py"
+            "::test_a_snapshot_beside_full_speed_has_what_was_acknowledged_and_no_commit_ahead",
+        ),
+    ),
+    Bug(
+        "line-of-a-journal-not-synced",
+        "2 D-13",
+        "mk/groups/reset_journal.py",
+        "                written += files.append(self._fd, [line[written:]])\n            files.fdatasync(self._fd)\n",
+        "                written += files.append(self._fd, [line[written:]])\n",
+        ("tests/crash/test_resets.py::test_what_was_done_stays_and_what_moved_is_in_the_journal",),
+    ),
+    Bug(
+        "name-of-a-journal-not-synced",
+        "2 D-13",
+        "mk/groups/reset_journal.py",
+        "        # Its name: the journal may be new, or made by somebody who was killed.\n        files.fsync(self._group_fd)\n",
+        "",
+        ("tests/crash/test_resets.py::test_what_was_done_stays_and_what_moved_is_in_the_journal",),
+    ),
+    Bug(
+        "commit-counts-for-retention-before-it-is-on-disk",
+        "2 D-16",
+        "mk/groups/claim_directory.py",
+        "            try:\n                files.fdatasync(fd)\n            finally:\n                files.close(fd)\n        return slot\n",
+        "            files.close(fd)\n        return slot\n",
+        ("tests/multiprocess/test_claims.py::test_a_commit_is_put_on_disk_before_records_go_by_it",),
+    ),
+    Bug(
+        "names-above-a-log-directory-not-synced",
+        "4 D-13",
+        _DIRECTORY,
+        "    fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)\n    try:\n        files.fsync(fd)\n",
+        "    fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)\n    try:\n        pass\n",
+        ("tests/crash/test_topics.py",),
+    ),
+    Bug(
+        "identity-before-the-directories",
+        "4 D-13",
+        _DIRECTORY,
+        """\
+        # that is neither a log directory nor free to become one.
+        files.fsync(fd)
+""",
+        """\
+        # that is neither a log directory nor free to become one.
+""",
+        ("tests/crash/test_topics.py",),
+    ),
+    Bug(
+        "readers-need-write-permission",
+        "6 D-22",
+        "mk/storage/partition_reader.py",
+        "        self._files = PartitionFiles(topic, partition, os.O_RDONLY)\n",
+        "        self._files = PartitionFiles(topic, partition, os.O_RDWR)\n",
+        ("tests/cli/test_sharing.py::test_a_read_only_mount", "tests/cli/test_sharing.py::test_another_user_follows"),
+    ),
+    Bug(
+        "reader-looks-once",
+        "3 D-15",
+        "mk/storage/partition_reader.py",
+        "        for attempt in range(3):\n            if self.segment_fd",
+        "        for attempt in range(1):\n            if self.segment_fd",
+        ("tests/unit/storage/test_partition_reader.py", "tests/multiprocess/test_reader_races.py"),
     ),
     # From afar.
     Bug(

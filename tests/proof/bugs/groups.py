@@ -243,7 +243,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "fork-keeps-claims",
-        "2 D-17",
+        "2 D-10",
         _CLAIM,
         "os.register_at_fork(after_in_child=_let_go_in_child)\n",
         "",
@@ -416,7 +416,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "fork-keeps-a-member-alive",
-        "2 D-20",
+        "2 D-10",
         _MEMBERSHIP,
         "os.register_at_fork(after_in_child=_let_go_in_child)\n",
         "",
