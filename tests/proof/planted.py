@@ -116,7 +116,8 @@ class Workspace:
         source = path.read_text()
         _write(path, source + "\nraise RuntimeError('this mk is planted')\n")
         try:
-            for command in ([self._python, "-c", "import mk.errors"], [self._python.with_name("mk"), "produce"]):
+            commands = ([self._python, "-c", "import mk.errors"], [self._python.with_name("mk"), "produce"])
+            for command in commands:
                 done = subprocess.run(
                     command, cwd="/", env=self._environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
                 )
@@ -138,7 +139,16 @@ class Workspace:
     def run(self, tests: Sequence[str], *options: str) -> Run:
         """Run tests of the copy."""
         began = time.monotonic()
-        command = [self._python, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-o", "console_output_style=classic"]
+        command: list[str | Path] = [
+            self._python,
+            "-m",
+            "pytest",
+            "-v",
+            "-p",
+            "no:cacheprovider",
+            "-o",
+            "console_output_style=classic",
+        ]
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(
                 [*command, *options, *tests],
@@ -177,12 +187,12 @@ class Campaign:
         self._lock = threading.Lock()
         self._errors: list[BaseException] = []
         self._good: set[str] = set()
-        self.caught = self.missed = self.not_run = 0
+        self._bad: set[str] = set()
+        self.caught = self.missed = self.skipped = self.not_run = 0
 
     def run(self) -> None:
         spaces = [Workspace(self._place / str(number)) for number in range(self._jobs)]
         selections = sorted({test for bug in self._bugs for test in bug.tests})
-        # Those of one file together: they share what their modules prepare.
         self._side_by_side(
             spaces, [selections[number :: self._jobs] for number in range(self._jobs)], self._try_without
         )
@@ -215,7 +225,9 @@ class Campaign:
         with self._lock:
             for selection in selections:
                 passed, failed = ([test for test in of if _is_of(test, selection)] for of in (run.passed, run.failed))
-                if passed and not failed:
+                if failed or run.status not in (0, 1):
+                    self._bad.add(selection)
+                elif passed:
                     self._good.add(selection)
             if run.failed or run.status not in (0, 1):
                 print(f"without a bug: {', '.join(sorted(run.failed)) or 'pytest'} failed", flush=True)
@@ -228,9 +240,13 @@ class Campaign:
                     return
                 bug = self._bugs.pop(0)
             tests = [test for test in bug.tests if test in self._good]
-            if not tests:
-                self._tell(bug, "NOT RUN: its tests are skipped here, or fail without it")
+            if not self._bad.isdisjoint(bug.tests):
+                self._tell(bug, "NOT RUN: its tests fail without it")
                 self.not_run += 1
+                continue
+            if not tests:
+                self._tell(bug, "skipped, as its tests are here")
+                self.skipped += 1
                 continue
             run = space.with_bug(bug, tests)
             if run.is_failure:
@@ -288,6 +304,7 @@ def main(words: Sequence[str] | None = None) -> int:
         shutil.rmtree(place, ignore_errors=True)
     print(
         f"{campaign.caught + campaign.missed} bugs planted, {campaign.caught} caught, {campaign.missed} not caught"
+        + (f", {campaign.skipped} skipped" if campaign.skipped else "")
         + (f", {campaign.not_run} not run" if campaign.not_run else "")
         + f", in {time.monotonic() - began:.0f} s"
     )

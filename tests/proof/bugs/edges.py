@@ -337,7 +337,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/storage/log_copy.py",
         "            files.set_last_write(copy, last_write_ns)\n            files.fsync(copy)\n",
         "            files.set_last_write(copy, last_write_ns)\n",
-        ("tests/crash/test_clone.py::test_a_power_cut_at_any_operation_leaves_a_whole_clone_or_none",),
+        ("tests/crash/test_clone.py::test_a_power_cut_at_any_operation_leaves_a_whole_clone_or_none[sample-copied]",),
     ),
     Bug(
         "names-in-a-clone-not-synced",
@@ -345,15 +345,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/storage/log_copy.py",
         "                files.close(fd)\n        files.fsync(self.target_fd)\n",
         "                files.close(fd)\n",
-        ("tests/crash/test_clone.py::test_a_power_cut_at_any_operation_leaves_a_whole_clone_or_none",),
-    ),
-    Bug(
-        "copy-of-a-snapshot-not-synced",
-        "1 D-13",
-        "mk/maintenance/snapshot.py",
-        "                    position += count\n                files.fsync(copy)\n",
-        "                    position += count\n",
-        ("tests/crash/test_snapshot.py::test_a_power_cut_at_any_operation_leaves_a_whole_snapshot_or_none",),
+        ("tests/crash/test_clone.py::test_a_power_cut_at_any_operation_leaves_a_whole_clone_or_none[sample-linked]",),
     ),
     Bug(
         "snapshot-takes-the-log-before-the-claims",
@@ -370,8 +362,7 @@ BUGS: tuple[Bug, ...] = (
             self._take_groups()
 """,
         (
-            "tests/multiprocess/test_snapshot_interrupted.py"
-            "::test_a_snapshot_beside_full_speed_has_what_was_acknowledged_and_no_commit_ahead",
+            "tests/multiprocess/test_snapshot_interrupted.py::test_a_snapshot_beside_full_speed_has_what_was_acknowledged_and_no_commit_ahead[sample-0]",
         ),
     ),
     Bug(
@@ -380,7 +371,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/groups/reset_journal.py",
         "                written += files.append(self._fd, [line[written:]])\n            files.fdatasync(self._fd)\n",
         "                written += files.append(self._fd, [line[written:]])\n",
-        ("tests/crash/test_resets.py::test_what_was_done_stays_and_what_moved_is_in_the_journal",),
+        ("tests/crash/test_resets.py::test_what_was_done_stays_and_what_moved_is_in_the_journal[sample-resets]",),
     ),
     Bug(
         "name-of-a-journal-not-synced",
@@ -388,7 +379,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/groups/reset_journal.py",
         "        # Its name: the journal may be new, or made by somebody who was killed.\n        files.fsync(self._group_fd)\n",
         "",
-        ("tests/crash/test_resets.py::test_what_was_done_stays_and_what_moved_is_in_the_journal",),
+        ("tests/crash/test_resets.py::test_what_was_done_stays_and_what_moved_is_in_the_journal[sample-resets]",),
     ),
     Bug(
         "commit-counts-for-retention-before-it-is-on-disk",
@@ -404,7 +395,7 @@ BUGS: tuple[Bug, ...] = (
         _DIRECTORY,
         "    fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)\n    try:\n        files.fsync(fd)\n",
         "    fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)\n    try:\n        pass\n",
-        ("tests/crash/test_topics.py",),
+        ("tests/crash/test_topics.py::test_a_directory_that_is_half_made_when_the_power_goes_is_made_by_the_next",),
     ),
     Bug(
         "identity-before-the-directories",
@@ -417,7 +408,7 @@ BUGS: tuple[Bug, ...] = (
         """\
         # that is neither a log directory nor free to become one.
 """,
-        ("tests/crash/test_topics.py",),
+        ("tests/crash/test_topics.py::test_a_directory_that_is_half_made_when_the_power_goes_is_made_by_the_next",),
     ),
     Bug(
         "readers-need-write-permission",
@@ -425,7 +416,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/storage/partition_reader.py",
         "        self._files = PartitionFiles(topic, partition, os.O_RDONLY)\n",
         "        self._files = PartitionFiles(topic, partition, os.O_RDWR)\n",
-        ("tests/cli/test_sharing.py::test_a_read_only_mount", "tests/cli/test_sharing.py::test_another_user_follows"),
+        ("tests/cli/test_sharing.py::test_a_read_only_mount",),
     ),
     Bug(
         "reader-looks-once",
@@ -433,7 +424,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/storage/partition_reader.py",
         "        for attempt in range(3):\n            if self.segment_fd",
         "        for attempt in range(1):\n            if self.segment_fd",
-        ("tests/unit/storage/test_partition_reader.py", "tests/multiprocess/test_reader_races.py"),
+        ("tests/unit/storage/test_partition_reader.py::test_bytes_behind_the_next_segments_base_are_ignored",),
     ),
     # From afar.
     Bug(
