@@ -144,11 +144,32 @@ def _from_os_error(error: OSError) -> MkError:
             else "look at that path and its disk",
             path=place,
         )
+    if not _is_of_a_stream(error):
+        return StorageError(
+            "the log directory cannot be used",
+            why=why,
+            fix="look at its disk, and run it again; what was acknowledged is stored",
+        )
     return StorageError(
         "standard input or output failed",
         why="it is closed" if error.errno == errno.EBADF else why,
         fix="look at what they are redirected to",
     )
+
+
+def _is_of_a_stream(error: OSError) -> bool:
+    """Tell whether an error without a file's name came up where standard input and output are read and written.
+
+    What is done through the descriptor of a file or directory (reading, listing, locking, closing it) fails without a name
+    too. Taken for the streams, a failing disk would send its owner to look at a pipe that is well.
+    """
+    module = ""
+    step = error.__traceback__
+    while step is not None:
+        name = step.tb_frame.f_globals.get("__name__", "")
+        module = name if name.startswith("mk.") else module
+        step = step.tb_next
+    return module.startswith(("mk.cli.", "mk.formats."))
 
 
 def _from_bug(error: Exception) -> MkError:

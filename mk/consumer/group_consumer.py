@@ -12,7 +12,7 @@ from time import monotonic
 
 from mk.consumer.consumer import Consumer, Source
 from mk.consumer.following import FollowingConsumer
-from mk.errors import NoSuchTopicError
+from mk.errors import NoSuchTopicError, StorageError
 from mk.group_errors import ClaimFencedError, CommitBeyondEndError
 from mk.groups.claim_slot import NO_OFFSET
 from mk.groups.group_coordinator import GroupCoordinator
@@ -464,6 +464,10 @@ class GroupConsumer(FollowingConsumer):
         except ClaimFencedError:
             self._lose(source)
             return
+        except StorageError:
+            # The claim was let go. Kept, it would be asked again by the commit at close, whose error would hide this one.
+            self._forget(source)
+            raise
         source.committed_offset = source.taken_offset
 
     def _lose(self, source: GroupSource) -> None:

@@ -84,8 +84,7 @@ class FormatReader:
         read, append = self._read, columns.append
         for at in range(start, len(lines)):
             line = lines[at]
-            if read(line, 0, len(line), append, True) != len(line):
-                raise BadRecordError("something follows what the format ends with")
+            read(line, 0, len(line), append, True)
 
     def stream(self) -> FormatStream:
         """Return what cuts a stream into records of this format."""
@@ -181,6 +180,10 @@ class _Compiler:
         self._lines = ["def read(data, at, end, append, has_ended):", " key = topic = partition = timestamp = None"]
         self._lines.append(" value, headers = b'', ()")
         self._parts(parts, " ", "")
+        if not self._is_stream:
+            # Before it is appended: what is refused must not be stored as well.
+            message = self._constant("something follows what the format ends with")
+            self._add(" ", "if at != end:", f" raise Bad({message})")
         self._lines += [" append(value, key, headers, timestamp, partition, topic)", " return at"]
         return self._made("read")
 
@@ -319,7 +322,7 @@ class _Compiler:
     def _convert(self, field: Field, source: str, indent: str, prefix: str) -> None:
         """Turn bytes as they were written into the field."""
         if field.kind == "time":
-            self._add(indent, f"timestamp = {self._constant(_time_reader(field))}({source})")
+            self._add(indent, f"timestamp = {self._constant(_time_reader(self._format, field))}({source})")
             return
         if field.modifier:
             source = f"{self._constant(_decoder(field))}({source})"
@@ -483,8 +486,11 @@ def _topic(data: bytes | None) -> str:
         raise BadRecordError("its topic is not UTF-8") from None
 
 
-def _time_reader(field: Field) -> Callable[[bytes], int]:
-    """Return the function that reads a time as %d{iso} or %d{strftime[...]} prints it; without a zone it is UTC."""
+def _time_reader(format: str, field: Field) -> Callable[[bytes], int]:
+    """Return the function that reads a time as %d{iso} or %d{strftime[...]} prints it; without a zone it is UTC.
+
+    Raises UsageError for directives of which Python can print a time, but not read one.
+    """
     from datetime import datetime, timedelta, timezone
 
     epoch, bare_epoch, millisecond = (
@@ -493,13 +499,27 @@ def _time_reader(field: Field) -> Callable[[bytes], int]:
         timedelta(milliseconds=1),
     )
     pattern = _expanded(field.argument)
+    if field.modifier == "strftime":
+        try:
+            datetime.strptime(epoch.strftime(pattern), pattern)
+        except (ValueError, re.error):
+            # Once and before anything is read: it would be the same with each record.
+            raise wrong(
+                format,
+                field.position,
+                "a time that is printed so cannot be read again",
+                "write each part of it once, as in %d{strftime[%Y-%m-%d %H:%M:%S]}, or take %d{iso}",
+            ) from None
 
     def number(data: bytes) -> int:
         try:
             text = data.decode("ascii")
             if field.modifier == "iso":
                 if len(text) == 24 and text[23] == "Z":
-                    return (datetime.fromisoformat(text[:23]) - bare_epoch) // millisecond
+                    when = datetime.fromisoformat(text[:23])
+                    if when.tzinfo is not None:
+                        raise ValueError  # It says another zone before the Z.
+                    return (when - bare_epoch) // millisecond
                 # A bare number is printed for years that RFC 3339 does not have.
                 return parse_time(text, 0) if "T" in text else int(text)
             when = datetime.strptime(text, pattern)

@@ -166,7 +166,9 @@ class Claim:
                 files.close(fd)  # Without an owner, and for the next one to go on in.
             if not isinstance(failure, OSError):
                 raise
-            if fd is None and self.is_fenced():
+            # The next generation may be of our own making, where only its name could not be synced. Taken for another
+            # member's, it would hide the failing disk: nothing is committed, and the member would end with status 0.
+            if fd is None and not isinstance(failure, _UnsyncedNameError) and self.is_fenced():
                 raise self._fenced() from None
             path = f"{self._claims.path}/{claim_name(self.partition, self.generation)}"
             self.close()
@@ -195,6 +197,10 @@ class Claim:
             generation=self.generation,
             committed=self.committed.offset,
         )
+
+
+class _UnsyncedNameError(OSError):
+    """A generation was made, without an owner, and its name may be gone after a power cut."""
 
 
 def take(claims: ClaimDirectory, partition: int, listed: list[int] | None = None) -> Claim | None:
@@ -325,8 +331,10 @@ def _create(claims: ClaimDirectory, partition: int, generation: int, slot: Claim
             _unlink_quietly(temporary, claims)
             if is_ours:
                 files.fsync(claims.fd)
-        except BaseException:
+        except BaseException as failure:
             _close_quietly(fd)
+            if is_ours and isinstance(failure, OSError):
+                raise _UnsyncedNameError(failure.errno, failure.strerror, failure.filename) from failure
             raise
         if is_ours:
             return fd

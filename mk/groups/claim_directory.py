@@ -117,7 +117,7 @@ class ClaimDirectory:
 
         Never more than whoever holds the claim goes on from. In the newest generation, that is the newest slot. While
         somebody is fencing, it is still empty, and in the one before it the member that is being fenced may just be
-        writing a slot that nobody will go on from: there the older one counts.
+        writing a slot that nobody will go on from: there the older one counts, unless both are gone.
 
         listed: its generations, as `generations` told a moment ago: for many partitions the list is long.
 
@@ -153,8 +153,20 @@ class ClaimDirectory:
         for generation in reversed(generations):
             slots = self.slots(partition, generation)
             if slots:
-                return slots[0] if generation == generations[-1] else slots[-1]
+                newest = generations[-1]
+                is_settled = generation == newest or self._is_left(partition, generation, newest)
+                return slots[0] if is_settled else slots[-1]
         return None
+
+    def _is_left(self, partition: int, generation: int, newest: int) -> bool:
+        """Tell whether the maker of the newest generation, which is empty, is gone, and with it the member before it.
+
+        Otherwise a reset would plan with the older slot for ever, find the newer one under the lock, and refuse as if
+        somebody had committed. To be asked behind the reading of `generation`. Who made the newest one may have read before
+        us and be done by now: then its slot is seen here.
+        """
+        is_free = not self.is_held(partition, generation) and not self.is_held(partition, newest)
+        return is_free and not self.slots(partition, newest)
 
     def damaged(self, partition: int) -> CorruptStateError:
         newest = self.generations().get(partition, [0])[-1]

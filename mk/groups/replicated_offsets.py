@@ -372,7 +372,9 @@ def _read_group(groups_fd: int, group: str) -> tuple[dict[Key, CommittedOffset],
 def _decode(group: str, fields: list[str]) -> CommittedOffset | None:
     try:
         numbers = [int(field) for field in fields[1:]]
-        check_position(fields[0], numbers[0], numbers[1])
+        check_position(fields[0], numbers[0], numbers[1], numbers[3])
+        if not -1 <= numbers[2] < 1 << 64:
+            raise ValueError
     except (ValueError, DataError):
         return None
     return CommittedOffset(group, fields[0], *numbers)

@@ -93,19 +93,24 @@ def decode_change(line: bytes) -> dict[str, Any] | None:
             return None
         document = json.loads(line)
         _check(document)
-    except (ValueError, KeyError, TypeError):
+        del document["checksum"]
+    except (ValueError, KeyError, TypeError, RecursionError):  # the last for brackets in brackets without end
         return None
-    del document["checksum"]
     return document  # type: ignore[no-any-return]
 
 
 def _check(document: dict[str, Any]) -> None:
     """Raise ValueError, KeyError or TypeError if a document is none of a change."""
-    if not isinstance(document["kind"], str):
-        raise TypeError
+    for text in (document["kind"], document["user"], document["host"], document["command"]):
+        if not isinstance(text, str):
+            raise TypeError
     for number in (document["change"], document["time_ms"]):
         if type(number) is not int:
             raise TypeError
+    if not 0 <= document["time_ms"] < 1 << 62:
+        raise ValueError  # No calendar has such a day.
+    if type(document["undoes"]) not in (int, type(None)):
+        raise TypeError
     for offset in document["offsets"]:
         if not (isinstance(offset["topic"], str) and isinstance(offset["topic_id"], str)):
             raise TypeError

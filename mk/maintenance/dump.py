@@ -71,7 +71,7 @@ def dump_file(path: str, *, records: bool = False, from_offset: int = 0) -> Iter
         else:
             yield from small(fd, path)
     finally:
-        os.close(fd)
+        files.close(fd)
 
 
 def dump_partition(topic: Topic, partition: int, *, records: bool = False, from_offset: int = 0) -> Iterator[Item]:

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 _WAIT = "wait, raise --lock-wait, or stop that process, then run it again"
 _PIECE = 1 << 20
 _PROBE_BYTES = 1 << 20
-_PROBE = ".tmp-probe"
+_MOST_LOST = 1 << 44
+"""Offsets that are covered at once: 4096 batches. What claims that more were lost has numbers that no log came to."""
 
 
 class RepairReport:
@@ -269,6 +270,14 @@ class LogRepair(FollowerLog):
             report.done.append("`state` is made again of the segments")
         leads = epochs is None or epochs.latest.leader_id == self._files.topic.directory.directory_id
         lost = [part for segment in segments for part in segment.parts if part.is_bridge]
+        for part in lost:
+            # From a state or a header that is whole, and says what cannot be: covering it would take all memory, under the lock.
+            if part.next_offset - part.first_offset > _MOST_LOST:
+                raise CorruptStateError(
+                    path=self._files.path,
+                    found=f"offsets {part.first_offset} to {part.next_offset - 1} are lost, more than a log can have",
+                    fix="nothing was changed; look whether somebody else has written into the directory",
+                )
         if restored and leads and state is not None:
             report.done.append("goes on under a later leader epoch; what followers have more goes to their quarantine/")
         if not lost:
@@ -466,8 +475,11 @@ class LogRepair(FollowerLog):
     def _prove_disk(self) -> None:
         """Write, sync and read back, from the disk where that can be had. Raises StorageError if it refuses."""
         data = os.urandom(_PROBE_BYTES)
+        # A new file under a name that nobody knows before: under a fixed one somebody else could have put a second name of a
+        # file of ours, which would be emptied and written over as it is opened.
+        probe = f".tmp-{os.urandom(8).hex()}"
         try:
-            fd = files.open_file(_PROBE, os.O_RDWR | os.O_CREAT | os.O_TRUNC, dir_fd=self._files.fd)
+            fd = files.open_file(probe, os.O_RDWR | os.O_CREAT | os.O_EXCL, dir_fd=self._files.fd)
             try:
                 files.pwrite(fd, data, 0)
                 files.fsync(fd)
@@ -475,7 +487,7 @@ class LogRepair(FollowerLog):
                 is_same = files.pread(fd, len(data), 0) == data
             finally:
                 files.close(fd)
-            files.unlink(_PROBE, dir_fd=self._files.fd)
+                files.unlink(probe, dir_fd=self._files.fd)
             files.fsync(self._files.fd)
             why = "" if is_same else "what was written there came back as something else"
         except OSError as error:

@@ -156,7 +156,14 @@ class PartitionCheck:
         self._check_names(names, bases)
         active = state.segment if state is not None else max(bases, default=0)
         log_start = state.log_start_offset if state is not None else min(bases, default=0)
-        first = max((base for base in bases if base <= log_start), default=-1)
+        # Not above the active one: of a roll that was broken off there may be one at the log start, where all was trimmed.
+        first = max((base for base in bases if base <= min(log_start, active)), default=-1)
+        is_made_anew = False
+        if self._truncation is not None:
+            # Killed between `state` and the segments, whoever begins a log anew leaves those of the old log, and not yet the
+            # first of the new one.
+            first = self._truncation.first_segment
+            is_made_anew = not self._truncation.state.written.position
         live = [base for base in bases if max(first, 0) <= base <= active]
         if state is not None:
             for offset, found in contradictions(state):
@@ -166,13 +173,13 @@ class PartitionCheck:
             without_log = [int(name[:20]) for name in names if name[20:] == INDEX_SUFFIX and name[:20].isdecimal()]
             base = max((base for base in without_log if base <= log_start), default=log_start)
             self._missing(log_start, begins_at, "it is missing, and the log begins in it", base=base)
-        if active not in live:
+        if active not in live and not is_made_anew:
             end = self._floor(state).offset if state is not None else active
             self._missing(active, end, "it is missing, and `state` names it as the active segment")
         self._chain = 0 if live and live[0] == 0 else UNKNOWN_CHAIN
         if self._chain == UNKNOWN_CHAIN:
             self._producers.lose()
-        for base, following in zip(live, [*live[1:], None], strict=True):
+        for base, following in zip(live, [*live[1:], None]):
             is_active = base == active
             if not is_active and following is None:
                 following = active  # Its file is missing.
@@ -522,13 +529,13 @@ class PartitionCheck:
     def _check_leftovers(self, state: PartitionState | None, bases: list[int], first: int) -> None:
         """Look at segments that are not part of the log: below its start, and above the active one."""
         for base in bases:
-            if base < first:
+            if self._truncation is not None:
+                if not first <= base <= self._truncation.state.segment:
+                    self._add(kinds.LEFTOVER, NOTE, segment_name(base), "the truncation removes it")
+            elif base < first:
                 self._add(
                     kinds.LEFTOVER, NOTE, segment_name(base), "the log begins behind it; the next clean removes it"
                 )
-            elif self._truncation is not None:
-                if base > self._truncation.state.segment:
-                    self._add(kinds.LEFTOVER, NOTE, segment_name(base), "the truncation removes it")
             elif state is not None and base > state.segment:
                 try:
                     size = os.stat(segment_name(base), dir_fd=self._fd, follow_symlinks=False).st_size

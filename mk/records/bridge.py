@@ -30,7 +30,7 @@ def bridge(first_offset: int, next_offset: int, leader_epoch: int, chain: int) -
 
     chain: with which the log goes on behind them.
     """
-    batches = b""
+    batches = []
     while first_offset < next_offset:
         covered = min(next_offset - first_offset, _MOST_OFFSETS)
         # Times of -1: it is of no time that anybody may look for, and makes no segment younger.
@@ -39,9 +39,9 @@ def bridge(first_offset: int, next_offset: int, leader_epoch: int, chain: int) -
         )
         batch.last_offset_delta = covered - 1
         # What lies in front of it was on disk when it was made, or had been before it was lost.
-        batches += batch.stamp(first_offset, leader_epoch, first_offset, chain)
+        batches.append(batch.stamp(first_offset, leader_epoch, first_offset, chain))
         first_offset += covered
-    return batches
+    return b"".join(batches)
 
 
 def chain_before(batch: RecordBatch) -> int:

@@ -95,16 +95,16 @@ def batches_backward(partition: PartitionFiles, active_segment: int, end_offset:
         UnsupportedBatchError: only a newer mk can read what lies there.
     """
     above = end_offset
-    while True:
-        # Listed anew for each: a segment that has gone was removed with all before it, or merged into the one before.
-        base = max(
-            (base for base in list_segments(partition.fd) if base <= active_segment and base < above), default=-1
-        )
-        if base < 0:
-            return
+    bases = list_segments(partition.fd)
+    while bases:
+        base = bases.pop()
+        if base > active_segment or base >= above:
+            continue
         try:
             fd = open_segment(base, partition_fd=partition.fd)
         except FileNotFoundError:
+            # It was removed with all before it, or merged into the one before.
+            bases = list_segments(partition.fd)
             continue
         try:
             for relative, position in _places_backward(partition, base):

@@ -29,6 +29,9 @@ _SAFE_FILE = _SAFE | os.O_NONBLOCK
 # What the system says of a link, of a directory opened for writing, and of a socket.
 _NO_FILE = (errno.ELOOP, errno.EISDIR, errno.ENXIO)
 
+_TRIES = 3
+"""Openings of a file that is replaced at the very moment."""
+
 MAX_BUFFERS = 1000
 """Buffers that one append may have; the kernel's IOV_MAX is 1024."""
 
@@ -67,6 +70,26 @@ def open_file(name: str, flags: int, mode: int = 0o644, *, dir_fd: int, linked: 
     linked: a file opened for writing may have a second name, since nothing is written to it, or not before that name is
     gone. Otherwise it is refused: the file may be anybody's, planted here so that we write into it.
     """
+    for _ in range(_TRIES):
+        fd = _open_regular(name, flags, mode, dir_fd)
+        try:
+            if flags & (os.O_WRONLY | os.O_RDWR):
+                status = os.fstat(fd)
+                if status.st_nlink > 1 and not linked:
+                    raise _linked(_whole_path(name, dir_fd), status.st_nlink)
+                if not (linked or flags & os.O_EXCL or _is_by_its_only_name(fd, name, dir_fd)):
+                    close(fd)
+                    continue  # Replaced since it was opened, by another mk perhaps, which does so once and not again and again.
+                if flags & os.O_CREAT and status.st_nlink == 1:
+                    _share(fd, mode, dir_fd)
+        except BaseException:
+            close(fd)
+            raise
+        return fd
+    raise _linked(_whole_path(name, dir_fd), 2)
+
+
+def _open_regular(name: str, flags: int, mode: int, dir_fd: int) -> int:
     try:
         fd = os.open(name, flags | _SAFE_FILE, mode, dir_fd=dir_fd)
     except OSError as error:
@@ -74,19 +97,33 @@ def open_file(name: str, flags: int, mode: int = 0o644, *, dir_fd: int, linked: 
         if error.errno in _NO_FILE:
             raise _not_a_file(error.filename) from None
         raise
-    try:
-        status = os.fstat(fd)
-        if not S_ISREG(status.st_mode):
-            raise _not_a_file(_whole_path(name, dir_fd))
-        if flags & (os.O_WRONLY | os.O_RDWR):
-            if status.st_nlink > 1 and not linked:
-                raise _linked(_whole_path(name, dir_fd), status.st_nlink)
-            if flags & os.O_CREAT and status.st_nlink == 1:
-                _share(fd, mode, dir_fd)
-    except BaseException:
-        os.close(fd)
-        raise
+    if not S_ISREG(os.fstat(fd).st_mode):
+        close(fd)
+        raise _not_a_file(_whole_path(name, dir_fd))
     return fd
+
+
+def _is_by_its_only_name(fd: int, name: str, dir_fd: int) -> bool:
+    """Tell whether the open file stands under `name` and under no other, or under none any more.
+
+    To count its names is not enough: a file of somebody's may be put here to be opened, and taken away again before its names
+    are counted. The one that is left is elsewhere then.
+    """
+    opened = os.fstat(fd)
+    if opened.st_nlink == 1:
+        try:
+            # A name that is not there is looked for under the lock of the directory. So a rename over the name that is under
+            # way, which takes the name from the count before it takes it from the directory, is over then.
+            os.stat(f".tmp-{os.urandom(8).hex()}", dir_fd=dir_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            pass
+        try:
+            there = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+            if (there.st_ino, there.st_dev, there.st_nlink) == (opened.st_ino, opened.st_dev, 1):
+                return True
+        except FileNotFoundError:
+            pass
+    return os.fstat(fd).st_nlink == 0
 
 
 def _not_a_file(path: str) -> CorruptStateError:
@@ -143,7 +180,16 @@ def _whole_path(name: str, dir_fd: int | None) -> str:
 
 
 def close(fd: int) -> None:
-    os.close(fd)
+    """Close a descriptor, whatever the file system says to it: what counts was synced before, and the descriptor is gone.
+
+    Raised, the error would tell of a failure where all is stored, and whoever then sends it again has it twice; or it would
+    stand in for the error that has made us close.
+    """
+    try:
+        os.close(fd)
+    except OSError as error:
+        if error.errno == errno.EBADF:  # Closed twice: the next file to be opened may be the one that is closed.
+            raise
 
 
 def pread(fd: int, size_bytes: int, position: int) -> bytes:
@@ -169,7 +215,7 @@ def read_file(name: str, *, dir_fd: int, max_bytes: int = 1 << 20) -> bytes:
     try:
         return pread(fd, min(size(fd), max_bytes), 0)
     finally:
-        os.close(fd)
+        close(fd)
 
 
 def append(fd: int, buffers: Sequence[bytes | memoryview]) -> int:
@@ -305,7 +351,7 @@ def mkdir(name: str, mode: int = 0o755, *, dir_fd: int | None = None) -> None:
             if os.fstat(fd).st_nlink:
                 return
         finally:
-            os.close(fd)
+            close(fd)
 
 
 def _is_unfinished(name: str, dir_fd: int) -> bool:
@@ -323,7 +369,7 @@ def make_directory_like(name: str, like_fd: int, *, dir_fd: int) -> int:
     try:
         take_rights(fd, like_fd)
     except BaseException:
-        os.close(fd)
+        close(fd)
         raise
     return fd
 
@@ -348,19 +394,23 @@ def take_rights_within(dir_fd: int, like_fd: int) -> None:
     """
     for entry in os.scandir(dir_fd):
         try:
-            if not entry.is_file(follow_symlinks=False) or entry.stat(follow_symlinks=False).st_nlink > 1:
-                continue  # A second name of the very file.
+            if not entry.is_file(follow_symlinks=False):
+                continue
             fd = open_file(entry.name, os.O_RDONLY, dir_fd=dir_fd)
         except FileNotFoundError:
             continue
         try:
+            # Of the file that was opened, and not of what the name led to before: whoever owns the directory may meanwhile have
+            # put a second name of somebody's file there, which root would give to him.
+            if not _is_by_its_only_name(fd, entry.name, dir_fd):
+                continue  # A second name of the very file, as snapshots have it.
             try:
                 like = os.stat(entry.name, dir_fd=like_fd, follow_symlinks=False)
                 _give(fd, like, S_IMODE(like.st_mode))
             except FileNotFoundError:
                 _give(fd, os.fstat(like_fd), S_IMODE(os.fstat(fd).st_mode))
         finally:
-            os.close(fd)
+            close(fd)
 
 
 def _give(fd: int, like: os.stat_result, mode: int) -> None:
@@ -403,7 +453,7 @@ def remove_tree(name: str, *, dir_fd: int) -> None:
             except (IsADirectoryError, PermissionError):  # what Linux and what macOS say of a directory
                 remove_tree(entry, dir_fd=fd)
     finally:
-        os.close(fd)
+        close(fd)
     rmdir(name, dir_fd=dir_fd)
 
 
@@ -429,7 +479,7 @@ def write_new_file(name: str, data: bytes, *, dir_fd: int, mode: int = 0o644) ->
         unlink(name, dir_fd=dir_fd)
         raise
     finally:
-        os.close(fd)
+        close(fd)
 
 
 def drop_cache(fd: int, size_bytes: int) -> bool:
@@ -488,5 +538,5 @@ def is_on_disk(fd: int, start: int, stop: int) -> bool:
     except OSError:
         return False
     finally:
-        os.close(own_fd)
+        close(own_fd)
     return True

@@ -45,11 +45,14 @@ def decode(data: bytes, path: str) -> dict[str, str | int | bool | None]:
 
 
 def _decode_value(text: str) -> str | int | bool | None:
-    if "\\" in text:
-        import json
+    if text[:1] == '"':
+        if "\\" in text:
+            import json
 
-        value: str = json.loads(text)
-        return value
-    if text[0] == '"':
+            # Of a text that begins as a string it makes a string or an error, and never what nests as deep as the stack.
+            value: str = json.loads(text)
+            return value
+        if len(text) < 2 or text.find('"', 1) != len(text) - 1:
+            raise ValueError
         return text[1:-1]
     return _CONSTANTS[text] if text in _CONSTANTS else int(text)

@@ -140,6 +140,8 @@ def decode_epochs(data: bytes, path: str) -> LeaderEpochs:
             entry = EpochEntry(int(epoch), int(first_offset), leader_id)
             if int(crc, 16) != crc32c(text) or (entries and entry.epoch <= entries[-1].epoch):
                 raise ValueError
+            if not (0 <= entry.epoch < 1 << 64 and 0 <= entry.first_offset < 1 << 63):
+                raise ValueError
         except ValueError:
             raise CorruptStateError(path=path, found=f"line {len(entries) + 1} is damaged") from None
         entries.append(entry)

@@ -86,7 +86,7 @@ def _acquire_in_thread(fd: int, timeout: float) -> bool:
         except OSError as failure:
             error = failure
         finally:
-            os.close(own_fd)
+            files.close(own_fd)
             done.release()
 
     _thread.start_new_thread(wait, ())
@@ -183,7 +183,7 @@ class directory_lock:
             try:
                 holder = describe_holder(fd)
             finally:
-                os.close(fd)
+                files.close(fd)
             raise LockTimeoutError(
                 what="the list of topics",
                 waited_ms=self._wait_ms,

@@ -73,7 +73,7 @@ class LogDirectory:
         try:
             data = files.read_file(FILE_NAME, dir_fd=self.fd)
             self.topics_fd = files.open_directory("topics", dir_fd=self.fd)
-            self.directory_id = str(flat_json.decode(data, f"{path}/{FILE_NAME}")["directory_id"])
+            self.directory_id = _directory_id(data, f"{path}/{FILE_NAME}")
         except BaseException as error:
             self.close()
             if isinstance(error, FileNotFoundError):
@@ -354,10 +354,14 @@ class LogDirectory:
         return self._names_with(".deleted-", ".tmp-")
 
     def _names_with(self, *prefixes: str) -> list[str]:
+        # Directories alone: a file or a link under such a name is nothing that mk left, and a sweep that stopped at it
+        # would let nobody make, rename or delete a topic any more.
         return [
-            name
-            for name in os.listdir(self.topics_fd)
-            if name.startswith(prefixes) and name.partition("-")[2].isalnum()
+            entry.name
+            for entry in os.scandir(self.topics_fd)
+            if entry.name.startswith(prefixes)
+            and entry.name.partition("-")[2].isalnum()
+            and entry.is_dir(follow_symlinks=False)
         ]
 
     def _is_being_filled(self, topic_id: str) -> bool:
@@ -374,6 +378,15 @@ class LogDirectory:
             return is_held(fd)
         finally:
             files.close(fd)
+
+
+def _directory_id(data: bytes, path: str) -> str:
+    """Return the id in a mk.json, whose checksum says that nothing happened to it, and nothing of who wrote it."""
+    directory_id = flat_json.decode(data, path).get("directory_id")
+    if type(directory_id) is not str or len(directory_id) != 32 or directory_id.strip("0123456789abcdef"):
+        # It goes into `epochs` as the leader's name: any other text there, and nobody could read that file again.
+        raise CorruptStateError(path=path, found="a field is missing or impossible")
+    return directory_id
 
 
 def _refuse_network_file_system(fd: int, path: str) -> None:
@@ -399,7 +412,7 @@ def create_directory(path: str, *, sharing: Sharing | None = None, allow_network
         try:
             _refuse_network_file_system(fd, path)
         finally:
-            os.close(fd)
+            files.close(fd)
     try:
         if not os.path.exists(os.path.join(path, FILE_NAME)):
             refuse_nested(path)
@@ -454,7 +467,7 @@ def create_directory(path: str, *, sharing: Sharing | None = None, allow_network
         files.fsync(fd)
         _link_new_file(FILE_NAME, content, 0o644, dir_fd=fd)
     finally:
-        os.close(fd)
+        files.close(fd)
 
 
 def refuse_nested(path: str) -> None:
@@ -500,4 +513,4 @@ def make_directories(path: str) -> None:
     try:
         files.fsync(fd)
     finally:
-        os.close(fd)
+        files.close(fd)

@@ -125,7 +125,8 @@ class PartitionCleaner(PartitionLog):
         report = CleanReport(self._files.partition)
         with held_log(self, fix=WAIT):
             state = self._state()
-            if before_offset > state.segment:
+            # By its durable end too: of a state that contradicts itself the segment would not be open when it is to be synced.
+            if before_offset > min(state.segment, state.durable.offset):
                 state = self._refresh()
             self._check_leads()
             if before_offset > state.high_watermark:

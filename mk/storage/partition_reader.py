@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from bisect import bisect_left
 
 from mk.errors import CorruptBatchError, CorruptStateError, DataError, OffsetOutOfRangeError
 from mk.records.record_batch import HEADER_SIZE, parse_any_header, parse_header
@@ -65,6 +66,7 @@ class PartitionReader:
     """
 
     __slots__ = (
+        "_listing",
         "_buffer",
         "_cuts",
         "_files",
@@ -88,6 +90,7 @@ class PartitionReader:
         self._buffer = buffer or ReadBuffer()
         self._segment = self.segment_fd = -1
         self._segment_end = -1  # offset at which a sealed segment ends; -1 for the active one
+        self._listing: list[int] = []  # the segments as they were last listed; [] once that may mislead
         self._position = 0
         self._sequence = -1
         self._validated = -1
@@ -162,6 +165,10 @@ class PartitionReader:
         if self.next_offset < self.log_start_offset:
             self._close_segment()
         for attempt in range(3):
+            if 0 <= self._segment_end <= self.next_offset:
+                listing = self._listing
+                self._close_segment()
+                self._listing = listing
             if self.segment_fd < 0 and not self._open_at(self.next_offset):
                 return []
             batches, fault = self._read_batches()
@@ -313,6 +320,7 @@ class PartitionReader:
         if self.segment_fd >= 0:
             files.close(self.segment_fd)
         self._segment = self.segment_fd = self._segment_end = -1
+        self._listing = []
 
     def _floor(self, offset: int) -> int:
         """Return the base offset of the segment that holds `offset`, or of the first one if it is before that."""
@@ -321,9 +329,25 @@ class PartitionReader:
 
     def _find_segment_end(self) -> None:
         """Learn where the open segment ends: at the base of the next one, whatever bytes may follow that."""
-        self._segment_end = min(
-            (base for base in list_segments(self._files.fd) if self._segment < base <= self.active_segment), default=-1
-        )
+        self._listing = [base for base in list_segments(self._files.fd) if base <= self.active_segment]
+        self._segment_end = min((base for base in self._listing if base > self._segment), default=-1)
+
+    def _open_listed(self, offset: int) -> bool:
+        """Open the segment that begins at `offset` and ends where the next one begins, both by the last listing.
+
+        To list for each of n segments is to read n times n names. An old listing misleads nobody who goes on from one
+        segment to the next: one that was removed, or compacted into another, is not there to be opened, and then we list
+        again; one that took the place of several ends later than listed, and what follows is found by another look.
+        """
+        at = bisect_left(self._listing, offset)
+        if at + 1 >= len(self._listing) or self._listing[at] != offset:
+            return False
+        try:
+            self.segment_fd = open_segment(offset, partition_fd=self._files.fd)
+        except FileNotFoundError:
+            return False
+        self._segment, self._segment_end, self._position = offset, self._listing[at + 1], 0
+        return True
 
     def _open_at(self, offset: int) -> bool:
         """Open the segment that holds `offset`, at the batch that does. False if nothing is there to read any more."""
@@ -331,6 +355,8 @@ class PartitionReader:
         if offset < self.log_start_offset:
             self._skip_to(self.log_start_offset)
             return self._open_at(self.log_start_offset)
+        if self._open_listed(offset):
+            return self.next_offset < self.high_watermark
         tried, looks = -1, 0
         while True:
             base = self._floor(offset)
@@ -451,9 +477,7 @@ class PartitionReader:
         fault = "the segment ends there"
         while offset < self.high_watermark:
             if offset >= self._segment_end >= 0:
-                if not batches:
-                    self._close_segment()
-                    fault = "the next segment does not begin there"
+                fault = "the next segment does not begin there"
                 break
             batch = parse_header(data, at)
             if batch is None:

@@ -16,6 +16,7 @@ SLOT_DISTANCE = 4096
 """Apart by a page, so that no sector, block or page write can spoil both."""
 
 STATE_SIZE = SLOT_DISTANCE + SLOT_SIZE
+_TOO_LARGE = 1 << 63
 
 SNAPSHOT_BOOT = "snapshot"
 """The boot id in a snapshot of a log directory, which is that of no boot: whoever appends first in one recovers, and readers
@@ -141,9 +142,45 @@ def decode_slot(slot: bytes) -> PartitionState | None:
         state.began_ms = int(fields[12]) if len(fields) > 12 else 0  # An early mk did not write it.
         cuts = slot.find(b" cuts=", 0, at)
         state.cuts, state.cut_offset = map(int, slot[cuts + 6 : at].split(b" ")[0].split(b":")) if cuts >= 0 else (0, 0)
+        if not _can_be(state):
+            return None
     except (ValueError, IndexError, TypeError):  # the last for too few or too many numbers of an end
         return None
     return state
+
+
+def _can_be(state: PartitionState) -> bool:
+    """Tell whether all numbers are such as a log can have.
+
+    The checksum proves nothing of whoever wrote them, and neither a call of the system nor a field of a batch takes a position
+    below zero, or one of 70 bits.
+    """
+    written, durable = state.written, state.durable
+    places = (
+        state.sequence,
+        state.segment,
+        written.position,
+        written.offset,
+        durable.position,
+        durable.offset,
+        state.high_watermark,
+        state.log_start_offset,
+        state.cleaned_to,
+        state.tombstones_dropped_to,
+        state.cuts,
+        state.cut_offset,
+    )
+    times, chains = (written.max_timestamp, durable.max_timestamp), (written.chain, durable.chain)
+    return (
+        min(places) >= 0
+        and max(places) < _TOO_LARGE
+        and 0 <= state.leader_epoch < _TOO_LARGE << 1
+        # Both go into a batch's header, or into an index, which have so many bits for them.
+        and min(times) >= -_TOO_LARGE
+        and max(times) < _TOO_LARGE
+        and min(chains) >= -1
+        and max(chains) < 1 << 32
+    )
 
 
 def read_state(fd: int) -> PartitionState | None:

@@ -222,6 +222,8 @@ def decode_snapshot(data: bytes, segment: int) -> ProducerState | None:
         head, *lines = text.decode().splitlines()
         offset, position, chain = [int(field.partition("=")[2]) for field in head.split(" ")]
         last_sequences = {int(line[:16], 16): int(line[17:]) for line in lines}
+        if not 0 <= min(offset, position) <= max(offset, position) < 1 << 63:
+            raise ValueError
     except ValueError:
         return None
     return ProducerState(segment, position, offset, chain, last_sequences)

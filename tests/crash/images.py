@@ -120,21 +120,22 @@ class DiskModel:
         dirty = [number for number, node in self.nodes.items() if node.pending]
         nothing = {number: _plain(self.nodes[number], False) for number in dirty}
         everything = {number: _plain(self.nodes[number], True) for number in dirty}
-        variants = {number: _variants(self.nodes[number], rng) for number in dirty}
+        of_node = {number: variants(self.nodes[number], rng) for number in dirty}
         choices = [nothing, everything]
         single = [
             {**rest, number: variant}
             for number in dirty
-            for variant in variants[number]
+            for variant in of_node[number]
             for rest in (nothing, everything)
         ]
-        mixed = [{number: rng.choice(variants[number]) for number in dirty} for _ in range(limit if dirty else 0)]
+        mixed = [{number: rng.choice(of_node[number]) for number in dirty} for _ in range(limit if dirty else 0)]
         more = single + mixed
         rng.shuffle(more)
         for choice in choices + more[: max(0, limit - 2)]:
-            yield self._image(choice)
+            yield self.image(choice)
 
-    def _image(self, choice: dict[int, bytes | dict[str, int]]) -> Image:
+    def image(self, choice: dict[int, bytes | dict[str, int]]) -> Image:
+        """Return the directory in which these files and directories are as chosen, and all others as they are on disk."""
         image: Image = {}
         seen: set[int] = set()
 
@@ -180,7 +181,8 @@ def _plain(node: _File | _Directory, kept: bool) -> bytes | dict[str, int]:
     return node.content() if kept else node.content([])
 
 
-def _variants(node: _File | _Directory, rng: random.Random) -> list[bytes | dict[str, int]]:
+def variants(node: _File | _Directory, rng: random.Random) -> list[bytes | dict[str, int]]:
+    """Return what a power cut may leave of one file or directory."""
     if isinstance(node, _Directory):
         return _directory_variants(node, rng)
     return list(dict.fromkeys(_file_variants(node, rng)))

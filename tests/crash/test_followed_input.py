@@ -19,6 +19,7 @@ from tests.crash import oracle
 from tests.crash.recorder import Killed, RecordingDisk, fast_disk
 from tests.crash.test_resumed_input import create, produce_plain
 from tests.crash.world import TOPIC, Sweep
+from tests.proof import figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -261,6 +262,7 @@ def kills(tmp_path: Path, steps: Steps, *, step: int) -> None:
         assert_all_are_there(base / "mk", logs)
         if not was_killed:
             break
+        figures.count("broken-off")
     assert kill_after > 10
 
 
@@ -308,4 +310,5 @@ def refusals(tmp_path: Path, steps: Steps, *, step: int) -> None:
         assert_all_are_there(path, logs)
         if not asked:
             break
+        figures.count("faults")
     assert nth > 10

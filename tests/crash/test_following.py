@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mk.errors import MkError, NotLeaderError
+from mk.storage.partition_cleaner import PartitionCleaner
 from mk.storage.partition_files import TRUNCATION_FILE
 from tests.crash.pair import Place, copy, replicate
 from tests.crash.recorder import Killed, RecordingDisk, fast_disk
@@ -201,6 +202,7 @@ def sweep_kills(history: History, tmp_path: Path, *, per_cut: int, cut_every: in
         shutil.rmtree(disk.root)
         if done:
             break
+        count("broken-off")
     assert number >= 5
     print(f"{history.case.name}: {number} kills, {sweep.images} images")
 
@@ -216,6 +218,7 @@ def sweep_refusals(history: History, tmp_path: Path, errors: list[int]) -> None:
             shutil.rmtree(disk.root)
             if done:
                 break
+            count("faults")
 
 
 def test_broken_off_anywhere_the_next_run_ends_it(history: History, tmp_path: Path) -> None:
@@ -231,6 +234,50 @@ def test_with_the_power_cut_behind_each_operation(history: History, tmp_path: Pa
 @pytest.mark.slow
 def test_refused_anywhere_the_next_run_ends_it(history: History, tmp_path: Path) -> None:
     sweep_refusals(history, tmp_path, [errno.EIO, errno.ENOSPC])
+
+
+def _begin_behind_a_hole(source: Place, target: Place) -> None:
+    with target.follower() as log:
+        log.restart(source.epochs(), 1000)
+
+
+def _follow_to_a_trimmed_end_and_lead(source: Place, target: Place) -> None:
+    """Of the copy, all is trimmed and nothing sealed; then it is to lead, and to be cleaned."""
+    replicate(source, target)
+    with target.follower() as log:
+        log.advance_log_start(log.sync())
+        log.promote()
+    with target.topic() as topic:
+        cleaner = PartitionCleaner(topic, 0, lock_wait_ms=0)
+        try:
+            assert cleaner.clean().rolled
+        finally:
+            cleaner.close()
+
+
+@pytest.mark.parametrize("act", [_begin_behind_a_hole, _follow_to_a_trimmed_end_and_lead])
+def test_killed_anywhere_a_copy_is_not_damaged(tmp_path: Path, act: Callable[[Place, Place], None]) -> None:
+    for number in itertools.count():
+        root = tmp_path / str(number)
+        root.mkdir()
+        with fast_disk():
+            _behind(root)
+        source, target = Place(root / "source"), Place(root / "target")
+        with RecordingDisk(root) as disk:
+            disk.kill_after = number
+            try:
+                act(source, target)
+                is_done = True
+            except Killed:
+                is_done = False
+        assert not target.damage(), target.damage()
+        with fast_disk(), target.follower() as log:
+            log.fence(source.epochs())  # Whoever changes it finishes what was begun.
+        assert not target.damage(), target.damage()
+        if is_done:
+            break
+        count("broken-off")
+    assert number > 15
 
 
 @pytest.fixture

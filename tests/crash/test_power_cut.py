@@ -14,6 +14,7 @@ from mk.storage.partition_log import DISK, PAGE_CACHE
 from tests.crash.images import materialise
 from tests.crash.recorder import RecordingDisk, fast_disk
 from tests.crash.world import Sweep, World, attempts, check_directory, next_boot, promised
+from tests.proof import figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,6 +177,7 @@ def test_a_power_cut_during_the_recovery_from_a_power_cut_loses_no_more(
         with RecordingDisk(base) as second:
             found = check_directory(base / "mk", expected, possible, numbers)
             second.note("acked", (found, DISK))
+        figures.count("states")
 
         def check(target: Path, later: int) -> None:
             after = {**expected, **promised(second, later)}  # noqa: B023

@@ -172,13 +172,12 @@ def test_killed_at_any_operation_nothing_above_the_log_start_is_lost(
             assert {offset for offset in found if offset >= position} <= rest - skipped
             world.abandon()
 
-        def check_image(target: Path, count: int, disk: RecordingDisk = disk, end: int = end) -> None:
-            if count <= end:
-                with fast_disk():
-                    check(target / "mk", promised(disk, count), limit)
+        def check_image(target: Path, count: int, disk: RecordingDisk = disk) -> None:
+            with fast_disk():
+                check(target / "mk", promised(disk, count), limit)
 
         if thoroughness.is_full or number % 3 == 0:
-            sweep.power_cuts(disk, check_image, start=start)
+            sweep.power_cuts(disk, check_image, start=start, stop=end)
     assert len(moments.kinds) >= 3
     print(f"{action.__name__}: {number} kills, {sweep.images} images")
 
@@ -190,7 +189,7 @@ def test_nothing_is_unlinked_by_a_log_start_that_somebody_did_not_come_to_put_on
 ) -> None:
     """Break an action off at each operation, by a kill or a refusal, clean, and cut the power anywhere behind it."""
     sweep = Sweep(tmp_path, seed=5, per_cut=3, thoroughness=thoroughness)
-    moments = Moments(thoroughness, 8)
+    moments = Moments(thoroughness, 8, figure="broken-off" if is_killed else "faults")
     for number in moments:
         base = tmp_path / f"broken-{number}"
         base.mkdir()

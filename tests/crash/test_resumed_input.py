@@ -180,7 +180,7 @@ def test_refused_any_operation_the_same_command_stores_what_is_missing(
 ) -> None:
     """A full disk, or one that fails a sync, at one operation; then it works again."""
     base = tmp_path / "refused"
-    moments = Moments(thoroughness, 12)
+    moments = Moments(thoroughness, 12, figure="faults")
     for nth in moments:
         with RecordingDisk(tmp_path) as disk:
             path = base / str(nth)

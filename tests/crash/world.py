@@ -17,6 +17,7 @@ from mk.storage.partition_reader import PartitionReader
 from tests.crash import oracle
 from tests.crash.images import digest, materialise
 from tests.crash.recorder import RecordingDisk, fast_disk, set_boot
+from tests.proof import figures
 from tests.thinning import FULL
 
 if TYPE_CHECKING:
@@ -292,13 +293,15 @@ class Moments:
     """The operations of an action, for a loop that breaks it off at each of them, or at some `count` of each kind.
 
     The first pass gets NEVER, and lets the action end; by `saw` it tells, before the disk is revived, what was asked of it.
+    figure: what each of them counts as, once the loop comes back for the next.
     """
 
     NEVER = -1
 
-    def __init__(self, thoroughness: Thoroughness, count: int) -> None:
+    def __init__(self, thoroughness: Thoroughness, count: int, *, figure: str = "broken-off") -> None:
         self.thoroughness = thoroughness
         self.count = count
+        self.figure = figure
         self.kinds: list[str] = []
 
     def __iter__(self) -> Iterator[int]:
@@ -306,7 +309,9 @@ class Moments:
         assert self.kinds
         # What it stands between: a kill behind a rename is another thing than one before it.
         between = list(itertools.pairwise(["", *self.kinds]))
-        yield from self.thoroughness.of(range(len(self.kinds)), self.count, kind=between.__getitem__)
+        for moment in self.thoroughness.of(range(len(self.kinds)), self.count, kind=between.__getitem__):
+            yield moment
+            figures.count(self.figure)
 
     def saw(self, disk: RecordingDisk) -> None:
         if not self.kinds:
@@ -337,10 +342,12 @@ class Sweep:
         check: Callable[[Path, int], None],
         *,
         start: int = 0,
+        stop: int | None = None,
     ) -> None:
-        """Call `check` with each directory and the number of operations done, on another boot."""
+        """Call `check` with each directory and the number of operations done, from `start` to `stop`, on another boot."""
         model = disk.replay(start)
-        done = range(start, len(disk.operations) + 1)
+        done = range(start, (len(disk.operations) if stop is None else stop) + 1)
+        before = self.images
         chosen = set(self.thoroughness.of(done, self.cuts, kind=lambda count: disk.operations[count - 1].kind))
         for count in done:
             if count > start:
@@ -365,6 +372,7 @@ class Sweep:
                     )
                     print(f"power cut after operation {count}, image {self.images}, {error}:\n{history}")
                     raise
+        figures.count("states", self.images - before)
 
     def check_partition(self, disk: RecordingDisk) -> None:
         """Check every power cut of a World's history."""

@@ -1,8 +1,8 @@
 """What producers were told and what the log holds, compared.
 
 `read_log` walks a partition's segments strictly, byte for byte, with a header layout of its own: a mistake in mk's reader
-should not hide one in its writer. `History` notes what each producer sent and had acknowledged, and `check` reports
-every record that is lost, doubled, altered, foreign or out of its producer's order, and every gap in the offsets.
+should not hide one in its writer. `History` notes what each producer sent and had acknowledged, and hands it all to
+the checker of anomalies.
 """
 
 import json
@@ -15,6 +15,8 @@ import msgpack
 from crc32c import crc32c
 
 import mk
+from tests.proof import anomalies
+from tests.proof.figures import count
 
 HEADER = struct.Struct(">4sIIIHHiqIIqqQQqqqI24sI")
 CHAIN = struct.Struct(">IIQqq")
@@ -87,22 +89,36 @@ def read_log(directory, topic, partition=0, *, quiet=True):
 
     quiet: nobody writes now and the last writer ended well, so the active segment must end exactly where `state` says.
     """
+    records = read_rest(directory, topic, partition, quiet=quiet)
+    if list(records) != list(range(len(records))):
+        raise Anomaly(f"the log begins at {next(iter(records), None)}")
+    return list(records.values())
+
+
+def read_rest(directory, topic, partition=0, *, quiet=True):
+    """Return the same by offset, of a log whose beginning retention may have removed: from its log start on."""
     state = read_state(directory, topic, partition)
     high_watermark = int(state["high_watermark"])
-    records = []
-    chain = epoch = 0
     segments = segments_of(directory, topic, partition)
     if not segments or int(segments[-1].stem) != int(state["segment"]):
         raise Anomaly(f"the active segment {state['segment']} is missing")
+    start = int(state["log_start"])
+    while len(segments) > 1 and int(segments[1].stem) <= start:
+        del segments[0]  # On its way out.
+    first = int(segments[0].stem)
+    if first > start:
+        raise Anomaly(f"the log starts at {start}, and {segments[0].name} is its first segment")
+    records = []
+    chain, epoch = (None if first else 0), 0
     for number, path in enumerate(segments):
         data = path.read_bytes()
-        if int(path.stem) != len(records):
-            raise Anomaly(f"{path.name} does not begin at offset {len(records)}")
+        if int(path.stem) != first + len(records):
+            raise Anomaly(f"{path.name} does not begin at offset {first + len(records)}")
         is_active = number == len(segments) - 1
         stop = high_watermark if is_active else int(segments[number + 1].stem)
         position = 0
-        while len(records) < stop:
-            where = f"{path.name} byte {position}, offset {len(records)}"
+        while (end := first + len(records)) < stop:
+            where = f"{path.name} byte {position}, offset {end}"
             if len(data) - position < HEADER.size:
                 raise Anomaly(f"{where}: the segment ends before offset {stop}")
             fields = HEADER.unpack_from(data, position)
@@ -113,10 +129,14 @@ def read_log(directory, topic, partition=0, *, quiet=True):
             if len(payload) != header["payload_length"] or crc32c(payload) != header["payload_crc"]:
                 raise Anomaly(f"{where}: the payload is not the one that was stored")
             count = header["record_count"]
-            if header["base_offset"] != len(records) or count < 1 or header["last_offset_delta"] != count - 1:
+            if header["base_offset"] != end or count < 1 or header["last_offset_delta"] != count - 1:
                 raise Anomaly(f"{where}: the batch covers {header['base_offset']} + {header['last_offset_delta']}")
             sequences = header["producer_id"], header["first_sequence"], header["last_sequence"]
-            chain = crc32c(CHAIN.pack(header["payload_crc"], count, *sequences), chain)
+            # Of what was removed, the chain is all that is left: it is taken from the first batch that is there.
+            before = chain
+            chain = header["chain"]
+            if before is not None:
+                chain = crc32c(CHAIN.pack(header["payload_crc"], count, *sequences), before)
             if chain != header["chain"]:
                 raise Anomaly(f"{where}: the batch does not continue the one before it")
             if header["leader_epoch"] < epoch:
@@ -126,8 +146,8 @@ def read_log(directory, topic, partition=0, *, quiet=True):
             epoch = header["leader_epoch"]
             records += _records(payload, header, where)
             position += HEADER.size + len(payload)
-        if len(records) != stop:
-            raise Anomaly(f"{path.name}: its batches end at offset {len(records)}, not at {stop}")
+        if end != stop:
+            raise Anomaly(f"{path.name}: its batches end at offset {end}, not at {stop}")
         if (
             is_active
             and quiet
@@ -136,7 +156,7 @@ def read_log(directory, topic, partition=0, *, quiet=True):
             raise Anomaly(f"{path.name}: {len(data)} bytes, batches up to {position}, state says {state['written']}")
     if quiet and state["syncing"] != "0":
         raise Anomaly("state says that somebody is syncing")
-    return records
+    return {offset: record for offset, record in enumerate(records, first) if offset >= start}
 
 
 def _records(payload, header, where):
@@ -156,6 +176,17 @@ def _records(payload, header, where):
     return list(zip(keys, values, strict=True))
 
 
+def settled_commits(claims):
+    """Yield (partition, offset) of what is committed now, of those partitions that nobody is fencing at this moment.
+
+    While somebody fences, it is not said yet where he goes on from, and the older commit counts for whoever asks.
+    """
+    for partition, generations in claims.generations().items():
+        slots = claims.slots(partition, generations[-1])
+        if slots and not claims.exists(partition, generations[-1] + 1):
+            yield partition, slots[0].offset
+
+
 def parse_acks(stderr):
     """Return (partition, first, last) of each acknowledged append in what `mk produce -v` wrote, in order."""
     acks = []
@@ -167,24 +198,55 @@ def parse_acks(stderr):
 
 
 class History:
-    """What was sent by whom, and what they were told.
+    """What was sent by whom, what they were told, and what readers were given.
 
     Values are unique. A record's partition is that of its key, by CRC-32 as librdkafka has it, or 0 without key.
+
+    checker: looks for the anomalies. Its values are (key, value); polls and commits are given to it directly.
     """
 
-    def __init__(self, partitions=1):
+    def __init__(self, partitions=1, **keywords):
         self.partitions = partitions
+        self.checker = anomalies.History(**keywords)
         self.sent = defaultdict(list)  # (producer, partition) -> [(key, value)]
         self.acks = {}  # producer -> [(partition, first, last)]
+        self._due = {}  # (reader, partition) -> the offset that would be next
 
     def partition_of(self, key):
         return 0 if key is None else zlib.crc32(key) % self.partitions
 
     def note_sent(self, producer, value, key=None):
-        self.sent[producer, self.partition_of(key)].append((key, value))
+        partition = self.partition_of(key)
+        self.sent[producer, partition].append((key, value))
+        self.checker.sent(producer, partition, (key, value))
 
     def note_acks(self, producer, stderr):
+        """Take all that `mk produce -v` of a producer has written by now, from its beginning."""
         self.acks[producer] = parse_acks(stderr)
+
+    def note_given(self, reader, records, *, group=None, is_strict=False, was_stopped=False):
+        """Take what a reader printed next: (partition, offset, (key, value)) each.
+
+        A member of a group may get a partition, lose it and get it again, which shows as a jump: there it goes on where
+        the group stands. is_strict: none is given a record twice. was_stopped: nor does the member have to know where that
+        is, since it may hand over what it held when it was stopped.
+        """
+        if group is not None:
+            self.checker.joined(reader, group)
+        runs = []
+        for partition, offset, record in records:
+            due = self._due.get((reader, partition))
+            is_jump = due is None or (group is not None and (offset > due or (offset < due and not is_strict)))
+            if is_jump or not runs or runs[-1][0] != partition:
+                runs.append((partition, offset if is_jump else None, []))
+            runs[-1][2].append((offset, record))
+            self._due[reader, partition] = offset + 1
+        for partition, begun, run in runs:
+            if begun is not None:
+                self.checker.assigned(reader, partition)
+                if group is not None and not was_stopped:
+                    self.checker.resumed(group, partition, begun)
+            self.checker.polled(reader, partition, run)
 
     @property
     def acknowledged(self):
@@ -192,42 +254,36 @@ class History:
         return sum(last - first + 1 for acks in self.acks.values() for _, first, last in acks)
 
     def check(self, logs):
-        """Raise Anomaly unless `logs`, a list of read_log's results by partition, is what this history allows."""
-        findings = []
-        owner = {}
-        for (producer, partition), records in self.sent.items():
-            for record in records:
-                owner[partition, record] = producer
-        for partition, log in enumerate(logs):
-            stored = defaultdict(list)
-            for offset, record in enumerate(log):
-                producer = owner.get((partition, record))
-                if producer is None:
-                    findings.append(f"foreign or altered: {partition}/{offset} holds {record!r}")
-                else:
-                    stored[producer].append(record)
-            for producer in {name for name, number in self.sent if number == partition}:
-                self._check_producer(producer, partition, log, stored[producer], findings)
-        if findings:
-            raise Anomaly("\n".join(findings[:20]))
+        """Raise AssertionError unless `logs`, a list of read_log's results by partition, is what this history allows.
 
-    def _check_producer(self, producer, partition, log, stored, findings):
-        sent = self.sent[producer, partition]
-        who = f"{producer} in partition {partition}"
-        if len(set(stored)) != len(stored):
-            findings.append(f"doubled: {who} sent {len(set(stored))} records that are there {len(stored)} times")
-        elif stored != sent[: len(stored)]:
-            at = next(i for i, (is_, should) in enumerate(zip(stored, sent, strict=False)) if is_ != should)
-            findings.append(f"reordered or lost: {who}: record {at} is {stored[at]!r}, sent was {sent[at]!r}")
-        acknowledged, previous = [], -1
-        for number, first, last in self.acks.get(producer, ()):
-            if number != partition:
-                continue
-            if not previous < first <= last:
-                findings.append(f"{who} was told {first} to {last} after {previous}")
-            previous = last
-            if last >= len(log):
-                findings.append(f"lost: {who} was told {first} to {last}, the log ends at {len(log)}")
-            acknowledged += log[first : last + 1]
-        if acknowledged != sent[: len(acknowledged)]:
-            findings.append(f"lost or altered: what {who} was told is stored is not what it sent")
+        To be called once, in the end. A log that lacks its beginning is a dictionary of offsets.
+        """
+        for producer, acks in self.acks.items():
+            self._acknowledge(producer, acks)
+        for partition, log in enumerate(logs):
+            self.checker.polled("the log", partition, sorted(log.items() if isinstance(log, dict) else enumerate(log)))
+        self.checker.check()
+        for partition, log in enumerate(logs):
+            if not isinstance(log, dict):
+                self._look_for_holes(partition, set(log))
+        count("acknowledged", self.checker.acknowledged_count)
+
+    def _acknowledge(self, producer, acks):
+        """What a producer sends to a partition is stored in the order in which it sends it: so are its acknowledgements."""
+        place = defaultdict(int)
+        for partition, first, last in acks:
+            sent = self.sent[producer, partition]
+            for offset in range(first, last + 1):
+                if place[partition] == len(sent):
+                    raise Anomaly(f"{producer} was told {first} to {last}, and has sent {len(sent)} records")
+                self.checker.acknowledged(partition, sent[place[partition]], offset)
+                place[partition] += 1
+
+    def _look_for_holes(self, partition, stored):
+        """A producer that was killed has stored all up to some record; none between those that it has stored is missing."""
+        for (producer, number), sent in self.sent.items():
+            if number == partition:
+                there = [record in stored for record in sent]
+                if not all(there[: sum(there)]):
+                    at = there.index(False)
+                    raise Anomaly(f"hole: {producer} sent {sent[at]!r} before what is stored in partition {partition}")

@@ -68,12 +68,13 @@ needs_strace = pytest.mark.skipif(not _may_trace(), reason="needs strace, and a 
 
 
 class Point:
-    """One system call of one command: the `number`th of its name, counted from 1. `line` is what strace printed."""
+    """One system call of one command: the `number`th of its name in its thread, from 1. `line` is what strace printed."""
 
-    def __init__(self, call, number, line):
+    def __init__(self, call, number, line, thread=None):
         self.call = call
         self.number = number
         self.line = line
+        self.thread = thread
 
     @property
     def changes_something(self):
@@ -89,22 +90,27 @@ def paths_of(directory):
     return [word for path in (directory, *sorted(directory.rglob("*"))) for word in ("-P", str(path))]
 
 
-def points_of(directory, arguments, *, stdin=b"", calls=CALLS, only=()):
-    """Run a command on `directory` to its end, and return its Points there, in order; `only` is from paths_of."""
+def points_of(directory, arguments, *, stdin=b"", calls=CALLS, only=(), within=None, variables=None, statuses=(0,)):
+    """Run a command on `directory` to its end, and return its Points there, in order; `only` is from paths_of.
+
+    within: the directory whose Points they are, if it is not `directory`. variables: of its environment, besides.
+    """
+    within = str(within or directory)
     with tempfile.NamedTemporaryFile() as trace:
         options = ["-f", "--seccomp-bpf", "-qq", "-y", *only, "-o", trace.name, "-e", "trace=" + ",".join(calls)]
-        result = _strace(options, directory, arguments, stdin)
-        assert result.status == 0, result
+        result = _strace(options, directory, arguments, stdin, variables)
+        assert result.status in statuses, result
         counts, points = {}, []
-        for line in Path(trace.name).read_text().splitlines():
-            match = re.match(r"\d+ +(\w+)\((.*)", line)
+        for line in Path(trace.name).read_text(errors="replace").splitlines():
+            match = re.match(r"(\d+) +(\w+)\((.*)", line)
             if match is None:
                 continue
-            call = match[1]
-            counts[call] = counts.get(call, 0) + 1
+            # strace counts the calls of each thread for itself.
+            thread, call, rest = match.groups()
+            counts[thread, call] = counts.get((thread, call), 0) + 1
             # Writing to standard error is where an append is acknowledged.
-            if str(directory) in match[2] or (call == "write" and match[2].startswith("2<")):
-                points.append(Point(call, counts[call], match[2].replace(str(directory), "MK_DIR")[:160]))
+            if within in rest or (call == "write" and rest.startswith("2<")):
+                points.append(Point(call, counts[thread, call], rest.replace(within, "MK_DIR")[:160], thread))
         assert points
         return points
 
@@ -117,22 +123,27 @@ def to_kill_at(points, thoroughness, count=7):
     return thoroughness.of(changing, count, kind=lambda point: point.call)
 
 
-def kill_at(point, directory, arguments, *, stdin=b""):
+def kill_at(point, directory, arguments, *, stdin=b"", variables=None):
     """Run a command that is killed as it enters `point`, before the call is made."""
-    result = signal_at(point, signal.SIGKILL, directory, arguments, stdin=stdin)
+    result = signal_at(point, signal.SIGKILL, directory, arguments, stdin=stdin, variables=variables)
     assert result.status == -9, f"not killed at {point}: {result}"
     return result
 
 
-def signal_at(point, number, directory, arguments, *, stdin=b""):
+def signal_at(point, number, directory, arguments, *, stdin=b"", only=(), variables=None):
     """Run a command that is sent a signal as it enters `point`."""
     # Without --seccomp-bpf, with which strace 6.1 sends no signals.
-    options = ["-f", "-qq", "-o", "/dev/null", "-e", f"trace={point.call}"]
-    options += ["-e", f"inject={point.call}:signal={number.name[3:]}:when={point.number}"]
-    return _strace(options, directory, arguments, stdin)
+    with tempfile.NamedTemporaryFile() as trace:
+        options = ["-f", "-q", *only, "-o", trace.name, "-e", f"trace={point.call}"]
+        options += ["-e", f"inject={point.call}:signal={number.name[3:]}:when={point.number}"]
+        result = _strace(options, directory, arguments, stdin, variables)
+        result.struck = Path(trace.name).read_text(errors="replace").count(f"by {number.name}") + (
+            result.status == -number
+        )
+    return result
 
 
-def fail_at(faults, directory, arguments, *, stdin=b"", only=()):
+def fail_at(faults, directory, arguments, *, stdin=b"", only=(), variables=None):
     """Run a command in which calls fail. `faults` are (point, what, when): "error=EIO" or "retval=17", "" or "+".
 
     With "+", when all later calls of that name fail as well, `only` must keep Python's own imports out of it; the points
@@ -143,18 +154,18 @@ def fail_at(faults, directory, arguments, *, stdin=b"", only=()):
         options += ["-e", "trace=" + ",".join({point.call for point, _, _ in faults})]
         for point, what, when in faults:
             options += ["-e", f"inject={point.call}:{what}:when={point.number}{when}"]
-        result = _strace(options, directory, arguments, stdin)
+        result = _strace(options, directory, arguments, stdin, variables)
         result.struck = Path(trace.name).read_text().count("(INJECTED)")
     return result
 
 
-def _strace(options, directory, arguments, stdin):
+def _strace(options, directory, arguments, stdin, variables=None):
     process = subprocess.Popen(
         [STRACE, *options, MK, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**ENVIRONMENT, "MK_DIR": str(directory)},
+        env={**ENVIRONMENT, "MK_DIR": str(directory), **(variables or {})},
     )
     try:
         stdout, stderr = process.communicate(stdin, timeout=TIMEOUT)

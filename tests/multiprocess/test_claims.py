@@ -17,6 +17,8 @@ from processes import create_topic, kill_all, must, run, wait_until
 from mk.groups.claim_directory import open_claims
 from mk.storage.leader_epochs import EpochEntry
 from mk.storage.log_directory import LogDirectory
+from tests.proof import anomalies
+from tests.proof.figures import count
 
 MEMBER = str(Path(__file__).with_name("member.py"))
 
@@ -59,7 +61,7 @@ def _storm(tmp_path, seconds):
         return subprocess.Popen([sys.executable, MEMBER, str(directory), "g", "t", str(journal)])
 
     members = [start() for _ in range(3)]
-    kills = 0
+    kills = stops = 0
     try:
         wait_until(lambda: journal.exists() and journal.stat().st_size)
         stop = time.monotonic() + seconds
@@ -73,28 +75,36 @@ def _storm(tmp_path, seconds):
             members[at].send_signal(signal.SIGSTOP)
             time.sleep(chance.uniform(0.001, 0.08))
             members[at].send_signal(signal.SIGCONT)
+            stops += 1
             assert members[at].poll() is None, "a member ended by itself"
     finally:
         kill_all(members)
-    acked, starts = {}, {}
+    # By generation: a member that was stopped between its commit and its note has written it late. Within one, each noted what
+    # it did before the next could take it.
+    generations = {}
     for line in journal.read_text().splitlines():
         what, generation, offset = line.split()
-        if what == "acked":
-            acked.setdefault(int(generation), []).append(int(offset))
-        else:
-            starts.setdefault(int(generation), []).append(int(offset))
-    assert len(starts) > 1 and sum(map(len, acked.values())) > 100, "nobody was fenced, or nobody committed"
-    highest = -1
-    for generation in sorted({*starts, *acked}):
-        first = min(starts[generation]) if generation in starts else highest
-        assert first >= highest, f"generation {generation} began at {first}, {highest} was acknowledged before"
-        offsets = acked.get(generation, [])
-        assert offsets == sorted(set(offsets)), f"in generation {generation}, an offset was acknowledged twice or late"
-        highest = max([highest, *offsets])
+        generations.setdefault(int(generation), []).append((what, int(offset)))
+    history, commits = anomalies.History(), 0
+    for _, events in sorted(generations.items()):
+        for what, offset in events:
+            if what == "took":
+                history.resumed("g", 0, offset)
+            else:
+                history.committed("g", 0, offset)
+                commits += 1
+        offsets = [offset for what, offset in events if what == "acked"]
+        assert offsets == sorted(set(offsets)), "an offset was acknowledged twice or late"
+    highest = max(offset for events in generations.values() for _, offset in events)
+    assert len(generations) > 1 and commits > 100, "nobody was fenced, or nobody committed"
+    history.check()
     assert newest(directory, "g").offset >= highest
     found = json.loads(must(directory, "topics", "verify", "t", "--json").stdout)["findings"]
     assert {finding["kind"] for finding in found} <= {"commit-beyond-end", "damaged-slot"}, found
-    print(f"{sum(map(len, acked.values()))} commits, {len(starts)} generations, {kills} kills")
+    count("kills", kills)
+    count("stops", stops)
+    count("commits", commits)
+    print(f"{commits} commits, {len(generations)} generations, {kills} kills, {stops} stops")
 
 
 def test_a_claim_is_free_as_soon_as_its_owner_is_dead(tmp_path):
@@ -264,6 +274,7 @@ def test_a_clean_for_groups_that_is_killed_at_any_call_keeps_what_they_have_not_
         must(directory, "topics", "clean")
         assert _first(directory) == 6, f"killed at {point}"
         assert not json.loads(must(directory, "topics", "verify", "t", "--json").stdout)["findings"]
+    count("kills", len(points))
     print(f"{len(points)} kills")
 
 

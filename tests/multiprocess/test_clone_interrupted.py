@@ -14,6 +14,7 @@ from processes import create_topic, end, kill_all, must, run, start, wait_until
 
 import mk
 from mk.consumer.offset_spec import parse_offset_spec
+from tests.proof.figures import count
 from tests.thinning import crossed
 
 CLONE = ["topics", "clone", "t", "new"]
@@ -120,6 +121,7 @@ def test_killed_at_any_call_nothing_of_the_original_is_lost_and_the_same_command
         fresh(template, directory)
         kill_at(point, directory, command)
         check_after(directory, had, command, point)
+    count("kills", len(points))
     print(f"{len(points)} kills")
 
 
@@ -138,6 +140,7 @@ def test_a_disk_that_refuses_any_call_costs_nothing_but_this_clone(tmp_path, tho
         assert result.status in (0, 1, 74), (point, result)
         assert "Traceback" not in result.stderr, (point, result)
         check_after(directory, had, command, point)
+        count("faults")
 
 
 def test_a_full_disk_at_the_start_leaves_all_as_it_was(tmp_path):

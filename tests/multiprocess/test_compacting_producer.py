@@ -8,6 +8,8 @@ import pytest
 from injection import CALLS, fail_at, kill_at, needs_strace, points_of, signal_at
 from processes import create_topic, must
 
+from tests.proof.figures import count
+
 pytestmark = needs_strace
 
 KEYS = 10
@@ -96,6 +98,7 @@ def test_a_kill_costs_nothing_that_was_acknowledged(fresh, way, thoroughness):
         directory = fresh()
         kill_at(point, directory, words, stdin=stdin)
         check(directory, f"killed at {point}")
+        count("kills")
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -112,3 +115,4 @@ def test_whatever_call_fails_the_append_does_not(fresh, way, thoroughness):
         assert result.struck, context
         assert result.status == 0 and "error" not in result.stderr, context
         check(directory, context)
+        count("faults")

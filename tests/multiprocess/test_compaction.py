@@ -11,6 +11,8 @@ from history import verify
 from injection import Stopped, fail_at, kill_at, needs_strace, points_of, to_kill_at
 from processes import create_topic, must, run, start
 
+from tests.proof.figures import count
+
 COMPACT = ["topics", "compact", "t"]
 
 
@@ -97,6 +99,7 @@ def test_killed_at_any_call_the_log_verifies_and_the_next_compaction_finishes(tm
         assert len(consumed(directory)) == len(expected), point
         assert not list(directory.rglob("*.cleaned")), point
         verify(directory, "t")
+    count("kills", len(points))
     print(f"{len(points)} kills")
 
 
@@ -118,6 +121,7 @@ def test_a_disk_that_refuses_any_call_costs_nothing_but_this_compaction(tmp_path
         assert last_of(consumed(directory)) == last, point
         must(directory, *COMPACT)
         assert len(consumed(directory)) == len(last), point
+        count("faults")
 
 
 def test_a_reader_in_the_middle_sees_increasing_offsets_and_no_record_twice(tmp_path, thoroughness):
@@ -188,13 +192,14 @@ def test_one_at_a_time_and_the_other_says_so(tmp_path):
 
 def test_tombstones_go_when_they_have_stood_long_enough(tmp_path):
     directory = tmp_path / "log"
-    create_topic(directory, "t", cleanup_policy="compact", **{"delete_retention.ms": 300})
+    create_topic(directory, "t", cleanup_policy="compact", **{"delete_retention.ms": 3_600_000})
     must(directory, "produce", "t", "-K", ":", "-Z", stdin=b"a:1\nb:2\na:\n")
     must(directory, *COMPACT)
     assert [(record["key"], record["payload"]) for record in consumed(directory)] == [("b", "2"), ("a", None)]
     must(directory, *COMPACT)
     assert len(consumed(directory)) == 2
-    time.sleep(0.4)
+    must(directory, "topics", "alter", "t", "-c", "delete.retention.ms=1")
+    time.sleep(0.01)
     must(directory, *COMPACT)
     assert [(record["key"], record["payload"]) for record in consumed(directory)] == [("b", "2")]
     verify(directory, "t")

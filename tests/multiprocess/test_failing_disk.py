@@ -9,6 +9,8 @@ from injection import CALLS, READS, fail_at, needs_strace, paths_of, points_of
 from processes import must, run
 from scenarios import SCENARIOS, check_after
 
+from tests.proof.figures import count
+
 pytestmark = needs_strace
 
 ERRORS = ("ENOSPC", "EIO", "EDQUOT")
@@ -80,6 +82,7 @@ class Prepared:
         assert stored or result.status == 0 or not new, f"it does not say how many records are stored: {explain}"
         if result.status and stored:
             assert told <= int(stored[1]) <= len(new), f"{told} acknowledged, {len(new)} there: {explain}"
+        count("faults", len(faults))
 
 
 def outcomes(point, when):

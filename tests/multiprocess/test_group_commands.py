@@ -11,6 +11,7 @@ from injection import fail_at, kill_at, needs_strace, points_of, to_kill_at
 from processes import must, run
 
 from mk import connect
+from tests.proof.figures import count
 
 pytestmark = needs_strace
 
@@ -123,6 +124,7 @@ def test_a_kill_at_any_call_leaves_what_was_or_what_is_to_be(template, tmp_path,
         assert stands(directory, change.group) == {("t", 0): 2, ("t", 1): 2}, context
         verify_finds_nothing(directory)
         assert (Path(directory) / "groups" / change.group / "journal").read_bytes().endswith(b"}\n")
+        count("kills")
     assert kills >= thoroughness.pick(5, 8)
     print(f"{name}: {kills} kills")
 

@@ -7,6 +7,8 @@ from history import parse_acks, read_log
 from injection import kill_at, needs_strace, points_of, to_kill_at
 from scenarios import SCENARIOS, Scenario, check_after
 
+from tests.proof.figures import count
+
 pytestmark = needs_strace
 
 ALIKE = ("a topic's creation", "a recovery from a torn header")
@@ -37,6 +39,7 @@ def test_a_kill_at_any_call_costs_nothing_acknowledged_and_needs_no_repair(prepa
         scenario.fresh(template, directory)
         result = kill_at(point, directory, scenario.arguments, stdin=scenario.stdin)
         check_after(scenario, directory, result, f"{name}, killed at {point}")
+        count("kills")
     print(f"{name}: {len(points)} kills")
 
 
@@ -68,3 +71,4 @@ def test_a_second_kill_in_the_recovery_from_the_first_costs_nothing_either(prepa
         new = check_after(twice, directory, result, context)
         assert len(new) >= acknowledged, f"{context}: {acknowledged} acknowledged, {new} there"
         assert read_log(directory, "t")
+        count("kills", 2)

@@ -16,6 +16,7 @@ from processes import create_topic, end, kill_all, must, run, start, wait_until
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.crash import oracle  # noqa: E402
+from tests.proof.figures import count
 
 NAME = "shipper-1"
 
@@ -458,6 +459,7 @@ def test_killed_at_any_call_that_changes_something_it_goes_on_where_the_topic_en
             must(directory, *words, missing())
         assert values(directory) == log.written, point
     must(directory, "topics", "verify")
+    count("kills", len(points))
     print(f"{len(points)} kills")
 
 

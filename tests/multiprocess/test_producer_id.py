@@ -17,6 +17,7 @@ from processes import TIMEOUT, create_topic, end, kill_all, must, run, start
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.crash import oracle  # noqa: E402
+from tests.proof.figures import count
 
 NAME = "import-7"
 PLAIN = b"plain "
@@ -235,4 +236,5 @@ def test_killed_at_any_call_the_same_command_stores_the_rest(tmp_path, name, tho
             # A pin's temporary name stays until the next pin is made.
             len(left) == 2 and any(entry.startswith(".tmp-") for entry in left)
         ), left
+    count("kills", len(points))
     print(f"{name}: {len(points)} kills")

@@ -13,6 +13,8 @@ from history import read_log, read_state, segments_of
 from injection import fail_at, needs_strace, points_of
 from processes import TIMEOUT, LineSource, create_topic, end, kill_all, must, run, start, wait_until
 
+from tests.proof.figures import count
+
 
 class Following:
     """A `mk consume -F` whose output is read as it comes."""
@@ -84,6 +86,7 @@ def race(directory, seconds, acks, seed):
         assert lines == log
     for lines in drains:
         assert lines == log[: len(lines)]
+    count("kills", kills)
 
 
 @pytest.mark.parametrize("acks", [("1",), ("0", "1")], ids="-".join)

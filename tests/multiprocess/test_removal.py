@@ -12,6 +12,8 @@ from history import read_state
 from injection import kill_at, needs_strace, points_of, to_kill_at
 from processes import ENVIRONMENT, MK, create_topic, end, kill_all, must, run, start
 
+from tests.proof.figures import count
+
 
 def _segments(directory, **config):
     """Ten records, each in a segment of its own but for the last two."""
@@ -81,6 +83,7 @@ def test_a_kill_at_any_call_leaves_a_log_that_works(tmp_path, name, thoroughness
         shutil.copytree(template, directory)
         kill_at(point, directory, arguments)
         _check(directory, limit, f"{name}, killed at {point}", may_append="produce" in arguments)
+    count("kills", len(points))
     print(f"{name}: {len(points)} kills")
 
 

@@ -10,6 +10,7 @@ from injection import kill_at, needs_strace, points_of, to_kill_at
 from processes import create_topic, must, run
 
 from mk.records.codecs import crc32c
+from tests.proof.figures import count
 
 REPAIR = ["topics", "repair", "t", "--yes"]
 
@@ -102,6 +103,7 @@ def test_killed_at_any_call_the_next_repair_finishes(tmp_path, thoroughness, num
         must(directory, *REPAIR)
         check_repaired(directory, records, lost, tmp_path)
         assert list((directory / "quarantine").iterdir()), point
+        count("kills")
 
 
 def test_a_missing_segment_is_covered(tmp_path):

@@ -15,6 +15,7 @@ from injection import fail_at, kill_at, needs_strace, points_of, to_kill_at
 from processes import LineSource, create_topic, end, kill_all, must, run, start, wait_until
 
 import mk
+from tests.proof.figures import count
 
 PARTITIONS = 3
 
@@ -262,6 +263,7 @@ def test_killed_at_any_call_the_directory_is_as_it_was_and_the_next_snapshot_wor
             path.unlink()
         check_whole(target)
         assert content(directory) == before, point
+        count("kills")
     print(f"{len(points)} points")
 
 
@@ -286,6 +288,7 @@ def test_a_disk_that_refuses_any_call_leaves_no_snapshot_and_nothing_else(templa
         else:
             must(directory, *words)
             check_whole(target)
+        count("faults")
 
 
 def test_of_two_snapshots_into_one_place_one_is_made(tmp_path):

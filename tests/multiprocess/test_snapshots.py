@@ -12,6 +12,8 @@ from history import verify
 from injection import kill_at, needs_strace, points_of, to_kill_at
 from processes import ENVIRONMENT, create_topic, must, run, start
 
+from tests.proof.figures import count
+
 
 def consumed(directory, topic="t", *words):
     return [json.loads(line) for line in must(directory, "consume", topic, "-J", *words).stdout.splitlines()]
@@ -159,6 +161,7 @@ def test_killed_at_any_call_nothing_is_changed_and_the_next_one_works(used, tmp_
         assert not list(place.rglob(".tmp-*"))
         shutil.rmtree(place)
         assert consumed(used) == records
+        count("kills")
     verify(used, "t")
 
 

@@ -11,6 +11,8 @@ import pytest
 from history import History, read_log, verify
 from processes import TIMEOUT, create_topic, kill_all, must, start
 
+from tests.proof.figures import count
+
 PRODUCERS = 20
 
 
@@ -27,7 +29,7 @@ class Storm:
         self.running = {}
         self.started = []
         self.count = {}
-        self.kills = 0
+        self.kills = self.stops = 0
 
     def run(self, seconds):
         """Storm for so many seconds. Returns when all producers have ended, half of the last ones by the end of input."""
@@ -100,6 +102,7 @@ class Storm:
                 while time.monotonic() < until:
                     self._feed(self.random.choice(list(self.running)))
                 process.send_signal(signal.SIGCONT)
+                self.stops += 1
                 return
         process.kill()
         process.wait(TIMEOUT)
@@ -124,27 +127,31 @@ def check(storm, directory, partitions):
     logs = [read_log(directory, "storm", partition) for partition in range(partitions)]
     for partition, log in enumerate(logs):
         assert log.pop() == (None, b"last")
-        _check_consumed(directory, partition, log)
+        storm.history.note_given("a consumer", _consumed(directory, partition, log))
     storm.history.check(logs)
     assert verify(directory, "storm").records == sum(map(len, logs)) + partitions
     print(
         f"{storm.kills} kills of {len(storm.started)} producers; {storm.history.acknowledged} records acknowledged,"
         f" {sum(map(len, logs))} stored"
     )
+    count("kills", storm.kills)
+    count("stops", storm.stops)
     assert storm.kills >= 10 and storm.history.acknowledged > 100, "too little happened to prove anything"
 
 
-def _check_consumed(directory, partition, log):
+def _consumed(directory, partition, log):
+    """Return what a consumer prints of a partition, but for the last record: (partition, offset, (key, value)) each."""
     consumed = []
     for line in must(directory, "consume", "storm", "-J", "-p", str(partition)).stdout.splitlines():
         record = json.loads(line)
-        assert record["offset"] == len(consumed)
         key, value = (
             base64.b64decode(record[f"{name}_b64"]) if f"{name}_b64" in record else record[name]
             for name in ("key", "payload")
         )
-        consumed.append(tuple(part.encode() if isinstance(part, str) else part for part in (key, value)))
-    assert consumed[:-1] == log
+        key, value = (part.encode() if isinstance(part, str) else part for part in (key, value))
+        consumed.append((partition, record["offset"], (key, value)))
+    assert len(consumed) == len(log) + 1
+    return consumed[:-1]
 
 
 def storm(tmp_path, seconds, *, partitions=1, segment_bytes=128 << 20, **keywords):

@@ -12,6 +12,7 @@ import os
 
 FIGURES = {
     "kills": "processes killed with SIGKILL, at random or at a chosen system call",
+    "broken-off": "commands that ended for good at a chosen call of the disk, within one process",
     "stops": "processes stopped with SIGSTOP or ^Z and continued",
     "faults": "system calls that failed, were cut short, or were refused space",
     "states": "directories rebuilt as a power cut may leave them",

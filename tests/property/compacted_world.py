@@ -24,9 +24,8 @@ from mk.storage.log_directory import LogDirectory, create_directory
 from mk.storage.partition_cleaner import PartitionCleaner
 from mk.storage.partition_log import DISK, PartitionLog
 from mk.storage.partition_reader import PartitionReader
-from tests.crash.images import materialise
-from tests.crash.recorder import Killed, RecordingDisk, set_boot
-from tests.property.replicated_world import _after_a_power_cut, _is_directory
+from tests.crash.recorder import Killed, RecordingDisk
+from tests.property.power import cut_power, kinds_of_cuts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,6 +72,7 @@ class CompactedWorld:
         self.start = {"a": 0, "b": 0}
         self.report: list[str] = []
         self.counts: dict[str, int] = {}
+        self.kills = self.cuts = 0
         self._number = self._boots = 0
         self._patch = monkeypatch
 
@@ -243,30 +243,10 @@ class CompactedWorld:
         self.leader = other
 
     def _power_cut(self) -> None:
-        model = self.disk.model
-        owners: dict[int, str] = {}
-
-        def walk(node: int, owner: str) -> None:
-            owners[node] = owner
-            entries = getattr(model.nodes[node], "content", dict)() if _is_directory(model, node) else {}
-            for name, child in entries.items():
-                walk(child, owner or name)
-
-        walk(0, "")
-        how = {name: self.rng.choice(("nothing", "everything", "some")) for name in self.names}
-        image = model._image(
-            {
-                number: _after_a_power_cut(node, how.get(owners.get(number, ""), "nothing"), self.rng)
-                for number, node in model.nodes.items()
-                if node.pending
-            }
-        )
-        self.disk.__exit__()
-        materialise(image, self.root)
-        self.disk = RecordingDisk(self.root)
-        self.disk.__enter__()
+        how = kinds_of_cuts(self.names, self.rng)
         self._boots += 1
-        set_boot(f"boot-{self._boots}")
+        self.disk = cut_power(self.disk, how, self.rng, boot=f"boot-{self._boots}")
+        self.cuts += 1
 
     def _killed_at(self, most: int, action: Callable[[], None]) -> bool:
         self.disk.restart_count()
@@ -274,6 +254,7 @@ class CompactedWorld:
         try:
             action()
         except Killed:
+            self.kills += 1
             self.report.append(f"  killed at call {self.disk.kill_after}: {self.disk.kinds[-3:]}")
             return True
         finally:

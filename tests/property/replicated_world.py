@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
 from mk.errors import (
@@ -29,8 +28,8 @@ from mk.storage import host
 from mk.storage.log_directory import LogDirectory, create_directory
 from mk.storage.partition_cleaner import PartitionCleaner
 from mk.storage.partition_log import DISK, PAGE_CACHE, PartitionLog
-from tests.crash.images import materialise
 from tests.crash.recorder import Killed, RecordingDisk, set_boot
+from tests.property.power import cut_power, kinds_of_cuts
 from tests.property.seen_directories import TOPIC, Ack, Place, Records, SeenDirectories
 from tests.unit.replication.leaders import commit
 
@@ -62,6 +61,7 @@ class ReplicatedWorld(SeenDirectories):
         self.attempted: set[bytes] = set()
         self.protected: dict[int, Records] = {}
         self.counts: dict[str, int] = {}
+        self.kills = self.cuts = 0
         self._logs: dict[Place, PartitionLog] = {}
         self._number = 0
         self._boots = 0
@@ -321,6 +321,7 @@ class ReplicatedWorld(SeenDirectories):
         try:
             action()
         except Killed:
+            self.kills += 1
             last = self.disk.operations[-1].text if self.disk.operations else "nothing"
             self.note(f"killed at call {self.disk.kill_after}, behind {last}")
             return True
@@ -331,32 +332,11 @@ class ReplicatedWorld(SeenDirectories):
     def _cut_power(self, rng: random.Random) -> None:
         """Take the power from all: of what was not synced some is there, or all, or nothing, in each directory."""
         self._abandon()
-        model = self.disk.model
-        owners: dict[int, str] = {}
-
-        def walk(node: int, owner: str) -> None:
-            owners[node] = owner
-            for name, child in (
-                getattr(model.nodes[node], "content", dict)().items() if _is_directory(model, node) else ()
-            ):
-                walk(child, owner or name)
-
-        walk(0, "")
-        how = {name: rng.choice(("nothing", "everything", "some")) for name in self.names}
+        how = kinds_of_cuts(self.names, rng)
         self.note(f"power cut: {how}")
-        image = model._image(
-            {
-                number: _after_a_power_cut(node, how.get(owners.get(number, ""), "nothing"), rng)
-                for number, node in model.nodes.items()
-                if node.pending
-            }
-        )
-        self.disk.__exit__()
-        materialise(image, self.root)
-        self.disk = RecordingDisk(self.root)
-        self.disk.__enter__()
         self._boots += 1
-        set_boot(f"boot-{self._boots}")
+        self.disk = cut_power(self.disk, how, rng, boot=f"boot-{self._boots}")
+        self.cuts += 1
         for ack in self.acked.values():
             if not ack.on_disk_in:
                 ack.is_kept = False
@@ -529,23 +509,5 @@ class ReplicatedWorld(SeenDirectories):
                 directory.close()
 
 
-def _is_directory(model: object, node: int) -> bool:
-    return isinstance(model.nodes[node].durable, dict)  # type: ignore[attr-defined]
-
-
-def _after_a_power_cut(node: object, how: str, rng: random.Random) -> bytes | dict[str, int]:
-    from tests.crash.images import _variants
-
-    if how == "nothing":
-        return node.content([])  # type: ignore[attr-defined, no-any-return]
-    if how == "everything":
-        return node.content()  # type: ignore[attr-defined, no-any-return]
-    return rng.choice(_variants(node, rng))  # type: ignore[arg-type]
-
-
 def _differences(before: dict[str, bytes], after: dict[str, bytes]) -> list[str]:
     return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-
-
-def remove(root: Path) -> None:
-    shutil.rmtree(root, ignore_errors=True)

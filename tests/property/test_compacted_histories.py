@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.proof import figures
 from tests.property.compacted_world import CompactedWorld
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ def test_no_last_value_is_lost_and_no_deleted_key_comes_back(
                 print("\n".join(world.report))
                 print(f"seed {seed}")
                 raise
+        figures.count("histories")
+        figures.count("broken-off", world.kills)
+        figures.count("states", world.cuts)
         for kind, count in world.counts.items():
             counts[kind] = counts.get(kind, 0) + count
     print(f"{histories} histories: {counts}")

@@ -7,13 +7,15 @@ steps)` runs it again.
 from __future__ import annotations
 
 import random
+import shutil
 import tempfile
 import traceback
 from pathlib import Path
 
 import pytest
 
-from tests.property.replicated_world import ReplicatedWorld, Step, remove
+from tests.proof import figures
+from tests.property.replicated_world import ReplicatedWorld, Step
 
 KINDS = {
     "append": 12,
@@ -45,12 +47,15 @@ def run(seed: int, directories: int, steps: list[Step]) -> tuple[str, list[str]]
             for step in steps:
                 world.take(step)
             world.heal()
+        figures.count("histories")
+        figures.count("broken-off", world.kills)
+        figures.count("states", world.cuts)
         return "", world.report
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         return f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})", world.report
     finally:
-        remove(root)
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def shrunk(seed: int, directories: int, steps: list[Step]) -> list[Step]:

@@ -164,6 +164,23 @@ def test_a_fencer_that_got_no_further_than_its_file_loses_nothing(claims):
     after.close()
 
 
+def test_where_a_group_stands_is_seen_once_its_fencer_and_its_member_are_gone(claims):
+    claim = take(claims, 0)
+    claim.commit(4, 0)
+    claim.commit(5, 0)
+    path = f"{claims.path}/{claim_name(0, 2)}"
+    with open(path, "wb") as file:
+        file.write(bytes(SLOT_DISTANCE + SLOT_SIZE))
+        assert try_acquire(file.fileno())
+        claim.close()
+        # The fencer may have read the older slot, and go on from there.
+        assert claims.newest(0).offset == 4
+    assert claims.newest(0).offset == 5
+    claim = take(claims, 0)
+    assert claim.committed.offset == 5
+    claim.close()
+
+
 @pytest.mark.parametrize("position", [0, SLOT_DISTANCE])
 def test_one_damaged_slot_leaves_the_other(claims, position):
     claim = take(claims, 0)
@@ -250,6 +267,24 @@ def test_a_disk_that_refuses_a_sync_gets_a_new_generation(claims, monkeypatch):
     assert take(claims, 0) is None
     claim.close()
     assert claims.newest(0).offset == 5
+
+
+def test_a_name_that_cannot_be_synced_is_no_other_member(claims, monkeypatch):
+    claim = take(claims, 0)
+    claim.commit(3, 0)
+    claim.close()
+    claim = take(claims, 0)
+
+    def refuse(fd):
+        raise OSError(errno.EIO, "refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "fsync", refuse)
+        with pytest.raises(StorageError, match="cannot commit offset 4"):
+            claim.commit(4, 0)
+    after = take(claims, 0)
+    assert (after.generation, after.committed.offset) == (2, 3)
+    after.close()
 
 
 def test_a_disk_that_refuses_everything_is_an_error_that_says_what_is_stored(claims, monkeypatch):

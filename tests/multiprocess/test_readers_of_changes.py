@@ -1,0 +1,414 @@
+"""Readers of a log that changes under them: each record once and in order, or a gap that is named, or an error; never in silence.
+
+Three kinds: one that reads what is there and ends, again and again; one that follows; and one that begins with the last few
+records and follows, by the Python API. They meet recoveries from torn tails, rolls, retention, compaction, and a copy that
+is cut back because another directory leads it.
+"""
+
+import random
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fork_server import Job
+from history import Anomaly, History, read_log, read_rest, verify
+from kill_rounds import parse_records
+from processes import ENVIRONMENT, TIMEOUT, kill_all, start, wait_until
+
+from tests.proof.figures import count
+
+TAIL_READER = str(Path(__file__).with_name("tail_reader.py"))
+TAIL = 5
+GONE = re.compile(r"^mk: t (\d+): offsets (\d+) to (\d+) are gone", re.MULTILINE)
+LAST = (b"last", b"the end")
+
+
+class Follower:
+    """A process that reads on until it is stopped. Its output goes to a file, so that it never waits for us."""
+
+    def __init__(self, folder, name, begin):
+        self.name = name
+        self.output, self.errors = folder / f"{name}.out", folder / f"{name}.err"
+        with self.output.open("wb") as stdout, self.errors.open("wb") as stderr:
+            self.process = begin(stdout, stderr)
+        self.is_stopped = False
+
+    def records(self):
+        """Return all that it was given: (partition, offset, (key, value)) each."""
+        return parse_records(self.output.read_bytes())
+
+    def has_seen(self, record):
+        """Tell whether a record is among the last that it was given."""
+        last = b"\n".join(self.output.read_bytes().rpartition(b"\n")[0].split(b"\n")[-20:]) + b"\n"
+        return any(found == record for _, _, found in parse_records(last.lstrip(b"\n")))
+
+    def toggle(self):
+        """Stop it, or let it go on: then it has some way to catch up."""
+        self.process.send_signal(signal.SIGCONT if self.is_stopped else signal.SIGSTOP)
+        self.is_stopped = not self.is_stopped
+
+    def go_on(self):
+        if self.is_stopped:
+            self.toggle()
+
+    def end(self):
+        self.go_on()
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(TIMEOUT)
+        assert status == -signal.SIGTERM, (self.name, status, self.errors.read_text())
+
+
+def member_of(directory, folder, number):
+    """Start a member of a group that follows."""
+    words = ("consume", "t", "-g", "g", "-F", "-J")
+    return Follower(
+        folder,
+        f"member{number}",
+        lambda stdout, stderr: start(directory, *words, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr),
+    )
+
+
+def followers_of(directory, folder, number=0):
+    """Start one follower by the command line, and one that begins with the last records, by the Python API."""
+    words = ("consume", "t", "-F", "-J")
+    found = [
+        Follower(
+            folder,
+            f"follower{number}",
+            lambda stdout, stderr: start(directory, *words, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr),
+        ),
+        Follower(
+            folder,
+            f"tail{number}",
+            lambda stdout, stderr: subprocess.Popen(
+                [sys.executable, TAIL_READER, str(directory), "t", str(TAIL)],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env=ENVIRONMENT,
+            ),
+        ),
+    ]
+    return found
+
+
+class Race:
+    """Changes and readers side by side, a few at a time, through the server; and followers all the while."""
+
+    settings = ("segment.bytes=4096",)
+
+    def __init__(self, server, folder, seed):
+        self.server, self.folder = server, folder
+        self.directory = folder / "log"
+        self.chance = random.Random(seed)
+        self.number = 0
+        self.kills = self.stops = 0
+        self.history = History(is_gone=self.is_gone)
+        self.readings = []
+        words = [word for setting in self.settings for word in ("-c", setting)]
+        server.must(self.directory, "topics", "create", "t", *words)
+
+    def is_gone(self, partition, offset):
+        return False
+
+    def run(self, rounds):
+        followers = followers_of(self.directory, self.folder)
+        try:
+            for _ in range(rounds):
+                jobs = [self.producer() for _ in range(2)] + [self.reader(), *self.changes()]
+                self.chance.shuffle(jobs)
+                for job in jobs:
+                    self.server.submit(job)
+                while self.server.running:
+                    self.take(self.server.wait())
+                if self.chance.random() < 0.2:
+                    self.chance.choice(followers).toggle()
+                    self.stops += 1
+            self.history.checker.sent("last", 0, LAST)
+            self.server.must(self.directory, "produce", "t", LAST[1].decode(), "-k", LAST[0].decode(), "-q")
+            for follower in followers:
+                follower.go_on()
+                wait_until(lambda follower=follower: follower.has_seen(LAST) or follower.process.poll() is not None)
+                follower.end()
+        finally:
+            kill_all([follower.process for follower in followers])
+        for follower in followers:
+            self.readings.append((follower.name, follower.records(), follower.errors.read_text()))
+        self.check()
+        count("kills", self.kills)
+        count("stops", self.stops)
+
+    def producer(self):
+        """A producer, with keys, which is killed now and then: what it leaves torn is mended by the next one."""
+        self.number += 1
+        name = f"p{self.number}"
+        records = [
+            (b"k%d" % self.chance.randint(0, 9), b"%s-%d-%s" % (name.encode(), n, b"x" * self.chance.randint(0, 200)))
+            for n in range(self.chance.randint(1, 20))
+        ]
+        for key, value in records:
+            self.history.note_sent(name, value, key)
+        stdin = [b"".join(key + b":" + value + b"\n" for key, value in records)]
+        kill_after = self.chance.uniform(0, 0.03) if self.chance.random() < 0.4 else None
+        return Job(self.directory, ("produce", "t", "-v", "-K", ":"), stdin=stdin, kill_after=kill_after, note=name)
+
+    def reader(self):
+        some = ("--tail", str(TAIL)) if self.chance.random() < 0.3 else ()
+        return Job(self.directory, ("consume", "t", "-J", *some))
+
+    def changes(self):
+        return []
+
+    def take(self, done):
+        assert done.is_killed or done.status == 0, done
+        self.kills += done.is_killed
+        if done.job.words[0] == "produce":
+            self.history.note_acks(done.job.note, done.stderr)
+        elif done.job.words[0] == "consume":
+            self.number += 1
+            self.readings.append((f"r{self.number}", parse_records(done.stdout), done.stderr))
+
+    def check(self):
+        for name, records, errors in self.readings:
+            for run in self.runs_of(name, records, errors):
+                self.history.checker.assigned(name, 0)
+                self.history.checker.polled(name, 0, run)
+        self.history.check([self.log()])
+        verify(self.directory, "t")
+        begun = sum(len(records) for _, records, _ in self.readings)
+        print(f"{type(self).__name__}: {self.kills} kills, {self.stops} stops, {len(self.readings)} readers of {begun}")
+
+    def runs_of(self, name, records, errors):
+        """Return what a reader was given in pieces: one ends where it was told what is gone. Nothing else ends one."""
+        gone = {at for _, first, last in GONE.findall(errors) for at in range(int(first), int(last) + 1)}
+        unexplained = [line for line in errors.splitlines() if not GONE.match(line)]
+        assert not unexplained, (name, unexplained)
+        runs = [[]]
+        for _, offset, record in records:
+            if runs[-1] and offset > (due := runs[-1][-1][0] + 1) and gone.issuperset(range(due, offset)):
+                runs.append([])
+            runs[-1].append((offset, record))
+        for offset in gone:
+            assert self.is_gone(0, offset), f"{name} was told that {offset} is gone, and it is there"
+        return [run for run in runs if run]
+
+    def log(self):
+        return read_log(self.directory, "t")
+
+
+class Tearing(Race):
+    """Rolls, and tails that look like much: a batch that does not fit there, a part of one, zeros."""
+
+    def changes(self):
+        if self.chance.random() < 0.5:
+            partition = self.directory / "topics" / "t" / "0"
+            segment = max(partition.glob("*.log"))
+            with segment.open("ab") as file:
+                first = min(partition.glob("*.log")).read_bytes()
+                file.write(self.chance.choice((first[:400], first[:130], first[:50], bytes(500))))
+        return []
+
+
+class Trimming(Race):
+    """What a reader has not read yet is removed: it says which offsets, and goes on behind."""
+
+    settings = ("segment.bytes=4096", "retention.bytes=12000")
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.start = 0
+
+    def is_gone(self, partition, offset):
+        return offset < self.start
+
+    def changes(self):
+        if self.chance.random() < 0.5:
+            return [Job(self.directory, ("topics", "clean", "-q"))]
+        to = str(self.chance.randint(0, 40 * self.number // 10))
+        return [Job(self.directory, ("topics", "trim", "t", "--to", to, "--yes", "-q"), note="trim")]
+
+    def take(self, done):
+        # Trimming to behind the end is refused.
+        if done.job.note == "trim" and done.status:
+            assert done.status == 66, done
+            return
+        super().take(done)
+
+    def log(self):
+        return read_rest(self.directory, "t")
+
+    def check(self):
+        self.start = min(self.log())
+        super().check()
+        named = sum(bool(GONE.search(errors)) for _, _, errors in self.readings)
+        print(f"{named} readers were told of what was gone")
+
+
+class Compacting(Race):
+    """Segments are replaced by compacted ones: a reader sees each record, or a later one of its key."""
+
+    settings = ("segment.bytes=4096", "cleanup.policy=compact", "min.cleanable.dirty.ratio=0.01")
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.keys, self.last = {}, {}
+
+    def changes(self):
+        return [Job(self.directory, ("topics", "compact", "t", "-q"))]
+
+    def is_gone(self, partition, offset):
+        return offset not in self.log_records and offset < self.last.get(self.keys.get(offset), -1)
+
+    def log(self):
+        return self.log_records
+
+    def check(self):
+        last = self.server.must(self.directory, "consume", "t", "-J", "-q")
+        self.log_records = {offset: record for _, offset, record in parse_records(last.stdout)}
+        for _, records, _ in (*self.readings, (None, parse_records(last.stdout), "")):
+            for _, offset, (key, _) in records:
+                self.keys[offset] = key
+                self.last[key] = max(self.last.get(key, -1), offset)
+        # Of what no reader was given, the key is what its producer was told.
+        for (producer, _), sent in self.history.sent.items():
+            told = [offset for _, first, last in self.history.acks[producer] for offset in range(first, last + 1)]
+            self.keys.update((offset, key) for offset, (key, _) in zip(told, sent))
+        super().check()
+
+
+@pytest.mark.parametrize("kind", [Tearing, Trimming, Compacting], ids=lambda kind: kind.__name__)
+@pytest.mark.every_case
+def test_readers_of_a_log_that_changes_are_given_each_record_once_or_told_of_a_gap(
+    server, tmp_path, kind, thoroughness
+):
+    kind(server, tmp_path, kind.__name__).run(thoroughness.pick(25, 400))
+
+
+class FailingBack:
+    """Two directories that lead in turn, and readers of the one that leads until it is cut back.
+
+    shared: the values that both have. alone: what the old leader alone has by then; after: what the new one has since.
+    given: what a group was given that reads in the one or the other; it must miss nothing that has stayed.
+    """
+
+    def __init__(self, server, folder, seed):
+        self.server, self.folder = server, folder
+        self.chance = random.Random(seed)
+        self.old, self.new = folder / "a", folder / "b"
+        self.shared, self.alone, self.after = [], [], []
+        self.given = set()
+        self.number = self.turns = self.told = 0
+        server.must(self.old, "topics", "create", "t", "-c", "segment.bytes=4096")
+
+    def produce(self, directory):
+        values = []
+        for _ in range(self.chance.randint(1, 30)):
+            self.number += 1
+            values.append(b"%d-%s" % (self.number, b"y" * self.chance.randint(0, 300)))
+        self.server.must(directory, "produce", "t", "-q", stdin=[b"".join(value + b"\n" for value in values)])
+        return values
+
+    def turn(self):
+        self.turns += 1
+        self.shared += self.produce(self.old)
+        self.server.must(self.old, "replicate", str(self.old), str(self.new), "-q")
+        followers = followers_of(self.old, self.folder, self.turns)
+        member = member_of(self.old, self.folder, self.turns)
+        try:
+            for follower in (*followers, member):
+                self.await_last(follower, self.shared)
+            late, early = followers if self.chance.random() < 0.5 else followers[::-1]
+            late.toggle()
+            self.alone = self.produce(self.old)
+            if self.chance.random() < 0.7:
+                self.await_last(early, self.alone)
+            else:
+                early.toggle()
+            if self.chance.random() < 0.5:
+                self.await_last(member, self.alone)
+            else:
+                member.toggle()
+            self.server.must(self.new, "replicate", "promote", "-q")
+            self.after = self.produce(self.new)
+            self.cut_back()
+            for follower in followers:
+                self.look_at(follower)
+            self.look_at_group(member)
+        finally:
+            for follower in (*followers, member):
+                follower.go_on()
+            kill_all([follower.process for follower in (*followers, member)])
+        self.shared = self.shared + self.after
+        self.old, self.new = self.new, self.old
+        for directory in (self.old, self.new):
+            assert [value for _, value in read_log(directory, "t", quiet=False)] == self.shared
+            verify(directory, "t")
+
+    @staticmethod
+    def await_last(follower, values):
+        wait_until(lambda: follower.process.poll() is not None or follower.has_seen((None, values[-1])))
+
+    def cut_back(self):
+        """Replicate back, with readers who begin and end just then: each sees one history, or is told."""
+        self.server.submit(Job(self.old, ("replicate", str(self.new), str(self.old), "-q")))
+        for _ in range(3):
+            self.server.submit(Job(self.old, ("consume", "t", "-J")))
+        histories = self.shared + self.alone, self.shared + self.after
+        while self.server.running:
+            done = self.server.wait()
+            if done.job.words[0] == "replicate":
+                assert done.status == 0, done
+                continue
+            values = [value for _, _, (_, value) in parse_records(done.stdout)]
+            assert any(values == history[: len(values)] for history in histories), f"two histories in one: {done}"
+            if done.status:
+                assert done.status == 65 and "cut back to offset" in done.stderr, done
+                self.told += 1
+            else:
+                assert len(values) >= len(self.shared), done
+
+    def look_at(self, follower):
+        """Who had read what was cut off is told; who had not reads on, and never knows."""
+        follower.go_on()
+        self.await_last(follower, self.after)
+        if follower.process.poll() is None:
+            follower.end()
+            records = follower.records()
+            wanted = (self.shared + self.after)[records[0][1] :]
+            if [value for _, _, (_, value) in records] != wanted:
+                raise Anomaly(f"{follower.name} read on over a cut: {records[-5:]}, {follower.errors.read_text()}")
+            return
+        said = follower.errors.read_text()
+        assert follower.process.returncode == 65 and f"cut back to offset {len(self.shared)}" in said, said
+        values = [value for _, _, (_, value) in follower.records()]
+        first = follower.records()[0][1]
+        assert len(values) > len(self.shared) - first and values == (self.shared + self.alone)[first:][: len(values)]
+        self.told += 1
+
+    def look_at_group(self, member):
+        """Whether its member was told or not, the group goes on where the log is still the one that it has read."""
+        member.go_on()
+        self.await_last(member, self.after)
+        if member.process.poll() is None:
+            member.end()
+        else:
+            said = member.errors.read_text()
+            assert member.process.returncode == 65 and f"cut back to offset {len(self.shared)}" in said, said
+            self.told += 1
+        rest = self.server.must(self.old, "consume", "t", "-g", "g", "-J")
+        for _, _, (_, value) in (*member.records(), *parse_records(rest.stdout)):
+            self.given.add(value)
+        skipped = [value for value in self.shared + self.after if value not in self.given]
+        assert not skipped, f"the group was not given {len(skipped)}, such as {skipped[:3]}: {rest}"
+
+
+def test_readers_of_a_copy_that_is_cut_back_are_told_so_or_see_one_history(server, tmp_path, thoroughness):
+    """What the old leader alone had is cut off under the eyes of its readers."""
+    world = FailingBack(server, tmp_path, seed=8)
+    for _ in range(thoroughness.pick(3, 60)):
+        world.turn()
+    print(f"{world.turns} turns, {world.told} readers were told")
+    assert world.told
