@@ -327,9 +327,7 @@ BUGS: tuple[Bug, ...] = (
         _COMPACTION,
         "                if time_ms > now_ms - lag_ms:\n                    return segments[:at]\n",
         "                if time_ms > now_ms:\n                    return segments[:at]\n",
-        (
-            "tests/multiprocess/test_compaction.py::test_records_younger_than_the_lag_stay_and_one_of_a_year_to_come_keeps_nothing_for_ever",
-        ),
+        ("tests/unit/storage/test_tombstones.py::test_records_younger_than_the_lag_are_left_alone",),
     ),
     Bug(
         "compaction-drops-the-newest-tombstone-of-a-key-that-was-not-cleaned",

@@ -243,7 +243,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "fork-keeps-claims",
-        "2 D-17",
+        "2 D-10",
         _CLAIM,
         "os.register_at_fork(after_in_child=_let_go_in_child)\n",
         "",
@@ -277,7 +277,9 @@ BUGS: tuple[Bug, ...] = (
                 self._commit(source)
                 yield fetch
 """,
-        ("tests/multiprocess/test_group_storm.py::test_members_that_are_killed_stopped_and_continued_skip_nothing",),
+        (
+            "tests/unit/groups/test_handing_over.py::test_what_was_handed_over_is_committed_when_it_is_taken_and_not_before",
+        ),
     ),
     Bug(
         "partition-let-go-of-without-a-commit",
@@ -285,7 +287,9 @@ BUGS: tuple[Bug, ...] = (
         _CONSUMER,
         "            self._commit(source)\n            self._forget(source)\n        if self._coord",
         "            self._forget(source)\n        if self._coord",
-        ("tests/multiprocess/test_group_storm.py::test_when_every_stop_is_a_clean_one_nothing_comes_twice",),
+        (
+            "tests/unit/groups/test_handing_over.py::test_what_was_taken_of_a_partition_is_committed_before_it_is_let_go_of",
+        ),
     ),
     Bug(
         "partition-let-go-of-before-its-records-are-taken",
@@ -416,7 +420,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "fork-keeps-a-member-alive",
-        "2 D-20",
+        "2 D-10",
         _MEMBERSHIP,
         "os.register_at_fork(after_in_child=_let_go_in_child)\n",
         "",

@@ -70,6 +70,42 @@ def test_a_partition_of_a_member_that_lives_is_waited_for_until_it_lets_go(direc
             assert len(first._coordinator.owned) == len(second._coordinator.owned) == 1
 
 
+def test_what_was_taken_of_a_partition_is_committed_before_it_is_let_go_of(directory, topic):
+    taken = {0: 7, 1: 3}
+    with mk.connect(directory.path) as cluster:
+        with cluster.producer("t", partition=1) as producer:
+            for number in range(5):
+                producer.send(b"%d" % number)
+        with cluster.group_consumer("billing", ["t"]) as first:
+            first.tend()
+            for partition, offset in taken.items():
+                first.took("t", partition, offset, 0)
+            with cluster.group_consumer("billing", ["t"]) as second:
+                deadline = time.monotonic() + 60
+                while not second._coordinator.owned:
+                    assert time.monotonic() < deadline
+                    for member in (first, second):
+                        member._coordinator.look_again()
+                        member.tend()
+                (((_, partition), claim),) = second._coordinator.owned.items()
+                assert claim.committed.offset == taken[partition]
+    claims = make_claims(topic, "billing")
+    assert {partition: claims.newest(partition).offset for partition in taken} == taken
+    claims.close()
+
+
+def test_what_was_handed_over_is_committed_when_it_is_taken_and_not_before(directory, claims):
+    with (
+        mk.connect(directory.path) as cluster,
+        cluster.group_consumer("billing", ["t"], partitions=[0], commit_interval_ms=0) as consumer,
+    ):
+        given = consumer.fetches()
+        assert next(given)[-1].next_offset == 10
+        assert claims.newest(0).offset < 10
+        assert next(given, None) is None
+        assert claims.newest(0).offset == 10
+
+
 @pytest.fixture
 def joins(directory):
     """Return a function that makes a member, which lives until the end of the test and owns nothing."""

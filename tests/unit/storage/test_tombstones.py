@@ -66,3 +66,14 @@ def test_a_tombstone_stays_until_the_groups_that_hold_records_have_read_it(delet
         assert offsets_after_compaction(deleted) == [1, 2]
     read[0] = 2
     assert offsets_after_compaction(deleted) == [2]
+
+
+def test_records_younger_than_the_lag_are_left_alone(world: World, hands: Hands) -> None:
+    configure(world, **SETTINGS, **{"min.compaction.lag.ms": HOUR})
+    log = world.open()
+    for value in (b"v", b"w"):
+        log.append([encode_columns([value], keys=[b"k"], base_timestamp=hands.now_ms)], DISK)
+    hands.pass_ms(HOUR - 1000)
+    assert offsets_after_compaction(world) == [0, 1]
+    hands.pass_ms(2000)
+    assert offsets_after_compaction(world) == [1]
