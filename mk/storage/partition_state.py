@@ -156,6 +156,9 @@ def _can_be(state: PartitionState) -> bool:
     others = (state.tombstones_dropped_to, state.sequence, state.cuts, state.leader_epoch >> 1)
     if not (min(*places, *offsets, *others) >= 0 and max(*places, *offsets, *others) < 1 << 63):
         return False
+    # Whoever goes by one of the two has the segment open that holds the other.
+    if not state.segment <= durable.offset <= written.offset:
+        return False
     # Both go into a batch's header, or into an index, which have so many bits for them.
     times, chains = (written.max_timestamp, durable.max_timestamp), (written.chain, durable.chain)
     return min(times) >= -1 << 63 and max(times) < 1 << 63 and min(chains) >= -1 and max(chains) < 1 << 32
