@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _WAIT = "wait, raise --lock-wait, or stop that process, then run it again"
 _PIECE = 1 << 20
 _PROBE_BYTES = 1 << 20
+_MOST_LOST = 1 << 48
 
 
 class RepairReport:
@@ -286,6 +287,13 @@ class LogRepair(FollowerLog):
                 else f"offsets {ranges} are lost; the last of them are given out again under a later leader epoch"
             )
         else:
+            if any(one.next_offset - one.first_offset > _MOST_LOST for one in lost):
+                # What covers them is written batch by batch: a state that names an end like 2^63 would fill the disk.
+                raise CorruptStateError(
+                    path=f"{self._files.path}/state",
+                    found=f"it would have offsets {ranges} lost, more than any log has had",
+                    fix="restore the files of this partition from a copy; nothing was changed",
+                )
             report.done.append(f"offsets {ranges} are lost, and are not given out again")
 
     # Changing, under the lock.

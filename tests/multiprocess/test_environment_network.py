@@ -162,7 +162,7 @@ def test_a_link_that_goes_down_under_a_producer(wire, tmp_path, running, with_id
         for _ in range(20):
             producer.stdin.write(LINE % sent)
             sent += 1
-        wait_until(lambda: run(far, "consume", "t").stdout.count("\n") == sent)
+        wait_until(lambda sent=sent: run(far, "consume", "t").stdout.count("\n") == sent)
     wire.link("down")
     for _ in range(40):
         producer.stdin.write(LINE % sent)
