@@ -55,7 +55,9 @@ def test_nothing_is_written_where_nobody_asks_for_figures(monkeypatch: pytest.Mo
 
 def test_a_proof_that_does_not_hold_is_said_and_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = "from tests.proof.figures import count; count('kills', 1234); print('end')"
+    missing = whole.Proof("missing", "it needs what is not here", ("-c", "raise SystemExit(69)"))
     proofs = (
+        missing,
         whole.Proof("good", "it holds", ("-c", script)),
         whole.Proof("bad", "it does not", ("-c", script + "; raise SystemExit(1)")),
     )
@@ -68,7 +70,7 @@ def test_a_proof_that_does_not_hold_is_said_and_written_down(tmp_path: Path, mon
     assert found["proofs"]["good"]["figures"] == {"kills": 1234} and found["proofs"]["good"]["ended_with"] == "end"
     assert "| 2,468 |" in table(found) and "Did not hold: bad." in table(found)
     # One proof again, and the other stays as it is.
-    monkeypatch.setattr(whole, "PROOFS", (proofs[0], whole.Proof("bad", "it does now", ("-c", script))))
+    monkeypatch.setattr(whole, "PROOFS", (proofs[1], whole.Proof("bad", "it does now", ("-c", script))))
     monkeypatch.setattr(sys, "argv", ["prove", "--results", str(results), "--only", "bad"])
     assert whole.main() == 0
     assert all(proof["held"] for proof in json.loads(results.read_text())["proofs"].values())
