@@ -21,7 +21,7 @@ from mk.storage.log_segment import (
     segment_name,
     validate,
 )
-from mk.storage.partition_files import PartitionFiles
+from mk.storage.partition_files import TRUNCATION_FILE, PartitionFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -259,8 +259,12 @@ class PartitionReader:
             if state.sequence == self._validated:
                 return self.high_watermark
             try:
-                fd = open_segment(state.segment, partition_fd=self._files.fd)
+                # Before the segment: whoever finishes a cut removes the record of it last.
+                is_cut = self._is_being_cut(state)
+                fd = -1 if is_cut else open_segment(state.segment, partition_fd=self._files.fd)
             except FileNotFoundError:
+                fd = -1
+            if fd < 0:
                 end_offset = state.durable.offset
             else:
                 try:
@@ -276,6 +280,17 @@ class PartitionReader:
                 return end_offset
             state = again
         return state.high_watermark
+
+    def _is_being_cut(self, state: PartitionState) -> bool:
+        """Tell whether the log ends where `state` says, whatever stands behind it: it was cut there, and the power went before
+        the segment was. Read as a tail, what was cut off would be back until somebody finishes that, and then nobody who
+        had read it would be told."""
+        if not state.cuts or not files.exists(TRUNCATION_FILE, dir_fd=self._files.fd):
+            return False
+        from mk.storage.log_truncation import read_truncation
+
+        record = read_truncation(self._files.fd, self._files.path)
+        return record is not None and record.state.cuts == state.cuts
 
     def _refuse_truncation(self, epoch: int, cuts: int, cut_offset: int) -> None:
         """Raise DataError if the log was cut below what was read, since `epoch` and in so many `cuts`.

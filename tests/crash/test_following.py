@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import errno
 import itertools
+import random
 import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
-from mk.errors import MkError, NotLeaderError
+from mk.errors import DataError, MkError, NotLeaderError
+from mk.storage.log_directory import LogDirectory
 from mk.storage.partition_cleaner import PartitionCleaner
 from mk.storage.partition_files import TRUNCATION_FILE
+from mk.storage.partition_reader import PartitionReader
+from tests.crash.images import materialise
 from tests.crash.pair import Place, copy, replicate
 from tests.crash.recorder import Killed, RecordingDisk, fast_disk
-from tests.crash.world import Sweep
+from tests.crash.world import TOPIC, Sweep, drain, next_boot
 from tests.proof.figures import count
 
 if TYPE_CHECKING:
@@ -121,7 +125,9 @@ class History:
         """Look at the directories after a crash, as a reader, as a producer, and as the next run."""
         source, target = Place(root / "source"), Place(root / "target")
         assert not target.damage(), target.damage()
-        seen = target.records()
+        topic = LogDirectory(str(target.path)).open_topic(TOPIC)
+        watcher = PartitionReader(topic, 0)
+        seen = drain(watcher)
         assert list(seen) == list(range(len(seen)))
         assert self._is_front_of(seen, self.before) or self._is_front_of(seen, self.source), seen
         if self.case.name != "anew":
@@ -137,6 +143,10 @@ class History:
             # A disk that refuses a sync costs a segment more, with the same batches.
             assert b"".join(target.segments().values()) == b"".join(source.segments().values())
             assert self.refused or target.segments() == source.segments()
+        self._check_watcher(watcher, seen, left)
+        watcher.close()
+        topic.close()
+        topic.directory.close()
         kept = target.evidence()
         for offset, value in {**self.before, **more}.items():
             assert left.get(offset) == value or value in kept.get(offset, ()), f"offset {offset} is lost"
@@ -146,6 +156,16 @@ class History:
             target.append(_numbers(900), 1)
             assert len(target.records()) == len(left) + 1
             assert not target.damage(), target.damage()
+
+    @staticmethod
+    def _check_watcher(watcher: PartitionReader, seen: Records, left: Records) -> None:
+        """What a reader had right after the crash is there still, or it is told that it was cut off."""
+        try:
+            seen = {**seen, **drain(watcher)}
+        except DataError:
+            assert any(left.get(offset) != value for offset, value in seen.items())
+        else:
+            assert all(left[offset] == value for offset, value in seen.items())
 
     @staticmethod
     def _is_front_of(found: Records, whole: Records) -> bool:
@@ -234,6 +254,26 @@ def test_with_the_power_cut_behind_each_operation(history: History, tmp_path: Pa
 @pytest.mark.slow
 def test_refused_anywhere_the_next_run_ends_it(history: History, tmp_path: Path) -> None:
     sweep_refusals(history, tmp_path, [errno.EIO, errno.ENOSPC])
+
+
+def test_what_was_cut_off_is_not_back_after_a_power_cut(tmp_path: Path) -> None:
+    """Also where the segment was not cut on disk, and `state` is of another boot: whoever finishes that tells nobody."""
+    history = History(tmp_path, next(case for case in CASES if case.name == "cut"))
+    cuts = 0
+    for number in itertools.count():
+        disk, is_done = broken_off(history, tmp_path, number)
+        for image in disk.model.images(random.Random(number), 2):
+            materialise(image, disk.root)
+            next_boot()
+            target = Place(disk.root / "target")
+            if target.state().cuts:
+                cuts += 1
+                assert History._is_front_of(target.records(), history.source)
+        shutil.rmtree(disk.root)
+        if is_done:
+            break
+    assert cuts > 5
+    count("states", cuts)
 
 
 def _begin_behind_a_hole(source: Place, target: Place) -> None:
