@@ -220,8 +220,8 @@ class Struck:
             variables=self.variables,
             statuses=(*self.command.statuses_unharmed, *self.command.again),
         )
-        # Standard error is not the disk.
-        return [point for point in found if not point.line.startswith("2<")]
+        # Standard output and error are not the disk.
+        return [point for point in found if not point.line.startswith(("1<", "2<"))]
 
     def only(self, when):
         return self.own if when or self.has_many else ()
@@ -311,7 +311,11 @@ HOW = {
     ),
     "interrupted calls": lambda struck: struck.faults("EINTR", ONCE, calls=_may_be_interrupted),
     "EIO from then on": lambda struck: struck.faults("EIO", FROM_THEN_ON, calls=lambda point: point.call != "close"),
-    "a full disk from then on": lambda struck: struck.faults("ENOSPC", FROM_THEN_ON, calls=_changes),
+    "a full disk from then on": lambda struck: struck.faults(
+        "ENOSPC",
+        FROM_THEN_ON,
+        calls=lambda point: _changes(point) and not (struck.command.makes_room and point.call == "pwrite64"),
+    ),
 }
 """What is done to a command, and where."""
 
@@ -363,8 +367,8 @@ class _Case:
             what, why, fix = ('{"error": ', '"why": "', '"fix": "') if "--json" in self.command.arguments else TEXT
             if why not in result.stderr or fix not in result.stderr or result.stderr.count(what) != 1:
                 self.fail("it does not say what, why and what to do, once")
-            if "standard input or output" in result.stderr:
-                self.fail("it blames the wrong file")
+            if "standard input or output" in result.stderr or re.search(r"why: \d+: ", result.stderr):
+                self.fail("it blames the wrong file, or a descriptor")
 
     def _repair_what_failed(self, strike):
         """Where the disk refused a sync and a new segment too, writers are refused until somebody has looked."""
