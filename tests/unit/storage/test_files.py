@@ -99,3 +99,23 @@ def test_the_cache_is_dropped_and_that_is_proved(tmp_path: Path, fd: int) -> Non
     assert files.pread(file, 10, 9_990) == b"x" * 10
     assert files.drop_cache(file, 0)
     os.close(file)
+
+
+def test_a_close_that_fails_is_no_failure_but_one_too_many_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fd = os.open(tmp_path, os.O_RDONLY)
+    real = os.close
+
+    def refuse(fd: int) -> None:
+        real(fd)
+        raise OSError(errno.EIO, "refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", refuse)
+        files.close(fd)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        files.close(fd)
+
+
+def test_an_error_that_names_a_descriptor_is_not_about_a_number() -> None:
+    assert files.place_of(OSError(errno.EIO, "refused", 11), "topics/t") == "topics/t"
+    assert files.place_of(OSError(errno.EIO, "refused", b"topics/u"), "topics/t") == "topics/u"
