@@ -189,7 +189,7 @@ class DirectoryCluster(DirectoryCare):
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE):
                     raise  # This process's limits say nothing of the topic.
-                path = error.filename or f"{self.location}/topics/{name}"
+                path = files.place_of(error, f"{self.location}/topics/{name}")
                 kind = PermissionDeniedError if isinstance(error, PermissionError) else StorageError
                 yield kind(f"cannot read topic {name}", why=f"{path}: {error.strerror}", fix="look at that path")
 

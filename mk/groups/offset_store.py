@@ -132,7 +132,9 @@ def group_offsets(topic: Topic, partition: int, wanted: str) -> list[GroupOffset
         except MkError as error:
             return [GroupOffset(ALL_GROUPS, NO_OFFSET, NO_EPOCH, error.why)]
         except OSError as error:
-            return [GroupOffset(ALL_GROUPS, NO_OFFSET, NO_EPOCH, f"{error.filename or 'groups'}: {error.strerror}")]
+            return [
+                GroupOffset(ALL_GROUPS, NO_OFFSET, NO_EPOCH, f"{files.place_of(error, 'groups')}: {error.strerror}")
+            ]
     return [offset for name in names if (offset := _offset_on_disk(topic, partition, name, wanted)) is not None]
 
 
@@ -150,7 +152,7 @@ def _offset_on_disk(topic: Topic, partition: int, group: str, wanted: str) -> Gr
     except MkError as error:
         return GroupOffset(group, NO_OFFSET, NO_EPOCH, f"{error.what}, {error.why}")
     except OSError as error:
-        return GroupOffset(group, NO_OFFSET, NO_EPOCH, f"{error.filename or group}: {error.strerror}")
+        return GroupOffset(group, NO_OFFSET, NO_EPOCH, f"{files.place_of(error, group)}: {error.strerror}")
     return found if replicated is None else _group_offset(group, replicated)
 
 
@@ -174,7 +176,7 @@ def _own_offset_on_disk(topic: Topic, partition: int, group: str, wanted: str) -
     except MkError as error:
         return GroupOffset(group, NO_OFFSET, NO_EPOCH, error.why)
     except OSError as error:
-        return GroupOffset(group, NO_OFFSET, NO_EPOCH, f"{error.filename or group}: {error.strerror}")
+        return GroupOffset(group, NO_OFFSET, NO_EPOCH, f"{files.place_of(error, group)}: {error.strerror}")
     return GroupOffset(group, NO_OFFSET, NO_EPOCH) if slot is None else _group_offset(group, slot)
 
 

@@ -135,7 +135,7 @@ class HealthLook:
                         partition=partition,
                     )
                 else:
-                    path = str(error.filename or f"{topic.path}/{partition}")
+                    path = str(files.place_of(error, f"{topic.path}/{partition}"))
                     self.note_damage(path, error.strerror or str(error), topic=topic.name, partition=partition)
                 continue
             places.append(place)
@@ -359,7 +359,7 @@ class HealthLook:
 
     def _note_unseen(self, what: str, error: Exception) -> None:
         if isinstance(error, OSError):
-            why = f"{error.filename or what}: {error.strerror}"
+            why = f"{files.place_of(error, what)}: {error.strerror}"
         else:
             why = getattr(error, "why", "") or str(error)
         if all(one["what"] != what for one in self.unseen):

@@ -480,6 +480,6 @@ def _unreadable(name: str, topic_id: str, error: MkError | OSError) -> TopicImag
     if isinstance(error, MkError):
         image.problem = f"{error.what}: {error.why}" if error.why else error.what
     else:
-        image.problem = f"{error.filename or name}: {error.strerror or error}"
+        image.problem = f"{files.place_of(error, name)}: {error.strerror or error}"
     image.is_refused = isinstance(error, (OSError, StorageError)) and not isinstance(error, PermissionError)
     return image

@@ -55,6 +55,11 @@ class about:
             error.filename = self._path
 
 
+def place_of(error: OSError, otherwise: str) -> str:
+    """Return the file that an error is about. One of listing an open directory says the number of its descriptor."""
+    return os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else otherwise
+
+
 def open_directory(name: str, *, dir_fd: int | None = None) -> int:
     """Open a directory to hold on to: later opens relative to it cannot be redirected by renames above it."""
     try:

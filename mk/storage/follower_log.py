@@ -522,7 +522,7 @@ class FollowerLog(PartitionLog):
     # What to say.
 
     def _refused(self, error: OSError) -> StorageError:
-        path = error.filename or self._files.path
+        path = files.place_of(error, self._files.path)
         return StorageError(
             f"cannot change {self._files.path}",
             why=f"{path}: {os.strerror(error.errno or 0)}",

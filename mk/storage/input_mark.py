@@ -172,12 +172,12 @@ class InputMark:
         if isinstance(error, PermissionError):
             return PermissionDeniedError(
                 f"you may not follow files into topic {self._topic.name}",
-                why=f"{error.filename or self.path}: {os.strerror(error.errno or 0)}",
+                why=f"{files.place_of(error, self.path)}: {os.strerror(error.errno or 0)}",
                 fix="become a user who may; what was not acknowledged is not stored",
             )
         return StorageError(
             f"cannot write down how far the input of producer id {self._name} was read",
-            why=f"{error.filename or self.path}: {os.strerror(error.errno or 0)}",
+            why=f"{files.place_of(error, self.path)}: {os.strerror(error.errno or 0)}",
             fix="make room, or look at the disk (dmesg), and run the command again: it goes on where the log ends",
             path=self.path,
         )

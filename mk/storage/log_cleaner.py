@@ -493,7 +493,7 @@ class LogCleaner(PartitionCleaner):
         return state
 
     def _refused(self, error: OSError) -> StorageError:
-        path = error.filename or self._files.path
+        path = files.place_of(error, self._files.path)
         return StorageError(
             f"cannot compact {self._files.path}",
             why=f"{path}: {os.strerror(error.errno or 0)}",

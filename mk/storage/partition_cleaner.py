@@ -217,7 +217,7 @@ class PartitionCleaner(PartitionLog):
         return new
 
     def _refused(self, error: OSError) -> StorageError:
-        path = error.filename or self._files.path
+        path = files.place_of(error, self._files.path)
         return StorageError(
             f"cannot remove records from {self._files.path}",
             why=f"{path}: {os.strerror(error.errno or 0)}",

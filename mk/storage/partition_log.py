@@ -219,7 +219,7 @@ class PartitionLog:
 
     def _refused(self, error: OSError) -> StorageError:
         """Give words to what the system refused outside of the append itself: a new segment, `state`, a recovery."""
-        path = error.filename or self._files.path
+        path = files.place_of(error, self._files.path)
         return StorageError(
             f"cannot append to {self._files.path}",
             why=f"{path}: {os.strerror(error.errno or 0)}",

@@ -71,7 +71,7 @@ def pin_producer(topic: Topic, name: str, *, partition: int | None, lock_wait_ms
     except PermissionError as error:
         raise PermissionDeniedError(
             f"you may not use a producer id in topic {topic.name}",
-            why=f"{error.filename or topic.path}: {os.strerror(error.errno or 0)}",
+            why=f"{files.place_of(error, topic.path)}: {os.strerror(error.errno or 0)}",
             fix="become a user who may; nothing was written",
         ) from None
     except OSError as error:

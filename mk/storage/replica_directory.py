@@ -159,7 +159,7 @@ def note_follower(
     try:
         _note(directory, directory_id, address, FOLLOWER_FILE, ends)
     except OSError as error:
-        return f"{error.filename or directory.path}: {os.strerror(error.errno or 0)}"
+        return f"{files.place_of(error, directory.path)}: {os.strerror(error.errno or 0)}"
     except MkError as error:
         return f"{error.what}: {error.why}" if error.why else error.what
     return ""

@@ -86,7 +86,7 @@ def clone_topic(
     except OSError as error:
         if error.errno in _NOT_THE_DISK:
             raise
-        why = f"{error.filename or directory.path}: {os.strerror(error.errno or 0)}"
+        why = f"{files.place_of(error, directory.path)}: {os.strerror(error.errno or 0)}"
     except PartitionFailedError:
         raise
     except StorageError as error:

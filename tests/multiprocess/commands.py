@@ -34,6 +34,7 @@ class Command:
         statuses_unharmed=(0,),
         repeats=False,
         removes_by_size=False,
+        makes_room=False,
         rewritten=(),
         acknowledges=None,
         variables=None,
@@ -48,6 +49,7 @@ class Command:
         self.statuses_unharmed = statuses_unharmed
         self.repeats = repeats
         self.removes_by_size = removes_by_size
+        self.makes_room = makes_room
         self.rewritten = rewritten
         self.acknowledges = acknowledges
         self.variables = variables or {}
@@ -301,8 +303,8 @@ COMMANDS = {
     "topics seal": Command(filled, ["topics", "seal", "t"]),
     "topics seal --undo": Command(sealed, ["topics", "seal", "t", "--undo"]),
     "topics delete": Command(filled, ["topics", "delete", "t", "--yes"], again=(66,)),
-    "topics clean": Command(too_large, ["topics", "clean"]),
-    "topics trim": Command(in_segments, ["topics", "trim", "t", "--to", "3", "--yes"]),
+    "topics clean": Command(too_large, ["topics", "clean"], makes_room=True),
+    "topics trim": Command(in_segments, ["topics", "trim", "t", "--to", "3", "--yes"], makes_room=True),
     "topics compact": Command(to_compact, ["topics", "compact", "t"]),
     "topics clone": Command(filled, ["topics", "clone", "t", "u"], again=(73,)),
     "topics snapshot": Command(filled, ["topics", "snapshot", "COPY"], again=(73,)),
@@ -328,7 +330,12 @@ COMMANDS = {
         promoted, ["replicate", "COPY", "LOG"], rewritten=("log",), check=keeps_what_it_cuts_off
     ),
     "replicate by ssh": Command(
-        by_rsh(copied), ["replicate", "LOG", "host:COPY"], statuses=(0, 69, 74), variables=RSH, has_other_processes=True
+        by_rsh(copied),
+        ["replicate", "LOG", "host:COPY"],
+        # 65: of a topic there, this side hears that it cannot be read, and not whether the disk refused.
+        statuses=(0, 65, 69, 74),
+        variables=RSH,
+        has_other_processes=True,
     ),
     "replicate --verify": Command(copied_whole, ["replicate", "LOG", "COPY", "--verify"]),
     "replicate promote": Command(copied_whole, ["replicate", "promote", "-d", "COPY"]),

@@ -64,3 +64,11 @@ def test_a_source_that_the_disk_does_not_give_is_not_taken_for_damaged(tmp_path)
     reads = [point for point in struck.points[ONCE] if point.call == "pread64" and "/epochs>" in point.line]
     for point in SAMPLE.of(reads, 2):
         struck.check(Strike(point, "error=EIO"))
+
+
+def test_a_copy_just_made_that_cannot_be_read_is_no_copy_with_nothing_new(tmp_path):
+    struck = Struck(COMMANDS["replicate to a new copy"], tmp_path)
+    listings = [
+        point for point in struck.points[ONCE] if point.call == "getdents64" and "/copy/topics/t/" in point.line
+    ]
+    struck.check(Strike(listings[0], "error=EIO"))

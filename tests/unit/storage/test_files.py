@@ -120,3 +120,23 @@ def test_a_cache_that_somebody_pins_is_noticed(tmp_path: Path, fd: int) -> None:
     assert not files.drop_cache(file, 5000)
     for one in (file, reader, writer):
         os.close(one)
+
+
+def test_a_close_that_fails_is_no_failure_but_one_too_many_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fd = os.open(tmp_path, os.O_RDONLY)
+    real = os.close
+
+    def refuse(fd: int) -> None:
+        real(fd)
+        raise OSError(errno.EIO, "refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", refuse)
+        files.close(fd)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        files.close(fd)
+
+
+def test_an_error_that_names_a_descriptor_is_not_about_a_number() -> None:
+    assert files.place_of(OSError(errno.EIO, "refused", 11), "topics/t") == "topics/t"
+    assert files.place_of(OSError(errno.EIO, "refused", b"topics/u"), "topics/t") == "topics/u"
