@@ -372,11 +372,11 @@ class OffsetOutOfRangeError(NotFoundError):
 class UnreadableInputError(NotFoundError):
     """An input file cannot be opened; the ones before it are stored, the ones behind it were not read."""
 
-    def __init__(self, *, path: str, why: str) -> None:
+    def __init__(self, *, path: str, why: str, fix: str = "") -> None:
         super().__init__(
             f"cannot read {path or 'a file without a name'}",
             why=why,
-            fix="the files before it are stored; name this one as it is called, and those behind it, to go on",
+            fix=fix or "the files before it are stored; name this one as it is called, and those behind it, to go on",
             path=path,
         )
 

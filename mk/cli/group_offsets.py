@@ -201,7 +201,8 @@ def _listed(path: str, group: str | None) -> list[ListedOffset]:
             with open(path, "rb") as file:
                 data = file.read(_MAX_INPUT)
     except OSError as error:
-        raise UnreadableInputError(path=source, why=error.strerror or "") from None
+        fix = "look at that path and its disk, or name another list; nothing was changed"
+        raise UnreadableInputError(path=source, why=error.strerror or "", fix=fix) from None
     listed = parse_offset_list(data, source)
     for row in listed:
         if group is not None and row.group not in (None, group):

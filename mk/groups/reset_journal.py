@@ -93,9 +93,9 @@ def decode_change(line: bytes) -> dict[str, Any] | None:
             return None
         document = json.loads(line)
         _check(document)
+        del document["checksum"]
     except (ValueError, KeyError, TypeError, RecursionError):  # the last for brackets in brackets without end
         return None
-    del document["checksum"]
     return document  # type: ignore[no-any-return]
 
 

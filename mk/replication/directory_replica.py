@@ -9,7 +9,14 @@ from __future__ import annotations
 import os
 import time
 
-from mk.errors import ConfigurationError, MkError, NoSuchDirectoryError, NoSuchTopicError, PermissionDeniedError
+from mk.errors import (
+    ConfigurationError,
+    MkError,
+    NoSuchDirectoryError,
+    NoSuchTopicError,
+    PermissionDeniedError,
+    StorageError,
+)
 from mk.groups import replicated_offsets
 from mk.replication.reconciliation import GAP
 from mk.replication.replica import CopiedBatches, PartitionImage, TopicImage
@@ -474,4 +481,5 @@ def _unreadable(name: str, topic_id: str, error: MkError | OSError) -> TopicImag
         image.problem = f"{error.what}: {error.why}" if error.why else error.what
     else:
         image.problem = f"{error.filename or name}: {error.strerror or error}"
+    image.is_refused = isinstance(error, (OSError, StorageError)) and not isinstance(error, PermissionError)
     return image

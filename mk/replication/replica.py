@@ -58,10 +58,11 @@ class TopicImage:
     """One topic as it stood when it was looked at.
 
     fields: all of topic.json, also what only a newer mk knows. pins: name and content of each file in producers/.
-    partitions: by number. problem: why it cannot be read, "" if it can; there are no partitions then.
+    partitions: by number. problem: why it cannot be read, "" if it can; there are no partitions then. is_refused: it is
+    the disk that refuses, and nothing is known to be damaged. Not told to another host.
     """
 
-    __slots__ = ("fields", "name", "partitions", "pins", "problem", "topic_id")
+    __slots__ = ("fields", "is_refused", "name", "partitions", "pins", "problem", "topic_id")
 
     name: str
     topic_id: str
@@ -69,6 +70,9 @@ class TopicImage:
     pins: dict[str, bytes]
     partitions: list[PartitionImage]
     problem: str
+
+    def __init__(self) -> None:
+        self.is_refused = False
 
 
 class CopiedBatches:

@@ -31,8 +31,17 @@ def check_is_compacted(topic: Topic) -> None:
 
 
 def min_dirty_ratio(topic: Topic) -> float:
-    """Return which part of a log must be new before it is compacted unasked."""
-    return float(topic.config("min.cleanable.dirty.ratio"))
+    """Return which part of a log must be new before it is compacted unasked. Raises ConfigurationError if it is no number."""
+    ratio = topic.config("min.cleanable.dirty.ratio")
+    try:
+        return float(ratio)
+    except ValueError:
+        # From a directory of a newer mk, perhaps.
+        raise ConfigurationError(
+            f"min.cleanable.dirty.ratio of topic {topic.name} cannot be {ratio!a:.80}",
+            fix=f"`mk topics alter {topic.name} -c min.cleanable.dirty.ratio=0.5` gives it a number; nothing was changed",
+            topic=topic.name,
+        ) from None
 
 
 def plan_compaction(topic: Topic, partition: int, *, only_if_due: bool) -> Document:

@@ -233,6 +233,8 @@ class LogCleaner(PartitionCleaner):
         with held_log(self, fix=WAIT):
             self._look()  # Not where the disk has refused a sync.
             state = self._state()
+            # Where nothing goes by its age nobody else does: behind a leap no tombstone would seem too young to the next one.
+            clock_record.look_and_record(self._files.topic.directory, state.began_ms or clock.now_ms())
             if seal_active and self._leads() and state.written.position:
                 state = self._refresh()
                 if state.written.position:

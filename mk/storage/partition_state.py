@@ -170,13 +170,16 @@ def _can_be(state: PartitionState) -> bool:
         state.cuts,
         state.cut_offset,
     )
-    unknown = (written.chain, durable.chain, written.max_timestamp, durable.max_timestamp)  # are -1 if they are
+    times, chains = (written.max_timestamp, durable.max_timestamp), (written.chain, durable.chain)
     return (
         min(places) >= 0
         and max(places) < _TOO_LARGE
-        and min(unknown) >= -1
-        and max(unknown) < _TOO_LARGE
         and 0 <= state.leader_epoch < _TOO_LARGE << 1
+        # Both go into a batch's header, or into an index, which have so many bits for them.
+        and min(times) >= -_TOO_LARGE
+        and max(times) < _TOO_LARGE
+        and min(chains) >= -1
+        and max(chains) < 1 << 32
     )
 
 

@@ -199,6 +199,22 @@ def test_what_a_slow_reader_took_of_one_large_batch_is_committed_when_a_signal_c
     assert mk.ok("consume", "t", "-g", "g") == numbers(stood, 50_000)
 
 
+def test_what_is_still_in_the_pipe_is_not_committed(mk):
+    """Its reader may die with it unread; and nothing more comes, so that the member commits what was taken by now."""
+    mk.ok("produce", "t", stdin=numbers(0, 5000))
+    read = b""
+    with mk.start("consume", "t", "-g", "g", "-F") as member:
+        while read.count(b"\n") < 150:
+            read += os.read(member.stdout.fileno(), 10)
+        deadline = time.monotonic() + 60
+        while committed(mk).get(0, -1) < 100:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        member.kill()
+        member.wait()
+    assert committed(mk)[0] <= read.count(b"\n")
+
+
 def test_a_program_that_reads_only_when_we_have_ended_is_not_waited_for_for_ever(topic):
     process = subprocess.Popen(
         [topic.program, "consume", "t", "-g", "g"], stdout=subprocess.PIPE, env=topic.environment

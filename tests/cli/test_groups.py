@@ -391,6 +391,12 @@ def test_a_list_is_exported_edited_and_imported(topic):
     ]
 
 
+def test_a_list_that_cannot_be_read_changes_nothing_and_says_so(topic):
+    done = topic("groups", "import", "no-such-list", "--yes")
+    assert done.status == 66
+    assert "cannot read no-such-list" in done.err and "nothing was changed" in done.err and "stored" not in done.err
+
+
 def test_kafkas_export_of_one_group_is_read_for_the_group_that_is_named(topic, tmp_path):
     path = tmp_path / "offsets.csv"
     path.write_text('"t",0,3\n"t",1,1\n')

@@ -11,15 +11,17 @@ import pytest
 
 from mk.errors import MkError, NotLeaderError
 from mk.storage.partition_cleaner import PartitionCleaner
+from mk.storage.partition_files import TRUNCATION_FILE
 from tests.crash.pair import Place, copy, replicate
 from tests.crash.recorder import Killed, RecordingDisk, fast_disk
 from tests.crash.world import Sweep
-from tests.proof import figures
+from tests.proof.figures import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from mk.storage.follower_log import FollowerLog
     from tests.crash.world import Records
 
 SHARED = 12
@@ -200,7 +202,7 @@ def sweep_kills(history: History, tmp_path: Path, *, per_cut: int, cut_every: in
         shutil.rmtree(disk.root)
         if done:
             break
-        figures.count("broken-off")
+        count("broken-off")
     assert number >= 5
     print(f"{history.case.name}: {number} kills, {sweep.images} images")
 
@@ -216,7 +218,7 @@ def sweep_refusals(history: History, tmp_path: Path, errors: list[int]) -> None:
             shutil.rmtree(disk.root)
             if done:
                 break
-            figures.count("faults")
+            count("faults")
 
 
 def test_broken_off_anywhere_the_next_run_ends_it(history: History, tmp_path: Path) -> None:
@@ -274,5 +276,79 @@ def test_killed_anywhere_a_copy_is_not_damaged(tmp_path: Path, act: Callable[[Pl
         assert not target.damage(), target.damage()
         if is_done:
             break
-        figures.count("broken-off")
+        count("broken-off")
     assert number > 15
+
+
+@pytest.fixture
+def cut(tmp_path: Path) -> History:
+    return History(tmp_path, next(case for case in CASES if case.name == "cut"))
+
+
+def attach(log: FollowerLog, source: Place) -> None:
+    log.attach(source.epochs(), source.state().high_watermark, SHARED, source.chain_at(SHARED))
+
+
+def test_a_cut_is_on_disk_when_it_is_done_and_half_done_it_is_finished(cut: History, tmp_path: Path) -> None:
+    source, target = cut.begin(tmp_path / "disk")
+    images = tmp_path / "images"
+    images.mkdir()
+    with RecordingDisk(tmp_path / "disk") as disk:
+        with target.follower() as log:
+            attach(log, source)
+            done = len(disk.operations)
+        del disk.operations[done:]
+
+    def check_done(root: Path, at: int) -> None:
+        target = Place(root / "target")
+        assert not (target.partition / TRUNCATION_FILE).exists(), "it would cut off what is copied from here on"
+        assert target.records() == {offset: value for offset, value in cut.before.items() if offset < SHARED}
+
+    def check_image(root: Path, at: int) -> None:
+        with fast_disk():
+            cut.check(root)
+
+    sweep = Sweep(images, seed=7, per_cut=30)
+    sweep.power_cuts(disk, check_done, start=done)
+    sweep.power_cuts(disk, check_image, start=done - 3)
+    count("states", sweep.images)
+
+
+def test_what_is_copied_behind_a_cut_that_a_kill_broke_off_stays(tmp_path: Path) -> None:
+    """The record of the cut is gone for all to see, and would come back with the power."""
+    source, target = Place(tmp_path / "disk" / "source"), Place(tmp_path / "disk" / "target")
+    images, gone = tmp_path / "images", [False]
+    images.mkdir()
+    with fast_disk():
+        target.create().append(_numbers(0), 3, value=50)
+        source.create_as_copy_of(target)
+        replicate(target, source)
+        target.append(_numbers(200), 2, value=50)
+        source.promote()
+        source.append(_numbers(300), 4, value=50)
+
+    def die_behind_the_record(number: int, kind: str, name: str) -> int:
+        if gone[0]:
+            disk.kill_after = 0
+            raise Killed
+        gone[0] = kind == "unlink" and name == TRUNCATION_FILE
+        return 0
+
+    with RecordingDisk(tmp_path / "disk") as disk:
+        disk.fault = die_behind_the_record
+        with pytest.raises(Killed):
+            replicate(source, target)
+        disk.revive()
+        # In the segment that was cut: a new one would have the names in the directory put on disk.
+        replicate(source, target)
+        assert len(target.segments()) == 1
+
+    def check_image(root: Path, at: int) -> None:
+        with fast_disk():
+            target = Place(root / "target")
+            assert not (target.partition / TRUNCATION_FILE).exists(), "it would cut off what was copied"
+            assert target.records() == source.records()
+
+    sweep = Sweep(images, seed=7, per_cut=12)
+    sweep.power_cuts(disk, check_image, start=len(disk.operations))
+    count("states", sweep.images)

@@ -15,6 +15,7 @@ from mk.storage.partition_reader import PartitionReader
 from tests.crash import oracle
 from tests.crash.recorder import Killed, RecordingDisk, fast_disk
 from tests.crash.world import Moments, Sweep, drain, make_batch
+from tests.proof.figures import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,6 +159,26 @@ def test_a_power_cut_at_any_operation_leaves_the_old_or_the_new_topic(
     sweep.power_cuts(disk, check)
     assert sweep.images > 20
     print(f"{sweep.images} images")
+
+
+@pytest.mark.every_case
+@pytest.mark.parametrize("what", ["altered", "renamed"])
+def test_a_change_is_on_disk_when_it_is_done_and_never_in_part(tmp_path: Path, what: str) -> None:
+    """Behind each of its last operations, with anything kept or lost of what is not on disk by then."""
+    base, images = tmp_path / "recorded", tmp_path / "images"
+    base.mkdir()
+    images.mkdir()
+    prepare(base / "mk")
+    with RecordingDisk(base) as disk:
+        change(base / "mk", what, disk)
+
+    def check(root: Path, at: int) -> None:
+        with fast_disk():
+            use(root / "mk", facts(disk, at))
+
+    sweep = Sweep(images, seed=3, per_cut=30)
+    sweep.power_cuts(disk, check, start=len(disk.operations) - 3)
+    count("states", sweep.images)
 
 
 @pytest.mark.parametrize("what", ["altered", "renamed", "sealed"])

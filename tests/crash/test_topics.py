@@ -12,6 +12,7 @@ from mk.storage.partition_reader import PartitionReader
 from tests.crash import oracle
 from tests.crash.recorder import Killed, RecordingDisk, fast_disk
 from tests.crash.world import Moments, Sweep, drain, make_batch
+from tests.proof.figures import count
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,3 +176,23 @@ def test_killed_at_any_operation_the_next_process_goes_on(tmp_path: Path, thorou
         sweep.power_cuts(disk, check, start=len(disk.operations))
     assert sweep.images > 15
     print(f"{sweep.images} images")
+
+
+def test_a_directory_that_is_half_made_when_the_power_goes_is_made_by_the_next(tmp_path: Path) -> None:
+    base, images = tmp_path / "recorded", tmp_path / "images"
+    base.mkdir()
+    images.mkdir()
+    with RecordingDisk(base) as disk:
+        create_directory(str(base / "mk"))
+        disk.note("made", None)
+
+    def check(root: Path, at: int) -> None:
+        assert (root / "mk" / "mk.json").exists() or not any(note.at <= at for note in disk.notes)
+        with fast_disk():
+            create_directory(str(root / "mk"))
+            create(root / "mk", "a")
+            produce(root / "mk", "a", disk)
+
+    sweep = Sweep(images, seed=3, per_cut=20)
+    sweep.power_cuts(disk, check)
+    count("states", sweep.images)

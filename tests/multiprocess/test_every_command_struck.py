@@ -57,3 +57,10 @@ def test_a_commit_that_the_disk_refuses_ends_with_the_error_of_the_disk(tmp_path
     syncs = [point for point in struck.points[FROM_THEN_ON] if point.call == "fsync" and "/claims/" in point.line]
     for point in SAMPLE.of(syncs, 2):
         struck.check(Strike(point, "error=EIO", FROM_THEN_ON))
+
+
+def test_a_source_that_the_disk_does_not_give_is_not_taken_for_damaged(tmp_path):
+    struck = Struck(COMMANDS["replicate to a copy"], tmp_path)
+    reads = [point for point in struck.points[ONCE] if point.call == "pread64" and "/epochs>" in point.line]
+    for point in SAMPLE.of(reads, 2):
+        struck.check(Strike(point, "error=EIO"))

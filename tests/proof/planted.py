@@ -26,7 +26,7 @@ from tests.proof.bugs import BUGS, SAMPLE
 from tests.proof.figures import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from tests.proof.bugs import Bug
 
@@ -35,8 +35,8 @@ _COPIED = ("mk", "tests", "man", "completions", "benchmarks", "pyproject.toml", 
 _LIMIT_SECONDS = 600
 """For one run of pytest. A test that a bug makes wait for ever would otherwise have us do so."""
 
-_OUTCOME = re.compile(r"^(tests/.+?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL)\b", re.MULTILINE)
-_SUMMARY = re.compile(r"^(?:ERROR|FAILED) (tests/.+?)(?: - .*)?$", re.MULTILINE)
+_PASSED = re.compile(r"^(tests/.+?) PASSED\b", re.MULTILINE)
+_FAILED = re.compile(r"^(?:ERROR|FAILED) (tests/.+?)(?: - .*)?$", re.MULTILINE)
 """What stands at the end again, since a test's own output may have come between its name and its outcome."""
 
 
@@ -52,17 +52,22 @@ def planted(bug: Bug, source: str) -> str:
     return source.replace(bug.old, bug.new)
 
 
+def _write(path: Path, source: str) -> None:
+    """Change a module. What was compiled of it goes by size and second of the change alone, and both may be the same."""
+    path.write_text(source)
+    for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+        compiled.unlink()
+
+
 class Run:
-    """How a run of pytest ended. failed: the tests that failed. skipped: those that were skipped."""
+    """How a run of pytest ended, and which tests passed and failed in it."""
 
     def __init__(self, status: int, output: str, seconds: float) -> None:
         self.status = status
         self.output = output
         self.seconds = seconds
-        outcomes = _OUTCOME.findall(output)
-        self.passed = {test for test, outcome in outcomes if outcome == "PASSED"}
-        self.skipped = {test for test, outcome in outcomes if outcome == "SKIPPED"}
-        self.failed = set(_SUMMARY.findall(output))
+        self.passed = set(_PASSED.findall(output))
+        self.failed = set(_FAILED.findall(output))
 
     @property
     def is_failure(self) -> bool:
@@ -109,34 +114,41 @@ class Workspace:
         self._temporary.mkdir()
         path = self._tree / "mk" / "errors.py"
         source = path.read_text()
-        path.write_text(source + "\nraise RuntimeError('this mk is planted')\n")
+        _write(path, source + "\nraise RuntimeError('this mk is planted')\n")
         try:
-            for command in ([self._python, "-c", "import mk.errors"], [self._python.with_name("mk"), "produce"]):
+            commands = ([self._python, "-c", "import mk.errors"], [self._python.with_name("mk"), "produce"])
+            for command in commands:
                 done = subprocess.run(
                     command, cwd="/", env=self._environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
                 )
                 if b"this mk is planted" not in done.stderr:
                     raise PlantingError(f"{command} runs another mk: {done}")
         finally:
-            path.write_text(source)
+            _write(path, source)
 
     def with_bug(self, bug: Bug, tests: Sequence[str]) -> Run:
         """Run tests with a bug until the first one fails."""
         path = self._tree / bug.file
         source = path.read_text()
-        path.write_text(planted(bug, source))
+        _write(path, planted(bug, source))
         try:
             return self.run(tests, "-x")
         finally:
-            path.write_text(source)
+            _write(path, source)
 
     def run(self, tests: Sequence[str], *options: str) -> Run:
         """Run tests of the copy."""
-        shutil.rmtree(self._tree / "mk" / "__pycache__", ignore_errors=True)
-        for cache in self._tree.glob("mk/**/__pycache__"):
-            shutil.rmtree(cache)
         began = time.monotonic()
-        command = [self._python, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-o", "console_output_style=classic"]
+        command: list[str | Path] = [
+            self._python,
+            "-m",
+            "pytest",
+            "-v",
+            "-p",
+            "no:cacheprovider",
+            "-o",
+            "console_output_style=classic",
+        ]
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(
                 [*command, *options, *tests],
@@ -165,7 +177,7 @@ class Workspace:
 
 
 class Campaign:
-    """Bugs to plant, shared by threads with a workspace each."""
+    """Bugs to plant, by threads that have a workspace each and take the next one as long as there are any."""
 
     def __init__(self, bugs: Sequence[Bug], place: Path, jobs: int, verbose: bool) -> None:
         self._bugs = list(bugs)
@@ -175,18 +187,20 @@ class Campaign:
         self._lock = threading.Lock()
         self._errors: list[BaseException] = []
         self._good: set[str] = set()
-        self.caught = self.missed = self.not_run = 0
+        self._bad: set[str] = set()
+        self.caught = self.missed = self.skipped = self.not_run = 0
 
     def run(self) -> None:
         spaces = [Workspace(self._place / str(number)) for number in range(self._jobs)]
         selections = sorted({test for bug in self._bugs for test in bug.tests})
-        # Those of one file together: they share what their modules prepare.
         self._side_by_side(
             spaces, [selections[number :: self._jobs] for number in range(self._jobs)], self._try_without
         )
         self._side_by_side(spaces, [[] for _ in range(self._jobs)], self._plant)
 
-    def _side_by_side(self, spaces: list[Workspace], shares: list[list[str]], work: object) -> None:
+    def _side_by_side(
+        self, spaces: list[Workspace], shares: list[list[str]], work: Callable[[Workspace, list[str]], None]
+    ) -> None:
         threads = []
         for space, share in zip(spaces, shares):
             thread = threading.Thread(target=self._guarded, args=(work, space, share))
@@ -197,9 +211,9 @@ class Campaign:
         if self._errors:
             raise self._errors[0]
 
-    def _guarded(self, work: object, *arguments: object) -> None:
+    def _guarded(self, work: Callable[[Workspace, list[str]], None], space: Workspace, share: list[str]) -> None:
         try:
-            work(*arguments)  # type: ignore[operator]
+            work(space, share)
         except BaseException as error:
             self._errors.append(error)
 
@@ -210,9 +224,10 @@ class Campaign:
         run = space.run(selections)
         with self._lock:
             for selection in selections:
-                if any(_is_of(test, selection) for test in run.passed) and not any(
-                    _is_of(test, selection) for test in run.failed
-                ):
+                passed, failed = ([test for test in of if _is_of(test, selection)] for of in (run.passed, run.failed))
+                if failed or run.status not in (0, 1):
+                    self._bad.add(selection)
+                elif passed:
                     self._good.add(selection)
             if run.failed or run.status not in (0, 1):
                 print(f"without a bug: {', '.join(sorted(run.failed)) or 'pytest'} failed", flush=True)
@@ -225,9 +240,13 @@ class Campaign:
                     return
                 bug = self._bugs.pop(0)
             tests = [test for test in bug.tests if test in self._good]
-            if not tests:
-                self._tell(bug, "NOT RUN: its tests are skipped here, or fail without it")
+            if not self._bad.isdisjoint(bug.tests):
+                self._tell(bug, "NOT RUN: its tests fail without it")
                 self.not_run += 1
+                continue
+            if not tests:
+                self._tell(bug, "skipped, as its tests are here")
+                self.skipped += 1
                 continue
             run = space.with_bug(bug, tests)
             if run.is_failure:
@@ -285,6 +304,7 @@ def main(words: Sequence[str] | None = None) -> int:
         shutil.rmtree(place, ignore_errors=True)
     print(
         f"{campaign.caught + campaign.missed} bugs planted, {campaign.caught} caught, {campaign.missed} not caught"
+        + (f", {campaign.skipped} skipped" if campaign.skipped else "")
         + (f", {campaign.not_run} not run" if campaign.not_run else "")
         + f", in {time.monotonic() - began:.0f} s"
     )

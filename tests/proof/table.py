@@ -14,7 +14,9 @@ def table(results: dict) -> str:  # type: ignore[type-arg]
             sums[figure] += number
     rows = [(FIGURES[figure], f"{number:,}") for figure, number in sums.items() if number]
     failed = [name for name, proof in proofs.items() if not proof["held"]]
-    rows.append(("anomalies: lost, doubled, altered, reordered or skipped records, commits taken back", str(len(failed))))
+    rows.append(
+        ("anomalies: lost, doubled, altered, reordered or skipped records, commits taken back", str(len(failed)))
+    )
     lines = ["| what | how often |", "|---|---|", *(f"| {what} | {number} |" for what, number in rows)]
     if failed:
         lines.append(f"\nDid not hold: {', '.join(failed)}.")

@@ -109,6 +109,14 @@ def test_batches_tile_the_offsets_within_an_epoch_and_end_at_boundaries(drawn, b
 
 
 @given(BATCHES)
+def test_where_every_batch_has_to_end_none_is_merged_with_another(drawn):
+    batches, _ = log_of(drawn)
+    ends = [batch.next_offset for batch, _ in batches]
+    after, _, _ = compacted(batches, boundaries=ends)
+    assert [batch.next_offset for batch, _ in after] == ends
+
+
+@given(BATCHES)
 def test_compacted_again_nothing_changes(drawn):
     batches, _ = log_of(drawn)
     once, _, _ = compacted(batches)

@@ -94,6 +94,39 @@ def test_what_goes_is_the_longest_front_that_the_limits_let_go(
         assert total >= retention_bytes, "the log is smaller than its limit by what was removed"
 
 
+def goes(shapes: list[tuple[int, int, int]], *, keep_from: int = 100, hold: Hold | None = None) -> list[bool]:
+    """Tell which segments go of those with so many records, bytes, and a time, if records stay for 100 ms."""
+    verdicts = judge(
+        segments_of(shapes),
+        total_bytes=sum(size for _, size, _ in shapes),
+        now_ms=NOW,
+        retention_ms=100,
+        retention_bytes=NO_LIMIT,
+        log_start_offset=0,
+        keep_from=keep_from,
+        hold=hold,
+    )
+    return [verdict.goes for verdict in verdicts]
+
+
+OLD, YOUNG = NOW - 101, NOW - 100
+
+
+def test_an_old_segment_behind_a_young_one_stays() -> None:
+    assert goes([(2, 9, OLD), (2, 9, YOUNG), (2, 9, OLD), (2, 9, YOUNG)]) == [True, False, False, False]
+
+
+def test_a_segment_stays_that_may_be_read_in_part_only() -> None:
+    three = [(2, 9, OLD)] * 3
+    assert [goes(three, keep_from=offset) for offset in (3, 4, 5)] == [[True, False, False], *[[True, True, False]] * 2]
+
+
+def test_a_segment_stays_that_a_group_has_read_in_part_only() -> None:
+    three = [(2, 9, OLD)] * 3
+    held = [goes(three, hold=Hold(offset, "somebody reads")) for offset in (0, 1, 2, 3, 4, 6)]
+    assert [sum(which) for which in held] == [0, 0, 1, 1, 2, 3]
+
+
 @given(SHAPES)
 def test_without_limits_all_stays(shapes: list[tuple[int, int, int]]) -> None:
     segments = segments_of(shapes)

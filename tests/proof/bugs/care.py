@@ -37,16 +37,8 @@ BUGS: tuple[Bug, ...] = (
     write_state(partition.state_fd, new)
     return new
 """,
-        ("tests/crash/test_removal.py",),
-    ),
-    Bug(
-        "unlinked-by-a-log-start-that-nobody-put-on-disk",
-        "1 D-14",
-        _CLEANING,
-        "        count, size_bytes, more = remove_dead_segments(self._files, state, report.log_start_offset)\n",
-        "        count, size_bytes, more = remove_dead_segments(self._files, state, state.log_start_offset)\n",
         (
-            "tests/crash/test_removal.py::test_nothing_is_unlinked_by_a_log_start_that_somebody_did_not_come_to_put_on_disk",
+            "tests/crash/test_removal.py::test_killed_at_any_operation_nothing_above_the_log_start_is_lost[sample-roll_that_removes]",
         ),
     ),
     Bug(
@@ -66,20 +58,7 @@ BUGS: tuple[Bug, ...] = (
             state = retain(self._files, state, began_ms)
 """,
         (
-            "tests/crash/test_removal.py",
-            "tests/crash/test_kill.py",
-            "tests/unit/storage/test_partition_cleaner.py::test_a_removal_that_the_disk_refuses_does_not_fail_the_append",
-        ),
-    ),
-    Bug(
-        "newest-segments-unlinked-first",
-        "1 D-14",
-        _REMOVAL,
-        "    for name in sorted(os.listdir(partition.fd)):\n        digits",
-        "    for name in sorted(os.listdir(partition.fd), reverse=True):\n        digits",
-        (
-            "tests/crash/test_removal.py",
-            "tests/unit/storage/test_partition_cleaner.py",
+            "tests/crash/test_removal.py::test_killed_at_any_operation_nothing_above_the_log_start_is_lost[sample-roll_that_removes]",
         ),
     ),
     Bug(
@@ -88,7 +67,7 @@ BUGS: tuple[Bug, ...] = (
         _REMOVAL,
         "    first = max((base for base in bases if base <= log_start_offset), default=0)\n",
         "    first = log_start_offset\n",
-        ("tests/unit/storage/test_partition_cleaner.py::test_the_log_begins_exactly_where_it_was_trimmed_to",),
+        ("tests/unit/storage/test_partition_cleaner.py::test_the_log_begins_exactly_where_it_was_trimmed_to[1]",),
     ),
     Bug(
         "trim-beyond-what-is-on-disk",
@@ -116,7 +95,7 @@ BUGS: tuple[Bug, ...] = (
         _CLEANING,
         "                state = self._refresh()\n            self._check_leads()\n",
         "                state = self._refresh()\n",
-        ("tests/unit/storage/test_partition_cleaner.py::test_only_the_leader_trims",),
+        ("tests/unit/storage/test_partition_cleaner.py::test_only_the_leader_trims[1]",),
     ),
     Bug(
         "leapt-clock-believed",
@@ -125,7 +104,7 @@ BUGS: tuple[Bug, ...] = (
         "        is_believed = look(topic.directory, last_seen_ms).is_believed\n",
         "        is_believed = bool(look(topic.directory, last_seen_ms))\n",
         (
-            "tests/unit/storage/test_partition_cleaner.py::test_a_clock_that_leaps_removes_nothing_neither_at_a_roll_nor_by_clean",
+            "tests/unit/storage/test_partition_cleaner.py::test_a_clock_that_leaps_removes_nothing_neither_at_a_roll_nor_by_clean[315360000000]",
         ),
     ),
     Bug(
@@ -154,7 +133,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/storage/retention.py",
         "        kept = kept or not reason\n",
         "",
-        ("tests/property/test_retention.py",),
+        ("tests/property/test_retention.py::test_an_old_segment_behind_a_young_one_stays",),
     ),
     Bug(
         "retention-beyond-the-high-watermark",
@@ -162,7 +141,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/storage/retention.py",
         "        elif segment.next_offset > keep_from:\n",
         "        elif segment.base_offset > keep_from:\n",
-        ("tests/property/test_retention.py",),
+        ("tests/property/test_retention.py::test_a_segment_stays_that_may_be_read_in_part_only",),
     ),
     Bug(
         "groups-hold-one-record-less-than-they-have-not-read",
@@ -170,7 +149,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/storage/retention.py",
         "        elif age_ms > retention_ms and hold is not None and segment.next_offset > hold.offset:\n",
         "        elif age_ms > retention_ms and hold is not None and segment.base_offset > hold.offset:\n",
-        ("tests/property/test_retention.py",),
+        ("tests/property/test_retention.py::test_a_segment_stays_that_a_group_has_read_in_part_only",),
     ),
     Bug(
         "claims-read-before-the-records-they-hold-go",
@@ -178,7 +157,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/storage/retention.py",
         "        end = end_of_epoch(self.leader_epoch) if self.leader_epoch >= 0 else None\n",
         "        end = None\n",
-        ("tests/property/test_retention.py",),
+        ("tests/property/test_retention.py::test_groups_hold_what_the_slowest_of_them_has_not_read_of_this_log",),
     ),
     # Compaction.
     Bug(
@@ -187,7 +166,9 @@ BUGS: tuple[Bug, ...] = (
         "mk/records/compaction.py",
         "for at, (last, offset) in enumerate(zip(self._map.latest(keys), offsets, strict=True)) if last <= offset\n",
         "for at, (last, offset) in enumerate(zip(self._map.latest(keys), offsets, strict=True)) if last < offset\n",
-        ("tests/property/test_compaction.py",),
+        (
+            "tests/property/test_compaction.py::test_the_last_record_of_each_key_stays_as_it_was_and_nothing_else_changes",
+        ),
     ),
     Bug(
         "compaction-drops-tombstones-at-once",
@@ -195,10 +176,7 @@ BUGS: tuple[Bug, ...] = (
         _COMPACTION,
         "    horizon = checkpoint.cleaned_before(_retained_since(partition))\n",
         "    horizon = checkpoint.cleaned_before(1 << 62)\n",
-        (
-            "tests/unit/storage/test_cleaner_checkpoint.py",
-            "tests/cli/test_compact.py::test_a_tombstone_goes_some_time_after_the_others_of_its_key",
-        ),
+        ("tests/unit/storage/test_tombstones.py::test_a_tombstone_goes_when_it_has_stood_long_enough",),
     ),
     Bug(
         "compaction-drops-tombstones-that-a-group-has-not-read",
@@ -207,10 +185,7 @@ BUGS: tuple[Bug, ...] = (
         "    return horizon if hold is None else min(horizon, hold.offset)\n",
         "    return horizon\n",
         (
-            "tests/unit/storage/test_cleaner_checkpoint.py",
-            "tests/cli/test_compact.py::test_a_tombstone_goes_some_time_after_the_others_of_its_key",
-            "tests/multiprocess/test_compaction.py::test_tombstones_go_when_they_have_stood_long_enough",
-            "tests/cli/test_group_offsets.py",
+            "tests/unit/storage/test_tombstones.py::test_a_tombstone_stays_until_the_groups_that_hold_records_have_read_it",
         ),
     ),
     Bug(
@@ -219,7 +194,15 @@ BUGS: tuple[Bug, ...] = (
         _COMPACTION,
         "    if not _clock_is_believed(partition, state):\n        return 0\n",
         "",
-        ("tests/unit/storage/test_cleaner_checkpoint.py",),
+        ("tests/unit/storage/test_tombstones.py::test_a_tombstone_stays_while_the_clock_is_not_believed[31536000000]",),
+    ),
+    Bug(
+        "compaction-does-not-note-what-the-clock-says",
+        "3 D-20",
+        _COMPACTION,
+        "            clock_record.look_and_record(",
+        "            clock_record.look(",
+        ("tests/unit/storage/test_tombstones.py::test_a_tombstone_stays_while_the_clock_is_not_believed[31536000000]",),
     ),
     Bug(
         "compaction-unlinks-before-it-renames",
@@ -237,10 +220,7 @@ BUGS: tuple[Bug, ...] = (
             files.rename(name + CLEANED_SUFFIX, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
             files.fsync(dir_fd)
             index""",
-        (
-            "tests/multiprocess/test_compaction.py::test_killed_at_any_call_the_log_verifies_and_the_next_compaction_finishes",
-            "tests/property/test_compacted_histories.py",
-        ),
+        ("tests/crash/test_compaction.py::test_broken_off_at_any_operation_the_last_record_of_each_key_stays[sample]",),
     ),
     Bug(
         "rename-of-a-compaction-not-synced",
@@ -253,10 +233,7 @@ BUGS: tuple[Bug, ...] = (
         """\
             files.rename(name + CLEANED_SUFFIX, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
             index""",
-        (
-            "tests/property/test_compacted_histories.py",
-            "tests/multiprocess/test_compaction.py::test_killed_at_any_call_the_log_verifies_and_the_next_compaction_finishes",
-        ),
+        ("tests/crash/test_compaction.py::test_each_step_of_a_swap_is_on_disk_before_the_next",),
     ),
     Bug(
         "compacted-segment-not-synced",
@@ -265,8 +242,7 @@ BUGS: tuple[Bug, ...] = (
         "        files.set_last_write(self._fd, last_write_ns)\n        files.fdatasync(self._fd)\n",
         "        files.set_last_write(self._fd, last_write_ns)\n",
         (
-            "tests/property/test_compacted_histories.py",
-            "tests/multiprocess/test_compaction.py::test_killed_at_any_call_the_log_verifies_and_the_next_compaction_finishes",
+            "tests/property/test_compacted_histories.py::test_no_last_value_is_lost_and_no_deleted_key_comes_back[sample]",
         ),
     ),
     Bug(
@@ -280,10 +256,7 @@ BUGS: tuple[Bug, ...] = (
         """\
             write_state(self._files.state_fd, state)
             # The index""",
-        (
-            "tests/property/test_compacted_histories.py",
-            "tests/multiprocess/test_compaction.py::test_killed_at_any_call_the_log_verifies_and_the_next_compaction_finishes",
-        ),
+        ("tests/crash/test_compaction.py::test_each_step_of_a_swap_is_on_disk_before_the_next",),
     ),
     Bug(
         "unlinks-of-a-compaction-not-synced-in-order",
@@ -296,25 +269,7 @@ BUGS: tuple[Bug, ...] = (
         """\
                     _unlink_if_there(segment_name(segment.base_offset, suffix), dir_fd)
 """,
-        (
-            "tests/property/test_compacted_histories.py",
-            "tests/multiprocess/test_compaction.py::test_killed_at_any_call_the_log_verifies_and_the_next_compaction_finishes",
-        ),
-    ),
-    Bug(
-        "compaction-keeps-the-old-index",
-        "3 D-13",
-        _COMPACTION,
-        """\
-            # The index goes first: none is better than one of other positions.
-            _unlink_if_there(segment_name(first, INDEX_SUFFIX), dir_fd)
-""",
-        "",
-        (
-            "tests/cli/test_reading_compacted.py::test_from_every_offset_also_one_that_is_gone",
-            "tests/cli/test_reading_compacted.py::test_times",
-            "tests/multiprocess/test_compaction.py::test_killed_at_any_call_the_log_verifies_and_the_next_compaction_finishes",
-        ),
+        ("tests/crash/test_compaction.py::test_each_step_of_a_swap_is_on_disk_before_the_next",),
     ),
     Bug(
         "compaction-does-not-see-that-segments-changed",
@@ -322,10 +277,7 @@ BUGS: tuple[Bug, ...] = (
         _COMPACTION,
         "                if not _is_at(segment_name(segment.base_offset), fd, dir_fd):\n",
         "                if False:\n",
-        (
-            "tests/property/test_compacted_histories.py",
-            "tests/multiprocess/test_compaction.py::test_one_at_a_time_and_the_other_says_so",
-        ),
+        ("tests/crash/test_compaction.py::test_what_changed_while_it_was_compacted_is_left_alone",),
     ),
     Bug(
         "compaction-does-not-see-that-the-log-was-cut",
@@ -333,10 +285,7 @@ BUGS: tuple[Bug, ...] = (
         _COMPACTION,
         "        if state.cuts != before.cuts or state.topic_id != before.topic_id or state.segment < before.segment:\n",
         "        if state.topic_id != before.topic_id or state.segment < before.segment:\n",
-        (
-            "tests/property/test_compacted_histories.py",
-            "tests/property/test_replication_histories.py",
-        ),
+        ("tests/crash/test_compaction.py::test_what_changed_while_it_was_compacted_is_left_alone",),
     ),
     Bug(
         "compaction-copies-damage",
@@ -344,7 +293,7 @@ BUGS: tuple[Bug, ...] = (
         _COMPACTION,
         "            if not batch.check_payload(whole[HEADER_SIZE:]):\n",
         "            batch.check_payload(whole[HEADER_SIZE:])\n            if batch.payload is ...:\n",
-        ("tests/cli/test_compact.py",),
+        ("tests/cli/test_compact.py::test_clean_says_what_kept_it_from_compacting_and_has_removed_what_goes",),
     ),
     Bug(
         "two-compact-at-once",
@@ -361,7 +310,7 @@ BUGS: tuple[Bug, ...] = (
         "            ensure_snapshot(self._files, end)\n",
         "",
         (
-            "tests/multiprocess/test_compaction.py::test_a_producer_id_knows_what_it_has_stored_after_a_compaction_and_after_a_fail_over",
+            "tests/unit/storage/test_producer_state.py::test_what_was_stored_is_known_when_the_batches_that_said_so_were_compacted",
         ),
     ),
     Bug(
@@ -370,7 +319,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/records/compaction.py",
         "            batch.leader_epoch == self._epoch\n            and batch.attr",
         "            batch.attr",
-        ("tests/property/test_compaction.py",),
+        ("tests/property/test_compaction.py::test_batches_tile_the_offsets_within_an_epoch_and_end_at_boundaries",),
     ),
     Bug(
         "young-records-compacted",
@@ -378,9 +327,7 @@ BUGS: tuple[Bug, ...] = (
         _COMPACTION,
         "                if time_ms > now_ms - lag_ms:\n                    return segments[:at]\n",
         "                if time_ms > now_ms:\n                    return segments[:at]\n",
-        (
-            "tests/multiprocess/test_compaction.py::test_records_younger_than_the_lag_stay_and_one_of_a_year_to_come_keeps_nothing_for_ever",
-        ),
+        ("tests/unit/storage/test_tombstones.py::test_records_younger_than_the_lag_are_left_alone",),
     ),
     Bug(
         "compaction-drops-the-newest-tombstone-of-a-key-that-was-not-cleaned",
@@ -388,7 +335,9 @@ BUGS: tuple[Bug, ...] = (
         "mk/records/compaction.py",
         "                if offsets[at] < self._horizon:\n",
         "                if offsets[at] <= self._horizon:\n",
-        ("tests/property/test_compaction.py",),
+        (
+            "tests/property/test_compaction.py::test_the_last_record_of_each_key_stays_as_it_was_and_nothing_else_changes",
+        ),
     ),
     Bug(
         "compaction-drops-records-without-a-key",
@@ -397,8 +346,7 @@ BUGS: tuple[Bug, ...] = (
         "        offsets.pop(None, None)\n",
         "",
         (
-            "tests/property/test_compaction.py",
-            "tests/cli/test_compact.py::test_without_a_key_records_stay_that_were_there_before",
+            "tests/property/test_compaction.py::test_the_last_record_of_each_key_stays_as_it_was_and_nothing_else_changes",
         ),
     ),
     Bug(
@@ -407,10 +355,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/records/compaction.py",
         "        self._chain, self._codec = batch.chain, batch.attributes & CODEC_MASK\n",
         "        self._codec = batch.attributes & CODEC_MASK\n",
-        (
-            "tests/property/test_compaction.py",
-            "tests/property/test_compacted_histories.py",
-        ),
+        ("tests/property/test_compaction.py::test_batches_tile_the_offsets_within_an_epoch_and_end_at_boundaries",),
     ),
     Bug(
         "batches-merged-over-a-segment's-end",
@@ -418,7 +363,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/records/compaction.py",
         "        if pending.size_bytes >= TARGET_BYTES or pending.next_offset in self._boundaries:\n",
         "        if pending.size_bytes >= TARGET_BYTES:\n",
-        ("tests/property/test_compaction.py",),
+        ("tests/property/test_compaction.py::test_where_every_batch_has_to_end_none_is_merged_with_another",),
     ),
     Bug(
         "pin-written-over",
@@ -435,7 +380,7 @@ BUGS: tuple[Bug, ...] = (
         except FileExistsError:
             pass  # Made once: the first one counts.
 """,
-        ("tests/unit/storage/test_producer_pin.py",),
+        ("tests/unit/storage/test_producer_pin.py::test_a_pin_that_somebody_made_since_we_looked_is_not_written_over",),
     ),
     Bug(
         "name-of-a-pin-not-synced",
@@ -443,10 +388,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/storage/producer_pin.py",
         "        files.fsync(fd)\n        files.fsync(topic.fd)\n",
         "",
-        (
-            "tests/unit/storage/test_producer_pin.py",
-            "tests/crash/test_resumed_input.py",
-        ),
+        ("tests/unit/storage/test_producer_pin.py::test_a_pin_is_on_disk_before_it_is_used",),
     ),
     # Input that is sent again.
     Bug(
@@ -455,7 +397,7 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "            rest = without_stored(batch, last)\n",
         "            rest = batch\n",
-        ("tests/unit/storage/test_producer_state.py",),
+        ("tests/unit/storage/test_producer_state.py::test_what_is_stored_is_left_out_and_counted",),
     ),
     Bug(
         "stored-without-a-sync-counts-as-stored",
@@ -463,7 +405,7 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "                    if not batches and durability == DISK and state.durable.offset < first_offset:\n",
         "                    if False:\n",
-        ("tests/unit/storage/test_producer_state.py",),
+        ("tests/unit/storage/test_producer_state.py::test_what_was_stored_without_a_sync_is_synced_before_it_counts",),
     ),
     Bug(
         "producer-goes-on-behind-what-was-lost",
@@ -471,7 +413,9 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "        if last < self._told_sequences.get(producer_id, last):\n",
         "        if last < -1:\n",
-        ("tests/unit/storage/test_producer_state.py",),
+        (
+            "tests/unit/storage/test_producer_state.py::test_a_producer_whose_records_were_lost_is_stopped_before_it_leaves_a_gap",
+        ),
     ),
     Bug(
         "sequences-told-that-are-not-on-disk",
@@ -479,18 +423,7 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "            self._producers = producer_state.load(self._files, state.segment, state.durable)\n",
         "            self._producers = producer_state.load(self._files, state.segment, state.written)\n",
-        (
-            "tests/unit/storage/test_producer_state.py",
-            "tests/crash/test_resumed_input.py",
-        ),
-    ),
-    Bug(
-        "sequences-remembered-after-a-failure",
-        "1 D-11",
-        _LOG,
-        "            except (MkError, OSError) as failure:\n                self._producers = None\n",
-        "            except (MkError, OSError) as failure:\n",
-        ("tests/unit/storage/test_producer_state.py",),
+        ("tests/unit/storage/test_producer_state.py::test_what_was_stored_without_a_sync_is_synced_before_it_counts",),
     ),
     Bug(
         "sequences-remembered-though-others-appended",
@@ -498,7 +431,7 @@ BUGS: tuple[Bug, ...] = (
         _PRODUCERS,
         "            if not known.is_at(state.segment, state.written):\n",
         "            if known.segment != state.segment:\n",
-        ("tests/unit/storage/test_producer_state.py",),
+        ("tests/unit/storage/test_producer_state.py::test_another_process_finds_it_in_the_log",),
     ),
     Bug(
         "sequences-remembered-over-a-cut",
@@ -507,10 +440,7 @@ BUGS: tuple[Bug, ...] = (
         "    if known is not None and known.leader_epoch == state.leader_epoch:\n",
         "    if known is not None:\n",
         (
-            "tests/unit/storage/test_producer_state.py",
-            "tests/property/test_producer_state.py",
-            "tests/crash/test_resumed_input.py",
-            "tests/unit/storage/test_follower_log.py::test_a_cut_takes_back_what_is_known_of_producers",
+            "tests/unit/storage/test_producer_state.py::test_a_producer_whose_records_were_lost_is_stopped_before_it_leaves_a_gap",
         ),
     ),
     Bug(
@@ -519,7 +449,9 @@ BUGS: tuple[Bug, ...] = (
         _PRODUCERS,
         "            and bool(batch.attributes & COMPACTED or batch.chain == batch.chain_after(max(self.chain, 0)))\n",
         "",
-        ("tests/unit/storage/test_producer_state.py",),
+        (
+            "tests/unit/storage/test_producer_state.py::test_ensure_snapshot_replaces_one_that_is_of_another_log_and_keeps_a_good_one",
+        ),
     ),
     Bug(
         "damaged-snapshot-believed",
@@ -527,7 +459,7 @@ BUGS: tuple[Bug, ...] = (
         _PRODUCERS,
         '    if crc != b"%08x\\n" % crc32c(text):\n        return None\n    try:\n        head',
         "    try:\n        head",
-        ("tests/unit/storage/test_producer_state.py",),
+        ("tests/unit/storage/test_producer_state.py::test_a_damaged_snapshot_is_none",),
     ),
     Bug(
         "no-snapshot-at-a-roll",
@@ -535,7 +467,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/storage/log_recovery.py",
         "        producer_state.begin_segment(partition, state.segment, end, producers)\n",
         "        pass\n",
-        ("tests/unit/storage/test_producer_state.py",),
+        ("tests/unit/storage/test_producer_state.py::test_plain_records_and_other_producers_stand_in_between",),
     ),
     Bug(
         "missing-snapshot-taken-for-nothing-stored",
@@ -543,7 +475,7 @@ BUGS: tuple[Bug, ...] = (
         _PRODUCERS,
         "    if not bases or bases[0] != 0:\n",
         "    if not bases:\n",
-        ("tests/unit/storage/test_producer_state.py",),
+        ("tests/unit/storage/test_producer_state.py::test_what_cannot_be_told_is_never_guessed",),
     ),
     Bug(
         "retention-forgets-what-producers-stored",
@@ -552,9 +484,7 @@ BUGS: tuple[Bug, ...] = (
         "        if bases:\n            ensure_snapshot(partition, bases[-1])\n",
         "",
         (
-            "tests/unit/storage/test_producer_state.py",
-            "tests/unit/storage/test_partition_cleaner.py",
-            "tests/property/test_producer_state.py",
+            "tests/unit/storage/test_producer_state.py::test_what_was_stored_is_known_when_the_segments_that_said_so_were_removed",
         ),
     ),
     Bug(
@@ -563,10 +493,7 @@ BUGS: tuple[Bug, ...] = (
         _LOG,
         "        if producers.snapshot_due() and state.durable.offset == state.written.offset:\n",
         "        if producers.snapshot_due():\n",
-        (
-            "tests/unit/storage/test_producer_state.py",
-            "tests/crash/test_resumed_input.py",
-        ),
+        ("tests/unit/storage/test_producer_state.py::test_one_is_due_after_so_many_batches",),
     ),
     Bug(
         "pins-not-compared",
@@ -579,6 +506,6 @@ BUGS: tuple[Bug, ...] = (
         """\
         ("partition", _with_partition(pin.partition), _with_partition(partition)),
 """,
-        ("tests/unit/storage/test_producer_pin.py",),
+        ("tests/unit/storage/test_producer_pin.py::test_another_partitioner_is_refused",),
     ),
 )

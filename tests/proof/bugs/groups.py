@@ -31,10 +31,7 @@ BUGS: tuple[Bug, ...] = (
             files.pwrite(self._fd, slot.encode(), slot.position)
         except OSError as error:
             # The kernel""",
-        (
-            "tests/unit/groups/test_claim.py",
-            "tests/crash/test_claims.py",
-        ),
+        ("tests/unit/groups/test_claim.py::test_a_disk_that_refuses_a_sync_gets_a_new_generation",),
     ),
     Bug(
         "name-of-a-claim-not-synced-before-a-commit",
@@ -50,7 +47,7 @@ BUGS: tuple[Bug, ...] = (
         _CLAIM,
         "        if self.is_fenced():\n            raise self._fenced()\n        self.committed = slot\n",
         "        self.committed = slot\n",
-        _CLAIMS,
+        ("tests/unit/groups/test_claim.py::test_whoever_is_fenced_is_told_and_its_commit_does_not_count",),
     ),
     Bug(
         "commit-looks-for-a-successor-before-it-writes",
@@ -78,7 +75,7 @@ BUGS: tuple[Bug, ...] = (
             self._move_on(slot, error)
             return
 """,
-        _CLAIMS,
+        ("tests/unit/groups/test_interleaving.py::test_a_member_that_is_fenced_between_any_two_steps_of_a_commit[1]",),
     ),
     Bug(
         "commit-written-over-the-newer-slot",
@@ -86,7 +83,7 @@ BUGS: tuple[Bug, ...] = (
         _SLOT,
         "        return SLOT_DISTANCE * (self.sequence & 1)\n",
         "        return SLOT_DISTANCE * (~self.sequence & 0)\n",
-        ("tests/property/test_claim_slots.py", "tests/unit/groups/test_claim_slot.py"),
+        ("tests/property/test_claim_slots.py::test_a_torn_commit_leaves_the_one_before_it_or_is_whole",),
     ),
     Bug(
         "checksum-of-a-commit-not-checked",
@@ -97,7 +94,7 @@ BUGS: tuple[Bug, ...] = (
             return None
 """,
         "",
-        ("tests/property/test_claim_slots.py", "tests/unit/groups/test_claim_slot.py"),
+        ("tests/property/test_claim_slots.py::test_a_torn_commit_leaves_the_one_before_it_or_is_whole",),
     ),
     Bug(
         "commit-tried-again-in-a-file-whose-sync-failed",
@@ -105,7 +102,7 @@ BUGS: tuple[Bug, ...] = (
         _CLAIM,
         "            self._move_on(slot, error)\n            return\n",
         "            files.fdatasync(self._fd)\n",
-        _CLAIMS,
+        ("tests/unit/groups/test_claim.py::test_a_disk_that_refuses_a_sync_gets_a_new_generation",),
     ),
     Bug(
         "commit-moved-on-to-a-file-that-is-not-synced",
@@ -118,7 +115,9 @@ BUGS: tuple[Bug, ...] = (
         """\
                 files.pwrite(fd, slot.encode(), slot.position)
         except BaseException as failure:""",
-        _CLAIMS,
+        (
+            "tests/crash/test_claims.py::test_no_acknowledged_commit_is_rolled_back[sample-commits_that_the_disk_refuses]",
+        ),
     ),
     Bug(
         "fencer-reads-before-it-links",
@@ -140,7 +139,9 @@ BUGS: tuple[Bug, ...] = (
     try:
         pass
 """,
-        _CLAIMS,
+        (
+            "tests/unit/groups/test_interleaving.py::test_a_fencer_that_is_stopped_between_any_two_steps_while_the_owner_commits[3]",
+        ),
     ),
     Bug(
         "fencing-by-rename",
@@ -148,7 +149,7 @@ BUGS: tuple[Bug, ...] = (
         _CLAIM,
         "                    files.link(temporary, name, src_dir_fd=claims.fd, dst_dir_fd=claims.fd)\n",
         "                    files.rename(temporary, name, src_dir_fd=claims.fd, dst_dir_fd=claims.fd)\n",
-        _CLAIMS,
+        ("tests/unit/groups/test_claim.py::test_of_two_who_fence_one_gets_it",),
     ),
     Bug(
         "fencer-goes-by-the-generation-before-alone",
@@ -165,7 +166,7 @@ BUGS: tuple[Bug, ...] = (
     slots = claims.slots(partition, generations[-1])
     return slots[0] if slots else _nothing_yet(claims, partition)
 """,
-        _CLAIMS,
+        ("tests/unit/groups/test_claim.py::test_a_fencer_that_got_no_further_than_its_file_loses_nothing",),
     ),
     Bug(
         "damaged-claim-taken-for-a-new-group",
@@ -173,7 +174,7 @@ BUGS: tuple[Bug, ...] = (
         _CLAIM,
         "    raise claims.damaged(partition)\n",
         "    return _nothing_yet(claims, partition)\n",
-        _CLAIMS,
+        ("tests/unit/groups/test_claim.py::test_two_damaged_slots_are_never_a_new_group",),
     ),
     Bug(
         "fencer-does-not-say-where-the-group-stands",
@@ -181,7 +182,7 @@ BUGS: tuple[Bug, ...] = (
         _CLAIM,
         "    if claim.committed.generation != claim.generation:\n",
         "    if claim.committed.generation > claim.generation:\n",
-        _CLAIMS,
+        ("tests/unit/groups/test_claim.py::test_a_fencer_that_got_no_further_than_its_file_loses_nothing",),
     ),
     Bug(
         "taker-does-not-look-for-a-successor-under-the-lock",
@@ -199,7 +200,9 @@ BUGS: tuple[Bug, ...] = (
         _CLAIM,
         "            if claims.exists(partition, generation + 1) or os.fstat(fd).st_nlink == 0:\n",
         "            if claims.exists(partition, generation + 1):\n",
-        (*_CLAIMS, "tests/unit/groups/test_group_removal.py"),
+        (
+            "tests/unit/groups/test_group_removal.py::test_who_was_about_to_lock_a_claim_that_was_deleted_takes_none_without_a_name",
+        ),
     ),
     Bug(
         "first-claim-made-without-a-slot",
@@ -207,7 +210,7 @@ BUGS: tuple[Bug, ...] = (
         _CLAIM,
         "                files.pwrite(fd, new_claim(slot), 0)\n",
         "                files.pwrite(fd, new_claim(None), 0)\n",
-        _CLAIMS,
+        ("tests/unit/groups/test_claim.py::test_the_first_generation_says_that_nothing_is_committed",),
     ),
     Bug(
         "new-claim-not-synced-before-its-link",
@@ -215,7 +218,7 @@ BUGS: tuple[Bug, ...] = (
         _CLAIM,
         "                files.pwrite(fd, new_claim(slot), 0)\n                files.fdatasync(fd)\n",
         "                files.pwrite(fd, new_claim(slot), 0)\n",
-        _CLAIMS,
+        ("tests/unit/groups/test_claim.py::test_a_disk_that_refuses_everything_is_an_error_that_says_what_is_stored",),
     ),
     Bug(
         "name-of-a-new-claim-not-synced",
@@ -226,7 +229,9 @@ BUGS: tuple[Bug, ...] = (
                 files.fsync(claims.fd)
 """,
         "",
-        _CLAIMS,
+        (
+            "tests/crash/test_claims.py::test_no_acknowledged_commit_is_rolled_back[sample-commits_that_the_disk_refuses]",
+        ),
     ),
     Bug(
         "new-claim-not-locked-before-its-link",
@@ -234,15 +239,15 @@ BUGS: tuple[Bug, ...] = (
         _CLAIM,
         "            is_swept = not try_acquire(fd)\n            if not is_swept:\n",
         "            is_swept = False\n            if not is_swept:\n",
-        _CLAIMS,
+        ("tests/unit/groups/test_claim.py::test_a_claim_that_is_held_is_nobody_elses_until_it_is_let_go",),
     ),
     Bug(
         "fork-keeps-claims",
-        "2 D-17",
+        "2 D-10",
         _CLAIM,
         "os.register_at_fork(after_in_child=_let_go_in_child)\n",
         "",
-        _CLAIMS,
+        ("tests/unit/groups/test_claim.py::test_a_fork_holds_nothing_and_a_dead_parent_lets_go",),
     ),
     Bug(
         "records-handed-over-though-fenced",
@@ -273,8 +278,7 @@ BUGS: tuple[Bug, ...] = (
                 yield fetch
 """,
         (
-            "tests/cli/test_consume_group.py::test_what_head_did_not_take_is_not_lost",
-            "tests/multiprocess/test_group_storm.py",
+            "tests/unit/groups/test_handing_over.py::test_what_was_handed_over_is_committed_when_it_is_taken_and_not_before",
         ),
     ),
     Bug(
@@ -284,9 +288,7 @@ BUGS: tuple[Bug, ...] = (
         "            self._commit(source)\n            self._forget(source)\n        if self._coord",
         "            self._forget(source)\n        if self._coord",
         (
-            "tests/cli/test_consume_group.py::test_two_members_share_and_each_partition_is_read_by_one",
-            "tests/multiprocess/test_group_storm.py::test_when_every_stop_is_a_clean_one_nothing_comes_twice",
-            "tests/multiprocess/test_group_storm.py",
+            "tests/unit/groups/test_handing_over.py::test_what_was_taken_of_a_partition_is_committed_before_it_is_let_go_of",
         ),
     ),
     Bug(
@@ -302,10 +304,7 @@ BUGS: tuple[Bug, ...] = (
         if source is not None:
             self._commit(source)
 """,
-        (
-            "tests/multiprocess/test_exec_in_groups.py::test_what_was_let_go_of_while_all_was_handed_over_is_done_all_the_same",
-            "tests/multiprocess/test_exec_in_groups.py::test_a_partition_that_changes_hands_is_gone_on_with",
-        ),
+        ("tests/multiprocess/test_exec_in_groups.py::test_a_partition_that_changes_hands_is_gone_on_with[1]",),
     ),
     Bug(
         "no-commit-at-the-end",
@@ -330,7 +329,7 @@ BUGS: tuple[Bug, ...] = (
         "        return slot.offset if stands == slot.offset else self._truncated(source, slot.offset, stands)\n",
         "        return slot.offset\n",
         (
-            "tests/cli/test_consume_group.py::test_a_log_that_is_shorter_than_what_was_committed_is_named_and_never_jumped",
+            "tests/cli/test_consume_group.py::test_a_log_that_is_shorter_than_what_was_committed_is_named_and_never_jumped[back-0]",
         ),
     ),
     Bug(
@@ -356,8 +355,7 @@ BUGS: tuple[Bug, ...] = (
         "    return min(_group_offset(group, slot).in_log(end_of_epoch), reader.high_watermark)\n",
         "    return _group_offset(group, slot).in_log(end_of_epoch)\n",
         (
-            "tests/cli/test_consume_group.py::test_a_log_that_is_shorter_than_what_was_committed_is_named_and_never_jumped",
-            "tests/cli/test_group_offsets.py::test_a_commit_that_the_log_does_not_have_is_65_and_reads_nothing",
+            "tests/cli/test_consume_group.py::test_a_log_that_is_shorter_than_what_was_committed_is_named_and_never_jumped[back-0]",
         ),
     ),
     Bug(
@@ -408,10 +406,7 @@ BUGS: tuple[Bug, ...] = (
         _MEMBERSHIP,
         "        if try_acquire(fd):\n            _unlink_quietly(name, directory_fd)\n",
         "        _unlink_quietly(name, directory_fd)\n",
-        (
-            "tests/unit/groups/test_group_removal.py",
-            "tests/cli/test_consume_group.py::test_two_members_share_and_each_partition_is_read_by_one",
-        ),
+        ("tests/unit/groups/test_group_removal.py::test_a_member_that_has_only_just_joined_keeps_its_group",),
     ),
     Bug(
         "two-that-look-take-each-other-for-the-holder",
@@ -425,11 +420,11 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "fork-keeps-a-member-alive",
-        "2 D-20",
+        "2 D-10",
         _MEMBERSHIP,
         "os.register_at_fork(after_in_child=_let_go_in_child)\n",
         "",
-        ("tests/unit/groups",),
+        ("tests/unit/groups/test_silence.py::test_a_child_of_a_fork_does_not_keep_a_member_alive_that_is_dead",),
     ),
     Bug(
         "one-member-gets-all-that-is-free",
@@ -437,7 +432,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/groups/assignor.py",
         "    while path := _way_down(candidates, owned):\n",
         "    while path := None and _way_down(candidates, owned):\n",
-        ("tests/property/test_assignor.py",),
+        ("tests/property/test_assignor.py::test_members_that_may_own_the_same_get_the_same_to_within_one",),
     ),
     Bug(
         "assignment-moves-what-need-not-move",
@@ -445,7 +440,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/groups/assignor.py",
         "        if owner in candidates[key]:\n",
         "        if owner == min(candidates[key], default=None):\n",
-        ("tests/property/test_assignor.py",),
+        ("tests/property/test_assignor.py::test_members_that_may_own_the_same_get_the_same_to_within_one",),
     ),
     Bug(
         "reset-does-not-look-for-members-behind-its-locks",
@@ -466,7 +461,9 @@ BUGS: tuple[Bug, ...] = (
         "mk/groups/offset_reset.py",
         "            if committed.offset != change.before:\n",
         "            if committed.offset < -1:\n",
-        ("tests/cli/test_groups.py",),
+        (
+            "tests/unit/groups/test_handing_over.py::test_a_reset_is_not_done_where_the_group_stands_elsewhere_than_its_plan_says",
+        ),
     ),
     Bug(
         "reset-not-written-down-first",
@@ -486,7 +483,7 @@ BUGS: tuple[Bug, ...] = (
                 if done == len(offsets) - 1:
                     number = self._journal.append(kind, offsets, undoes=undoes)
 """,
-        ("tests/crash/test_resets.py",),
+        ("tests/crash/test_resets.py::test_what_was_done_stays_and_what_moved_is_in_the_journal[sample-resets]",),
     ),
     Bug(
         "group-deleted-though-somebody-has-just-joined",
@@ -505,7 +502,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/groups/group_removal.py",
         "                is_old = os.fstat(fd).st_mtime < time.time() - MIN_AGE_SECONDS\n",
         "                is_old = True\n",
-        ("tests/unit/groups/test_group_removal.py",),
+        ("tests/unit/groups/test_group_removal.py::test_young_ones_stay_with_all_above_them",),
     ),
     Bug(
         "held-generations-of-claims-removed",
@@ -513,7 +510,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/groups/group_removal.py",
         "                if not is_old or (remove and not try_acquire(fd)):\n",
         "                if not is_old:\n",
-        ("tests/unit/groups/test_group_removal.py",),
+        ("tests/unit/groups/test_group_removal.py::test_nothing_goes_above_one_that_is_still_held",),
     ),
     Bug(
         "output-counts-as-taken-when-it-is-written",
@@ -521,10 +518,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/cli/group_output.py",
         "        unread = (self._unread() or 0) if self._is_pipe else 0\n",
         "        unread = 0\n",
-        (
-            "tests/cli/test_consume_group.py::test_what_head_did_not_take_is_not_lost",
-            "tests/cli/test_consume_group.py::test_what_a_slow_reader_took_of_one_large_batch_is_committed_when_a_signal_comes",
-        ),
+        ("tests/cli/test_consume_group.py::test_what_is_still_in_the_pipe_is_not_committed",),
     ),
     Bug(
         "last-read-of-a-reader-that-went-away-counts-as-taken",
@@ -533,8 +527,7 @@ BUGS: tuple[Bug, ...] = (
         "            if mark.end > taken or (is_gone and not mark.alone and taken - mark.end < _LONGEST_READ):\n",
         "            if mark.end > taken:\n",
         (
-            "tests/cli/test_consume_group.py::test_a_reader_that_goes_away_in_the_middle_of_much_repeats_and_never_skips",
-            "tests/cli/test_consume_group.py::test_what_head_did_not_take_is_not_lost",
+            "tests/cli/test_consume_group.py::test_a_reader_that_goes_away_in_the_middle_of_much_repeats_and_never_skips[150-json]",
         ),
     ),
 )

@@ -28,10 +28,7 @@ BUGS: tuple[Bug, ...] = (
         "mk/replication/directory_replica.py",
         "    image.next_offset = reader.high_watermark\n",
         "    image.next_offset = reader.state.written.offset\n",
-        (
-            "tests/unit/replication/test_directory_replica.py",
-            "tests/property/test_replication_histories.py",
-        ),
+        ("tests/unit/storage/test_follower_steps.py::test_a_copy_passes_on_only_what_it_has_on_disk",),
     ),
     Bug(
         "copies-seen-before-they-are-on-disk",
@@ -54,7 +51,7 @@ BUGS: tuple[Bug, ...] = (
         if state.durable.offset == state.high_watermark == state.written.offset:
             return state
 """,
-        ("tests/unit/storage/test_follower_log.py",),
+        ("tests/unit/storage/test_follower_log.py::test_a_refused_sync_costs_nothing_that_was_seen",),
     ),
     Bug(
         "copies-not-proved-by-their-checksum",
@@ -105,17 +102,6 @@ BUGS: tuple[Bug, ...] = (
         ("tests/unit/storage/test_follower_log.py::test_input_that_was_stored_before_is_refused",),
     ),
     Bug(
-        "copies-appended-wherever-the-log-ends",
-        "1 D-19",
-        _FOLLOWER,
-        "            if base_offset != state.written.offset:\n                raise self._moved",
-        "            if base_offset < state.written.offset:\n                raise self._moved",
-        (
-            "tests/unit/storage/test_follower_log.py::test_two_runs_at_a_time_do_no_harm",
-            "tests/unit/storage/test_follower_log.py",
-        ),
-    ),
-    Bug(
         "leader-takes-copies",
         "1 D-18",
         _FOLLOWER,
@@ -156,7 +142,7 @@ BUGS: tuple[Bug, ...] = (
         _FOLLOWER,
         "            if common != prefix_offset and common < end:\n",
         "            if False:\n",
-        _FOLLOW,
+        ("tests/unit/storage/test_follower_log.py::test_a_log_without_a_newer_leader_is_never_cut",),
     ),
     Bug(
         "cut-without-a-newer-leader",
@@ -180,7 +166,7 @@ BUGS: tuple[Bug, ...] = (
         _FOLLOWER,
         "        if epochs.latest.epoch >> 32 == own.epoch_before(end) >> 32 and self._was_on_disk(offset):\n",
         "        if False:\n",
-        ("tests/unit/storage/test_restored_leader.py",),
+        ("tests/unit/storage/test_restored_leader.py::test_what_it_had_on_its_disk_is_not_cut_off_for_a_recovery",),
     ),
     Bug(
         "old-leader-not-cut",
@@ -202,7 +188,7 @@ BUGS: tuple[Bug, ...] = (
         """\
                 state = self._make_all_durable(state)
                 epoch = own""",
-        (*_FOLLOW, *_HISTORIES),
+        ("tests/crash/test_following.py::test_broken_off_anywhere_the_next_run_ends_it[cut]",),
     ),
     Bug(
         "epochs-adopted-without-a-mark",
@@ -216,7 +202,7 @@ BUGS: tuple[Bug, ...] = (
         """\
         write_epochs(self._files.fd, epochs)
 """,
-        _FOLLOW,
+        ("tests/unit/storage/test_follower_log.py::test_a_producer_that_comes_while_a_fencing_is_killed_is_refused",),
     ),
     Bug(
         "promoted-without-a-new-epoch",
@@ -239,18 +225,15 @@ BUGS: tuple[Bug, ...] = (
             if not self._leads():
                 end = state.written
 """,
-        (*_FOLLOW, "tests/unit/replication/test_promotion.py"),
+        ("tests/unit/storage/test_follower_steps.py::test_a_copy_that_is_promoted_has_all_of_it_on_disk_and_shows_it",),
     ),
     Bug(
-        "follower-begins-where-it-likes",
+        "follower-begins-no-segment-where-its-source-does",
         "3 D-19",
         _FOLLOWER,
         "            rolls = begins_segment and state.segment != base_offset\n",
-        "            rolls = begins_segment and state.segment != base_offset and base_offset % 3 == 0\n",
-        (
-            "tests/unit/storage/test_follower_log.py::test_a_copy_has_the_same_files_as_its_source",
-            "tests/property/test_follower_machine.py",
-        ),
+        "            rolls = False\n",
+        ("tests/unit/storage/test_follower_log.py::test_a_copy_has_the_same_files_as_its_source",),
     ),
     Bug(
         "log-of-a-copy-begins-behind-its-end",
@@ -258,10 +241,7 @@ BUGS: tuple[Bug, ...] = (
         _FOLLOWER,
         "                start = max(state.log_start_offset, min(offset, state.durable.offset))\n",
         "                start = max(state.log_start_offset, offset)\n",
-        (
-            "tests/unit/storage/test_follower_log.py::test_the_log_begins_where_the_source_does",
-            "tests/unit/storage/test_follower_log.py",
-        ),
+        ("tests/unit/storage/test_follower_log.py::test_the_log_begins_where_the_source_does",),
     ),
     Bug(
         "names-not-synced-before-copies",
@@ -269,7 +249,7 @@ BUGS: tuple[Bug, ...] = (
         _FOLLOWER,
         "                files.fsync(self._files.fd)\n                self._names_are_synced = True\n",
         "                self._names_are_synced = True\n",
-        _FOLLOW,
+        ("tests/crash/test_following.py::test_what_is_copied_behind_a_cut_that_a_kill_broke_off_stays",),
     ),
     # Cutting.
     Bug(
@@ -278,7 +258,7 @@ BUGS: tuple[Bug, ...] = (
         _CUT,
         "    files.replace_file(TRUNCATION_FILE, record.encode(), dir_fd=partition.fd)\n    return finish",
         "    return finish",
-        _FOLLOW,
+        ("tests/unit/storage/test_follower_log.py::test_what_an_old_leader_had_written_is_cut_off_and_kept",),
     ),
     Bug(
         "what-is-cut-not-kept",
@@ -286,7 +266,7 @@ BUGS: tuple[Bug, ...] = (
         _CUT,
         "        if stop > end.position:\n            _copy_once",
         "        if stop > end.position + (1 << 20):\n            _copy_once",
-        (*_FOLLOW, *_HISTORIES),
+        ("tests/crash/test_following.py::test_broken_off_anywhere_the_next_run_ends_it[cut]",),
     ),
     Bug(
         "segments-that-are-cut-not-kept",
@@ -294,7 +274,7 @@ BUGS: tuple[Bug, ...] = (
         _CUT,
         "        keep_segment(partition, base, name)\n",
         "        pass\n",
-        (*_FOLLOW, *_HISTORIES),
+        ("tests/unit/storage/test_follower_log.py::test_what_an_old_leader_had_written_is_cut_off_and_kept",),
     ),
     Bug(
         "record-of-a-cut-removed-before-it-is-done",
@@ -311,7 +291,7 @@ BUGS: tuple[Bug, ...] = (
     files.fsync(partition.fd)
     return new
 """,
-        _FOLLOW,
+        ("tests/crash/test_following.py::test_a_cut_is_on_disk_when_it_is_done_and_half_done_it_is_finished",),
     ),
     Bug(
         "end-of-a-cut-not-synced",
@@ -319,7 +299,7 @@ BUGS: tuple[Bug, ...] = (
         _CUT,
         "    files.unlink(TRUNCATION_FILE, dir_fd=partition.fd)\n    files.fsync(partition.fd)\n",
         "    files.unlink(TRUNCATION_FILE, dir_fd=partition.fd)\n",
-        _FOLLOW,
+        ("tests/crash/test_following.py::test_a_cut_is_on_disk_when_it_is_done_and_half_done_it_is_finished",),
     ),
     Bug(
         "cut-segment-not-synced",
@@ -333,7 +313,7 @@ BUGS: tuple[Bug, ...] = (
         """\
                 files.truncate(fd, end.position)
 """,
-        _FOLLOW,
+        ("tests/crash/test_following.py::test_a_cut_is_on_disk_when_it_is_done_and_half_done_it_is_finished",),
     ),
     Bug(
         "cut-in-a-file-with-a-second-name",
@@ -352,55 +332,12 @@ BUGS: tuple[Bug, ...] = (
         ("tests/unit/storage/test_follower_log.py::test_a_reader_is_told_what_it_has_read_and_is_no_longer_there",),
     ),
     Bug(
-        "state-of-a-cut-in-one-slot-only",
-        "1 D-19",
-        _CUT,
-        """\
-    for syncing in (1, 0):
-        state.syncing = syncing
-        write_state(partition.state_fd, state)
-        files.fdatasync(partition.state_fd)
-""",
-        """\
-    write_state(partition.state_fd, state)
-    files.fdatasync(partition.state_fd)
-""",
-        _FOLLOW,
-    ),
-    Bug(
-        "sequence-of-state-goes-back-with-a-cut",
-        "3 D-19",
-        _CUT,
-        "    new.sequence = max(new.sequence, state.sequence if state is not None else time.time_ns())\n",
-        "",
-        _FOLLOW,
-    ),
-    Bug(
-        "what-was-clean-counts-over-a-cut",
-        "3 D-19",
-        _CUT,
-        "    unlink_if_there(partition, CLEANED_FILE)\n",
-        "",
-        (*_FOLLOW, *_HISTORIES),
-    ),
-    Bug(
-        "snapshot-of-what-was-cut-kept",
-        "1 D-11",
-        _CUT,
-        "    if record.is_anew or snapshot is None or snapshot.offset > new.written.offset:\n",
-        "    if snapshot is None:\n",
-        (
-            "tests/unit/storage/test_follower_log.py::test_a_cut_takes_back_what_is_known_of_producers",
-            "tests/unit/storage/test_follower_log.py",
-        ),
-    ),
-    Bug(
         "cut-that-was-broken-off-not-finished",
         "5 D-19",
         _FOLLOWER,
         "        if record is not None:\n            state = log_truncation.finish(files_, record, state)\n            self._forget(record.epochs)\n",
         "",
-        _FOLLOW,
+        ("tests/crash/test_following.py::test_broken_off_anywhere_the_next_run_ends_it[cut]",),
     ),
     # What is decided.
     Bug(
@@ -409,7 +346,7 @@ BUGS: tuple[Bug, ...] = (
         _EPOCHS,
         "            if own != theirs:\n                break\n",
         "            if own > theirs:\n                break\n",
-        ("tests/property/test_reconciliation.py",),
+        ("tests/unit/storage/test_leader_epochs.py::test_two_logs_are_the_same_as_far_as_each_epoch_goes_in_both",),
     ),
     Bug(
         "fencing-forgets-epochs",
@@ -417,10 +354,7 @@ BUGS: tuple[Bug, ...] = (
         _EPOCHS,
         "        kept = [entry for entry in self.entries if entry.first_offset < end_offset]\n        return LeaderEpochs([*kept, EpochEntry(latest.epoch",
         "        kept = self.entries[-1:]\n        return LeaderEpochs([*kept, EpochEntry(latest.epoch",
-        (
-            "tests/property/test_reconciliation.py",
-            "tests/unit/storage/test_follower_log.py",
-        ),
+        ("tests/unit/storage/test_follower_log.py::test_promotion_counts_in_the_upper_half",),
     ),
     Bug(
         "checksum-of-epochs-not-checked",
@@ -428,7 +362,7 @@ BUGS: tuple[Bug, ...] = (
         _EPOCHS,
         "            if int(crc, 16) != crc32c(text) or (entries and entry.epoch <= entries[-1].epoch):\n",
         "            if entries and entry.epoch <= entries[-1].epoch:\n",
-        ("tests/unit/storage/test_leader_epochs.py",),
+        ("tests/unit/storage/test_leader_epochs.py::test_every_flipped_bit_is_noticed_or_harmless",),
     ),
     Bug(
         "hole-passed-over",
@@ -436,10 +370,7 @@ BUGS: tuple[Bug, ...] = (
         _RECONCILE,
         "    if accept_gap:\n",
         "    if True:\n",
-        (
-            "tests/property/test_reconciliation.py",
-            "tests/cli/test_replicate.py::test_a_hole_is_refused_and_accepted_on_request",
-        ),
+        ("tests/cli/test_replicate.py::test_a_hole_is_refused_and_accepted_on_request",),
     ),
     Bug(
         "stale-source-followed",
@@ -447,7 +378,7 @@ BUGS: tuple[Bug, ...] = (
         _RECONCILE,
         "    if own_latest.epoch > latest.epoch or (own_latest.epoch == latest.epoch and leads):\n",
         "    if own_latest.epoch == latest.epoch and leads:\n",
-        ("tests/property/test_reconciliation.py",),
+        ("tests/property/test_reconciliation.py::test_histories_of_three_directories",),
     ),
     Bug(
         "chains-not-compared-by-who-decides",
@@ -455,7 +386,7 @@ BUGS: tuple[Bug, ...] = (
         _RECONCILE,
         "    if UNKNOWN_CHAIN not in (source_chain, target_chain) and source_chain != target_chain:\n",
         "    if False:\n",
-        ("tests/property/test_reconciliation.py",),
+        ("tests/property/test_reconciliation.py::test_other_records_in_front_of_the_same_offset_are_refused",),
     ),
     Bug(
         "copy-behind-dropped-tombstones-goes-on",
@@ -463,7 +394,9 @@ BUGS: tuple[Bug, ...] = (
         _RECONCILE,
         "    if has_records and prefix < source.image.tombstones_dropped_to:\n",
         "    if False:\n",
-        ("tests/property/test_reconciliation.py",),
+        (
+            "tests/property/test_reconciliation.py::test_a_copy_behind_dropped_tombstones_or_inside_a_covering_batch_is_fetched_anew",
+        ),
     ),
     Bug(
         "copy-cleaned-by-what-is-cut-goes-on",
@@ -472,8 +405,7 @@ BUGS: tuple[Bug, ...] = (
         "    if has_records and prefix < min(end, target.image.cleaned_to):\n",
         "    if False:\n",
         (
-            "tests/property/test_reconciliation.py",
-            "tests/property/test_compacted_histories.py",
+            "tests/property/test_compacted_histories.py::test_no_last_value_is_lost_and_no_deleted_key_comes_back[sample]",
         ),
     ),
     Bug(
@@ -483,8 +415,7 @@ BUGS: tuple[Bug, ...] = (
         "    if leads and not source.image.is_recovered:\n",
         "    if False:\n",
         (
-            "tests/unit/replication/test_power_loss_of_a_leader.py",
-            "tests/property/test_reconciliation.py",
+            "tests/unit/replication/test_power_loss_of_a_leader.py::test_a_follower_of_a_leader_that_was_not_recovered_yet_is_told_to_try_again",
         ),
     ),
     # Failing over.
@@ -511,17 +442,6 @@ BUGS: tuple[Bug, ...] = (
         "                if changes:\n                    change_offsets",
         '                forget_offsets(self._directory, group, [(row["topic_id"], row["partition"]) for row in rows])\n'
         "                if changes:\n                    change_offsets",
-        (
-            "tests/unit/replication/test_promotion.py",
-            "tests/unit/replication/test_killed_anywhere.py",
-        ),
-    ),
-    Bug(
-        "groups-go-on-beyond-what-was-copied",
-        "2 D-16",
-        _PROMOTION,
-        "                there = stands_at(topic, offset.group, offset, reader)\n",
-        "                there = offset.offset\n",
-        ("tests/unit/replication/test_promotion.py::test_a_group_is_never_moved_beyond_what_is_here",),
+        ("tests/unit/replication/test_promotion.py::test_a_group_with_members_is_left_and_the_next_run_moves_it",),
     ),
 )

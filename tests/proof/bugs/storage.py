@@ -373,7 +373,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "fork-shares-the-lock",
-        "1 D-9",
+        "1 D-10",
         _LOG,
         "            if self._pid != os.getpid():\n",
         "            if self._pid < 0:\n",

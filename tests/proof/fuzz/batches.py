@@ -32,7 +32,7 @@ from mk.storage.offset_index import ENTRY
 from mk.storage.partition_state import LogEnd
 from tests.crash import oracle
 from tests.proof.fuzz.mending import Supply, mend_batches
-from tests.proof.fuzz.target import Target, is_refused
+from tests.proof.fuzz.target import Target, accepted, is_refused
 
 CODECS = (NONE, GZIP, LZ4, ZSTD)
 TIME = 1_700_000_000_000
@@ -135,14 +135,14 @@ def check_header(batch: RecordBatch, header: bytes) -> None:
 
 def check_content(batch: RecordBatch, data: bytes) -> None:
     """What is in a batch is refused by all who look into it, or means the same to all of them."""
-    records: list[ConsumerRecord] = []
-    refused = is_refused(lambda: records.extend(batch.records("t", 0)))
-    assert is_refused(batch.prove) == refused, "proved, and not to be decoded; or the other way round"
-    if refused:
+    decoded = accepted(batch.records, "t", 0)
+    assert is_refused(batch.prove) == (not decoded), "proved, and not to be decoded; or the other way round"
+    if not decoded:
         for look in (batch.lines, batch.key_of_lines, lambda: batch_keys.holds_keys(batch)):
             is_refused(look)
-        is_refused(lambda: compacted(batch, data))
+        is_refused(compacted, batch, data)
         return
+    (records,) = decoded
     if batch.attributes & CONTROL:
         assert not records
         return
@@ -279,8 +279,8 @@ def fuzz_codec(data: bytes) -> None:
     """What decompresses is as long as announced, and comes to no more memory than that."""
     supply = Supply(data)
     codec, length = supply.byte() % 8, supply.number(4)
-    found: list[bytes] = []
-    if not is_refused(lambda: found.append(decompress(codec, supply.rest, length))):
+    found = accepted(decompress, codec, supply.rest, length)
+    if found:
         assert len(found[0]) == length
         assert decompress(codec, compress(codec, found[0]), length) == found[0] or length > 1000 * len(supply.rest)
 

@@ -284,4 +284,4 @@ def _mend(data: bytes) -> bytes:
     return data[:1] + (mend(data[1:]) if mend is not None else data[1:])
 
 
-TARGETS = [Target("directory", fuzz_directory, _contents, _mend, 8192)]
+TARGETS = [Target("directory", fuzz_directory, _contents, _mend, 8192, sample=40)]

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import unicodedata
+from functools import cache
 from typing import TYPE_CHECKING
 
 from mk.errors import RecordTooLargeError
@@ -21,7 +22,10 @@ from mk.formats.terminal import escape, escape_json
 from mk.formats.writers import PRESETS, writer
 from mk.records.record import ConsumerRecord
 from tests.proof.fuzz.mending import Supply
-from tests.proof.fuzz.target import Target, is_refused
+from tests.proof.fuzz.target import Target, accepted, is_refused
+
+if TYPE_CHECKING:
+    pass
 
 if TYPE_CHECKING:
     from mk.formats.writers import Writer
@@ -48,6 +52,18 @@ BY_LINE = (
     r"%t %p %v{json}--",
 )
 """Formats in which a record ends with the text that ends the format."""
+
+
+@cache
+def printer(form: str) -> Writer:
+    """Return the writer of a format; compiling one takes longer than all that is done with it here."""
+    return writer(form)
+
+
+@cache
+def reader_of(form: str) -> FormatReader:
+    """Return the reader of a format."""
+    return FormatReader(form)
 
 
 def records_of(supply: Supply) -> list[ConsumerRecord]:
@@ -125,24 +141,19 @@ def fuzz_format(data: bytes) -> None:
     """A format of any text, and behind a zero byte what is read in it."""
     text, _, given = data.partition(b"\0")
     form = os.fsdecode(text)
-    made: list[Writer] = []
     printed = b""
-    if not is_refused(lambda: made.append(writer(form, delimiter=b"\n"))):
+    made = accepted(writer, form, delimiter=b"\n")
+    if made:
         printed = made[0](_PRINTED) + made[0]([])
         assert made[0](_PRINTED[:1]) is not None
     for delimiter in (None, b"\n"):
-        readers: list[FormatReader] = []
-        if is_refused(lambda delimiter=delimiter: readers.append(FormatReader(form, delimiter=delimiter))):  # type: ignore[misc]
-            continue
-        (reader,) = readers
-        for source in (given, printed):
-            if reader.delimiter is None:
-                _read(reader.stream(), [source])
-            else:
-                lines = source.split(reader.delimiter) if reader.delimiter else [source]
-                columns = RecordColumns()
-                for line in lines:
-                    is_refused(lambda line=line, reader=reader, columns=columns: reader.read_lines([line], 0, columns))  # type: ignore[misc]
+        for reader in accepted(FormatReader, form, delimiter=delimiter):
+            for source in (given, printed):
+                if reader.delimiter is None:
+                    _read(reader.stream(), [source])
+                else:
+                    for line in source.split(reader.delimiter) if reader.delimiter else [source]:
+                        is_refused(reader.read_lines, [line], 0, RecordColumns())
 
 
 def _formats() -> list[bytes]:
@@ -163,14 +174,14 @@ def fuzz_produce(data: bytes) -> None:
     form = forms[choice % len(forms)]
 
     def stream() -> object:
-        return FrameReader() if form == "framed" else FormatReader(form).stream()
+        return FrameReader() if form == "framed" else reader_of(form).stream()
 
     found, fault = _read(stream(), [given])
     cut, fault_of_cut = _read(stream(), pieces)
     assert cut == found and bool(fault) == bool(fault_of_cut), (fault, fault_of_cut)
     printable = [row for row in found if _is_printable(form, row)]
     if printable:
-        again, fault = _read(stream(), [writer(form)([_as_record(row) for row in printable])])
+        again, fault = _read(stream(), [printer(form)([_as_record(row) for row in printable])])
         wanted = [row if row[3] is not None else (*row[:3], 0) for row in printable]
         assert not fault and again == wanted
 
@@ -190,28 +201,28 @@ def _inputs() -> list[bytes]:
     records = records_of(Supply(b"".join(_record_seeds())))
     made = []
     for number, form in enumerate((*LOSSLESS, "framed")):
-        made.append(bytes([number, 3]) + writer(form)(records))
-        made.append(bytes([number, 200]) + writer(form)(records[:1]))
+        made.append(bytes([number, 3]) + printer(form)(records))
+        made.append(bytes([number, 200]) + printer(form)(records[:1]))
     return made
 
 
 def fuzz_lines_of_format(data: bytes) -> None:
     """A line in a format is a record or is refused."""
     form = BY_LINE[data[0] % len(BY_LINE) if data else 0]
-    reader = FormatReader(form)
+    reader = reader_of(form)
     delimiter = reader.delimiter
     assert delimiter
     columns = RecordColumns()
     count = 0
     for line in data[1:].split(delimiter):
-        if not is_refused(lambda line=line: reader.read_lines([line], 0, columns)):  # type: ignore[misc]
+        if not is_refused(reader.read_lines, [line], 0, columns):
             count += 1
         assert len(columns) == count
 
 
 def _lines_of_formats() -> list[bytes]:
     records = records_of(Supply(b"".join(_record_seeds())))
-    return [bytes([number]) + writer(form)(records) for number, form in enumerate(BY_LINE)]
+    return [bytes([number]) + printer(form)(records) for number, form in enumerate(BY_LINE)]
 
 
 # Presets.
@@ -222,10 +233,10 @@ def fuzz_json_lines(data: bytes) -> None:
     lines = data.split(b"\n")
     columns = RecordColumns()
     if len(lines) > 1:
-        is_refused(lambda: read_lines(lines, 0, columns))
+        is_refused(read_lines, lines, 0, columns)
     for line in lines:
         one = RecordColumns()
-        if is_refused(lambda line=line, one=one: read_lines([line], 0, one)):  # type: ignore[misc]
+        if is_refused(read_lines, [line], 0, one):
             assert not len(one)
             continue
         assert len(one) == 1
@@ -235,7 +246,7 @@ def fuzz_json_lines(data: bytes) -> None:
         with contextlib.suppress(UnicodeEncodeError):
             topic.encode()
             record = ConsumerRecord(topic, partition, 0, time or 0, key, value, headers)
-            printed = writer("json")([record])
+            printed = printer("json")([record])
             again = RecordColumns()
             read_lines([printed.removesuffix(b"\n")], 0, again)
             assert _rows(again) == [_row(record)]
@@ -245,7 +256,7 @@ def fuzz_json_lines(data: bytes) -> None:
 def _json_lines() -> list[bytes]:
     records = records_of(Supply(b"".join(_record_seeds())))
     return [
-        writer("json")(records).removesuffix(b"\n"),
+        printer("json")(records).removesuffix(b"\n"),
         b'{"value":"v","key":"k","timestamp":"2026-11-23T10:00:00Z","headers":[{"key":"a","value":"b"}]}',
         b'{"payload":"v","headers":["a","b"],"tstype":"create","ts":-1}\n{"payload_b64":"YQ==","headers":{"a":null}}',
     ]
@@ -255,7 +266,7 @@ def fuzz_consume(data: bytes) -> None:
     """Any records print in any preset; JSON and frames are read again, and what a terminal is shown steers nothing."""
     records = records_of(Supply(data))
     for preset in PRESETS:
-        printed = writer(preset)(records)
+        printed = printer(preset)(records)
         if preset == "framed":
             assert _read(FrameReader(), [printed])[0] == [_row(record) for record in records]
             continue
@@ -280,7 +291,7 @@ def fuzz_consume(data: bytes) -> None:
             assert _rows(columns) == [_row(record) for record in records]
             assert [json.loads(line) for line in lines] == [json.loads(line) for line in shown.split(b"\n")[:-1]]
     for form in (*LOSSLESS, *BY_LINE):
-        writer(form)(records)
+        printer(form)(records)
 
 
 # Lines and keys.
@@ -350,10 +361,10 @@ def _line_inputs() -> list[bytes]:
 def fuzz_selector(data: bytes) -> None:
     """A selector is none, or finds in a block of lines what it finds in each of them."""
     text, _, block = data.partition(b"\0")
-    selectors = []
     form = os.fsdecode(text)
     # A regular expression may take for ever, which is its author's own affair: one repetition is enough here.
-    if len(re.findall(r"[*+?{]", form)) > 2 or is_refused(lambda: selectors.append(parse_selector(form))):
+    selectors = accepted(parse_selector, form) if len(re.findall(r"[*+?{]", form)) <= 2 else []
+    if not selectors:
         return
     (selector,) = selectors
     block = block.replace(b"\0", b"")[:200] + b"\n"
@@ -387,9 +398,8 @@ def _selectors() -> list[bytes]:
 
 def fuzz_offset_list(data: bytes) -> None:
     """A list of committed offsets as text."""
-    found: list[object] = []
-    if not is_refused(lambda: found.extend(parse_offset_list(data, "list"))):
-        rows = [(one.group or "g", one.topic, one.partition, 7) for one in found]  # type: ignore[attr-defined]
+    for found in accepted(parse_offset_list, data, "list"):
+        rows = [(one.group or "g", one.topic, one.partition, 7) for one in found]
         if len({row[:3] for row in rows}) == len(rows):
             again = parse_offset_list(format_offset_list(rows).encode(), "list")
             assert [(one.group, one.topic, one.partition, int(one.offset)) for one in again] == rows

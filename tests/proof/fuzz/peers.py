@@ -31,7 +31,7 @@ from mk.transport.error_codec import error_values, take_error
 from mk.transport.fields import Fields
 from tests.proof.fuzz.batches import TIME, examples, stamped
 from tests.proof.fuzz.mending import mend_batches
-from tests.proof.fuzz.target import Target, is_refused
+from tests.proof.fuzz.target import Target, accepted, is_refused
 from tests.transports.fake_replica import DIRECTORY_ID, FakeReplica, partition_image, topic_id_of, topic_image
 from tests.transports.frames import HELLO, client_hello, frame, packed
 
@@ -140,8 +140,8 @@ def _plain(value: object) -> object:
 def fuzz_values(data: bytes) -> None:
     """The values of a head are taken as what they are asked for, or refused; what was taken can be said again."""
     take, values_of = list(_TAKERS.values())[data[0] % len(_TAKERS) if data else 0]
-    found: list[object] = []
-    if not is_refused(lambda: found.append(take(Fields(data[1:], "far")))):
+    found = accepted(take, Fields(data[1:], "far"))
+    if found:
         again = take(Fields(packed(*values_of(found[0])), "far"))
         assert _plain(again) == _plain(found[0])
 
@@ -167,7 +167,7 @@ _DOCUMENTS = ("summary", "offsets", "settings", "topic", "rates", "config")
 def fuzz_document(data: bytes) -> None:
     """JSON that describes a topic, from a far side."""
     what = _DOCUMENTS[data[0] % len(_DOCUMENTS) if data else 0]
-    is_refused(lambda: take_document(what, data[1:], Fields(b"", "far")))
+    is_refused(take_document, what, data[1:], Fields(b"", "far"))
 
 
 def _descriptions() -> list[bytes]:
@@ -381,8 +381,8 @@ def _mend_answer(data: bytes) -> bytes:
 def fuzz_address(data: bytes) -> None:
     """[user@]host:directory: what is taken can be written again, and is no option of ssh."""
     text = os.fsdecode(data)
-    found: list[str | Address] = []
-    if not is_refused(lambda: found.append(parse_address(text))):
+    found = accepted(parse_address, text)
+    if found:
         (address,) = found
         if isinstance(address, Address):
             assert parse_address(str(address)) == address

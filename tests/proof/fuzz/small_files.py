@@ -20,7 +20,7 @@ from mk.storage.producer_pin import ProducerPin, parse_pin
 from mk.storage.producer_state import ProducerState, decode_snapshot
 from mk.storage.replica_directory import decode_lines, encode_line
 from tests.proof.fuzz.mending import mend_lines, mend_slots, mend_tail
-from tests.proof.fuzz.target import Target, is_refused
+from tests.proof.fuzz.target import Target, accepted
 
 ID, OTHER_ID = "0123456789abcdef" * 2, "f" * 32
 TIME = 1_700_000_000_000
@@ -127,20 +127,20 @@ def _mend_member(data: bytes) -> bytes:
 
 def fuzz_flat_json(data: bytes) -> None:
     """topic.json, pins and input marks."""
-    found: list[dict[str, str | int | bool | None]] = []
-    if not is_refused(lambda: found.append(flat_json.decode(data, "topic.json"))):
+    found = accepted(flat_json.decode, data, "topic.json")
+    if found:
         (fields,) = found
         assert all(type(value) in (str, int, bool, type(None)) for value in fields.values()), fields
         if fields["format"] == flat_json.FORMAT_VERSION:
             assert flat_json.decode(flat_json.encode(fields), "topic.json") == fields
-    pins: list[ProducerPin] = []
-    if not is_refused(lambda: pins.append(parse_pin(data, 8, "pin"))):
+    pins = accepted(parse_pin, data, 8, "pin")
+    if pins:
         again = parse_pin(pins[0].encode(), 8, "pin")
         assert [getattr(again, name) for name in ProducerPin.__slots__] == [
             getattr(pins[0], name) for name in ProducerPin.__slots__
         ]
-    marks: list[tuple[str, MarkFields]] = []
-    if not is_refused(lambda: marks.append(decode_mark(data, "mark"))):
+    marks = accepted(decode_mark, data, "mark")
+    if marks:
         name, fields_of_mark = marks[0]
         assert decode_mark(fields_of_mark.encode(name), "mark")[0] == name
         for text in (fields_of_mark.reading, fields_of_mark.before, fields_of_mark.then):
@@ -174,8 +174,8 @@ def _flat_jsons() -> list[bytes]:
 
 
 def fuzz_epochs(data: bytes) -> None:
-    found: list[LeaderEpochs] = []
-    if not is_refused(lambda: found.append(decode_epochs(data, "epochs"))):
+    found = accepted(decode_epochs, data, "epochs")
+    if found:
         (epochs,) = found
         assert decode_epochs(epochs.encode(), "epochs") == epochs
         assert all(0 <= entry.epoch < 1 << 64 for entry in epochs.entries)
@@ -211,8 +211,8 @@ def _snapshots() -> list[bytes]:
 
 
 def fuzz_cursor(data: bytes) -> None:
-    found: list[tuple[str, list[CursorPosition]]] = []
-    if not is_refused(lambda: found.append(decode_cursor(data, "cursor"))):
+    found = accepted(decode_cursor, data, "cursor")
+    if found:
         directory_id, positions = found[0]
         assert decode_cursor(encode_cursor(directory_id, positions, 5), "cursor") == (directory_id, positions)
         assert all(0 <= one.partition < one.partitions and 0 <= one.offset <= _MAX_INT64 for one in positions)
@@ -283,8 +283,8 @@ def _clocks() -> list[bytes]:
 
 
 def fuzz_truncation(data: bytes) -> None:
-    found: list[Truncation] = []
-    if not is_refused(lambda: found.append(log_truncation.decode_truncation(data, "truncation"))):
+    found = accepted(log_truncation.decode_truncation, data, "truncation")
+    if found:
         (one,) = found
         again = log_truncation.decode_truncation(one.encode(), "truncation")
         assert again.encode() == one.encode()

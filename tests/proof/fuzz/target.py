@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from mk.errors import MkError
 from mk.formats.record_columns import BadRecordError
@@ -13,6 +13,8 @@ from mk.storage.copy_proof import BadBatchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+Result = TypeVar("Result")
 
 MAX_GROWTH_KIB = 64 << 10
 MAX_SECONDS = 1.0
@@ -24,6 +26,7 @@ class Target(NamedTuple):
     """fuzz: takes any bytes, and raises if mk does not do with them as it promises; a refusal is none of that.
 
     seeds: valid inputs. mend: makes the checksums in an input right, so that what is behind them is reached as well.
+    sample: of how many changed seeds the ordinary tests make use.
     """
 
     name: str
@@ -31,16 +34,22 @@ class Target(NamedTuple):
     seeds: Callable[[], list[bytes]]
     mend: Callable[[bytes], bytes] | None = None
     max_bytes: int = 4096
+    sample: int = 200
 
 
-def is_refused(call: Callable[[], object]) -> bool:
+def is_refused(call: Callable[..., object], *arguments: object, **options: object) -> bool:
     """Tell whether a call refuses what it was given, as it may; what MkError itself says is a bug in mk."""
+    return not accepted(call, *arguments, **options)
+
+
+def accepted(call: Callable[..., Result], *arguments: object, **options: object) -> list[Result]:
+    """Return what a call returns, as the only one of a list; nothing if it refuses what it was given."""
     try:
-        call()
+        return [call(*arguments, **options)]
     except REFUSALS as refusal:
-        assert type(refusal) is not MkError, f"a bug in mk: {refusal}"
-        return True
-    return False
+        # What another host says that it failed with may be a bug there, or an error of a newer mk.
+        assert type(refusal) is not MkError or "peer" in refusal.facts, f"a bug in mk: {refusal}"
+        return []
 
 
 def strike(target: Target, data: bytes) -> None:

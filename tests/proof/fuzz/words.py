@@ -8,14 +8,14 @@ from mk.cli import definition, fast_parser
 from mk.cli.options import _CONVERTERS as CONVERTERS
 from mk.cli.reset_target import parse_duration, parse_shift, parse_target
 from mk.config import TOPIC_CONFIG, parse_topic_config
-from mk.consumer.offset_spec import OffsetRange, OffsetSpec, parse_offset_range, parse_offset_spec
+from mk.consumer.offset_spec import parse_offset_range, parse_offset_spec
 from mk.consumer.offset_spellings import ALIASES, OPTIONS, POSITIONS, RANGES, TIMES, WRONG
 from mk.groups.claim_directory import claim_name, parse_claim_name
 from mk.maintenance.dump import _place as place_of_dumped
 from mk.maintenance.thresholds import THRESHOLDS, Limits, parse_limit
 from mk.timestamp import parse_time
 from mk.topic_partition import check_name, check_producer_id, is_valid_name
-from tests.proof.fuzz.target import Target, is_refused
+from tests.proof.fuzz.target import Target, accepted, is_refused
 
 NOW = 1_795_428_480_000
 _ROWS = (*POSITIONS, *RANGES, *ALIASES, *OPTIONS, *TIMES)
@@ -29,18 +29,18 @@ def _text(data: bytes) -> str:
 def fuzz_offsets(data: bytes) -> None:
     """What is an offset, or a range, can be written again, and then is the same."""
     text = _text(data)
-    found: list[OffsetRange] = []
-    if not is_refused(lambda: found.append(parse_offset_range(text, NOW))):
+    found = accepted(parse_offset_range, text, NOW)
+    if found:
         (wanted,) = found
         for spec in (wanted.first, wanted.stop, *(wanted.by_partition or {}).values()):
             if spec is not None and spec.kind != "committed":
                 resolved = spec.resolve(10, 100, lambda time: 50, lambda group: None)
                 assert spec.kind == "at" or 10 <= resolved <= 100
         assert parse_offset_range(str(wanted), NOW) == wanted
-    spec_found: list[OffsetSpec] = []
-    if not is_refused(lambda: spec_found.append(parse_offset_spec(text, NOW))):
+    spec_found = accepted(parse_offset_spec, text, NOW)
+    if spec_found:
         assert parse_offset_spec(str(spec_found[0]), NOW) == spec_found[0]
-    is_refused(lambda: parse_target(text))
+    is_refused(parse_target, text)
 
 
 def _offset_words() -> list[bytes]:
@@ -54,19 +54,19 @@ def fuzz_words(data: bytes) -> None:
     text = _text(data)
     for kind, convert in CONVERTERS.items():
         try:
-            is_refused(lambda convert=convert: convert(text))  # type: ignore[misc]
+            is_refused(convert, text)
         except ValueError as error:
             assert type(error) is ValueError and str(error), (kind, error)
-    times: list[int] = []
-    if not is_refused(lambda: times.append(parse_time(text, NOW))):
+    times = accepted(parse_time, text, NOW)
+    if times:
         assert abs(times[0]) < 1 << 62
-    spans: list[int] = []
-    if not is_refused(lambda: spans.append(parse_duration(text))):
+    spans = accepted(parse_duration, text)
+    if spans:
         assert 0 <= spans[0] < 1 << 62
         if text.isascii() and text[:1].isdigit():
             assert parse_time(f"-{text}", NOW) == NOW - spans[0]
-    shifts: list[int] = []
-    if not is_refused(lambda: shifts.append(parse_shift(text))):
+    shifts = accepted(parse_shift, text)
+    if shifts:
         assert int(text) == shifts[0]
 
 
@@ -94,18 +94,17 @@ def fuzz_settings(data: bytes) -> None:
     """A setting is refused, or within its bounds, and can be set again to what it became. A limit is a number."""
     text = _text(data)
     for name, key in TOPIC_CONFIG.items():
-        found: list[int | str] = []
-        if not is_refused(lambda name=name, found=found: found.append(parse_topic_config({name: text})[name])):  # type: ignore[misc]
-            (value,) = found
+        for found in accepted(parse_topic_config, {name: text}):
+            value = found[name]
             assert type(value) is type(key.default)
             if isinstance(value, int):
                 assert key.minimum <= value <= key.maximum
             assert parse_topic_config({name: str(value)}) == {name: value}
     for threshold in THRESHOLDS.values():
-        is_refused(lambda threshold=threshold: parse_limit(threshold, text))  # type: ignore[misc]
+        is_refused(parse_limit, threshold, text)
     name, _, value = text.partition("=")
-    is_refused(lambda: Limits({name: value}, {}))
-    is_refused(lambda: parse_topic_config({name: value}))
+    is_refused(Limits, {name: value}, {})
+    is_refused(parse_topic_config, {name: value})
 
 
 def _settings() -> list[bytes]:
@@ -134,8 +133,8 @@ def fuzz_names(data: bytes) -> None:
         assert not set(text) & set("/\\\n\t \0") and text[0] not in ".-" and text[-1] != "." and text.isascii()
         assert check_name(text) == text
     else:
-        assert is_refused(lambda: check_name(text))
-    if not is_refused(lambda: check_producer_id(text)):
+        assert is_refused(check_name, text)
+    if not is_refused(check_producer_id, text):
         assert text.isprintable()
     found = parse_claim_name(text)
     if found is not None:

@@ -6,7 +6,7 @@ import pytest
 
 import mk
 from mk.consumer import group_consumer
-from mk.group_errors import GroupNotEmptyError
+from mk.group_errors import GroupNotEmptyError, OffsetsMovedError
 from mk.groups import group_removal, offset_reset
 from mk.groups.claim import fence, take
 from mk.groups.claim_directory import make_claims
@@ -70,6 +70,42 @@ def test_a_partition_of_a_member_that_lives_is_waited_for_until_it_lets_go(direc
             assert len(first._coordinator.owned) == len(second._coordinator.owned) == 1
 
 
+def test_what_was_taken_of_a_partition_is_committed_before_it_is_let_go_of(directory, topic):
+    taken = {0: 7, 1: 3}
+    with mk.connect(directory.path) as cluster:
+        with cluster.producer("t", partition=1) as producer:
+            for number in range(5):
+                producer.send(b"%d" % number)
+        with cluster.group_consumer("billing", ["t"]) as first:
+            first.tend()
+            for partition, offset in taken.items():
+                first.took("t", partition, offset, 0)
+            with cluster.group_consumer("billing", ["t"]) as second:
+                deadline = time.monotonic() + 60
+                while not second._coordinator.owned:
+                    assert time.monotonic() < deadline
+                    for member in (first, second):
+                        member._coordinator.look_again()
+                        member.tend()
+                (((_, partition), claim),) = second._coordinator.owned.items()
+                assert claim.committed.offset == taken[partition]
+    claims = make_claims(topic, "billing")
+    assert {partition: claims.newest(partition).offset for partition in taken} == taken
+    claims.close()
+
+
+def test_what_was_handed_over_is_committed_when_it_is_taken_and_not_before(directory, claims):
+    with (
+        mk.connect(directory.path) as cluster,
+        cluster.group_consumer("billing", ["t"], partitions=[0], commit_interval_ms=0) as consumer,
+    ):
+        given = consumer.fetches()
+        assert next(given)[-1].next_offset == 10
+        assert claims.newest(0).offset < 10
+        assert next(given, None) is None
+        assert claims.newest(0).offset == 10
+
+
 @pytest.fixture
 def joins(directory):
     """Return a function that makes a member, which lives until the end of the test and owns nothing."""
@@ -104,6 +140,16 @@ def test_who_joins_while_claims_are_locked_for_a_reset_keeps_it_from_being_done(
     claims = make_claims(topic, "billing")
     assert claims.newest(0).offset == -1
     claims.close()
+
+
+def test_a_reset_is_not_done_where_the_group_stands_elsewhere_than_its_plan_says(directory, topic, claims):
+    claim = take(claims, 0)
+    claim.commit(5, 0)
+    claim.close()
+    changes = [offset_reset.OffsetChange("t", topic.topic_id, partition, -1, 3) for partition in (1, 0)]
+    with pytest.raises(OffsetsMovedError):
+        offset_reset.change_offsets(directory, "billing", changes, kind="reset", wait_ms=0)
+    assert (claims.newest(0).offset, claims.newest(1).offset) == (5, -1)
 
 
 def test_who_joins_while_claims_are_locked_for_a_deletion_keeps_them(directory, topic, claims, monkeypatch, joins):

@@ -1,12 +1,16 @@
 """Which members count as stopped: timed by whoever looks, turn by turn, on a clock that tests turn."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
 from mk.groups import membership as membership_module
 from mk.groups.member import decode_heartbeat
-from mk.groups.membership import Membership
+from mk.groups.membership import Membership, members_of
 from mk.storage import files
 
 TIMEOUT_MS = 10_000
@@ -104,3 +108,34 @@ def test_a_member_moves_by_itself_as_long_as_it_lives(directory):
         assert time.monotonic() < deadline
         time.sleep(0.005)
     member.close()
+
+
+def test_a_child_of_a_fork_does_not_keep_a_member_alive_that_is_dead(directory):
+    script = f"""
+import os, sys, time
+from mk.groups.membership import Membership, members_of
+from mk.storage.log_directory import LogDirectory
+member = Membership(LogDirectory({directory.path!r}), "billing", session_timeout_ms=10000, wake_fd=-1)
+member.join({{}}, None)
+child = os.fork()
+if child:
+    print(child, flush=True)
+time.sleep(600)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    child = 0
+    try:
+        child = int(process.stdout.readline())
+        assert len(members_of(directory, "billing")) == 1
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + 60
+        while members_of(directory, "billing"):  # Until the child has come to close what the fork has copied.
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        if child:
+            os.kill(child, signal.SIGKILL)

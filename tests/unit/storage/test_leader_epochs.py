@@ -81,3 +81,17 @@ def test_who_led_an_epoch_is_known_from_its_line_alone() -> None:
     assert both.led_by(0, THEM) and both.led_by(1, US)
     assert not both.led_by(0, US) and not both.led_by(2, US)
     assert both.proved(3, [(1, 5)], 9).led_by(1, US)
+
+
+def test_two_logs_are_the_same_as_far_as_each_epoch_goes_in_both() -> None:
+    old, new = epochs((0, 0)), epochs((0, 0), (1, 5))
+    assert old.common_prefix(8, new, 9) == new.common_prefix(9, old, 8) == 5
+    assert old.common_prefix(4, new, 9) == new.common_prefix(9, old, 4) == 4
+    assert new.common_prefix(7, new, 9) == 7
+    # Nobody led epoch 1 in one of them; from offset 5 on each goes its own way, also where the epochs meet again.
+    other = epochs((0, 0), (2, 5))
+    assert new.common_prefix(9, other, 9) == other.common_prefix(9, new, 9) == 5
+    longer = epochs((0, 0), (1, 3), (2, 5))
+    assert longer.common_prefix(9, other, 9) == other.common_prefix(9, longer, 9) == 3
+    assert old.common_prefix(0, new, 9) == 0
+    assert epochs((1, 0)).common_prefix(5, epochs((2, 0)), 5) == 0

@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,11 +22,10 @@ from mk.storage.producer_pin import pin_producer, producer_id_of
 from mk.storage.topic import Topic
 from tests.crash import oracle
 from tests.crash.recorder import Killed, RecordingDisk
-from tests.crash.world import World
+from tests.crash.world import TOPIC, Sweep, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 NAME = "import-7"
 FILE = f"{int.from_bytes(sha256(NAME.encode()).digest()[:8], 'big'):016x}"
@@ -183,6 +183,41 @@ def test_of_two_first_uses_at_once_one_counts(topic: Topic) -> None:
     assert len(made) == 1
     assert names(topic) == [FILE]
     assert pin(topic, partition=made[0]).partition == made[0]
+
+
+def test_a_pin_that_somebody_made_since_we_looked_is_not_written_over(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin_producer(topic, NAME, partition=0, lock_wait_ms=0)
+    content = Path(topic.path, "producers", FILE).read_bytes()
+    real, is_early = producer_pin._read, [True]
+
+    def read_late(*arguments: object) -> object:
+        return None if is_early and is_early.pop() else real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(producer_pin, "_read", read_late)
+    with pytest.raises(UsageError):
+        pin_producer(topic, NAME, partition=1, lock_wait_ms=0)
+    assert Path(topic.path, "producers", FILE).read_bytes() == content
+    assert names(topic) == [FILE]
+
+
+def test_a_pin_is_on_disk_before_it_is_used(tmp_path: Path) -> None:
+    base, images = tmp_path / "disk", tmp_path / "images"
+    base.mkdir()
+    images.mkdir()
+    with RecordingDisk(base) as disk:
+        world = World(disk)
+        world.create()
+        world.open_reader()
+        assert world.topic is not None
+        pin_producer(world.topic, NAME, partition=None, lock_wait_ms=0)
+        world.abandon()
+
+    def check_image(target: Path, count: int) -> None:
+        assert (target / "mk" / "topics" / TOPIC / "producers" / FILE).exists()
+
+    Sweep(images, seed=1, per_cut=10).power_cuts(disk, check_image, start=len(disk.operations))
 
 
 def test_partitions_with_records_get_a_snapshot_before_the_first_pin(topic: Topic) -> None:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mk.errors import CorruptBatchError, CorruptStateError, StorageError, SyncFailedError
-from mk.records.record_batch import EncodedBatch, encode_lines
+from mk.records.record_batch import EncodedBatch, encode_columns, encode_lines
 from mk.storage import files, producer_state
+from mk.storage.log_cleaner import compact
+from mk.storage.partition_cleaner import PartitionCleaner
 from mk.storage.partition_files import PartitionFiles
 from mk.storage.partition_log import DISK, PAGE_CACHE
 from mk.storage.partition_state import LogEnd
@@ -369,6 +371,39 @@ def test_ensure_snapshot_replaces_one_that_is_of_another_log_and_keeps_a_good_on
     replace(path, ProducerState(base, 0, base, true.chain + 1, {ME: 1000}))
     ensure_snapshot(partition, base)
     assert path.read_bytes() == good
+
+
+def test_what_was_stored_is_known_when_the_segments_that_said_so_were_removed(
+    world: World, log: PartitionLog, partition: PartitionFiles
+) -> None:
+    for number in range(8):
+        log.append([batch(number, number, number % 3 + 5, size=1500)], DISK)
+    expected = load(partition, *written(partition)).last_sequences
+    bases = oracle.verify(world.partition).segments
+    for path in world.partition.glob("*.producers"):
+        path.unlink()
+    assert world.topic is not None
+    cleaner = PartitionCleaner(world.topic, 0, lock_wait_ms=0)
+    cleaner.delete_records(bases[2])
+    cleaner.close()
+    assert oracle.segment_bases(world.partition) == bases[2:]
+    assert load(partition, *written(partition)).last_sequences == expected
+
+
+def test_what_was_stored_is_known_when_the_batches_that_said_so_were_compacted(
+    world: World, log: PartitionLog, partition: PartitionFiles
+) -> None:
+    for number in range(8):
+        made = encode_columns([b"v" * 1500], keys=[b"k"], base_timestamp=1)
+        made.number(number % 3 + 5, [number])
+        log.append([made], DISK)
+    expected = load(partition, *written(partition)).last_sequences
+    for path in world.partition.glob("*.producers"):
+        path.unlink()
+    assert world.topic is not None
+    report = compact(world.topic, 0, seal_active=False, min_dirty_ratio=0.0, lock_wait_ms=0)
+    assert report.error is None and report.records_after < report.records_before
+    assert load(partition, *written(partition)).last_sequences == expected
 
 
 def test_ensure_snapshot_writes_nothing_where_there_is_nothing_to_keep(world: World) -> None:
