@@ -7,6 +7,8 @@ from fork_server import Job
 from history import Anomaly, parse_records, read_log, verify
 from processes import kill_all, wait_until
 
+from tests.proof.figures import count
+
 
 class FailingBack:
     """Two directories that lead in turn, and readers of the one that leads until it is cut back.
@@ -21,7 +23,8 @@ class FailingBack:
         self.old, self.new = folder / "a", folder / "b"
         self.shared, self.alone, self.after = [], [], []
         self.given = set()
-        self.number = self.turns = self.told = 0
+        self.seconds = 0.0  # What a replication took that nobody killed.
+        self.number = self.turns = self.told = self.kills = 0
         server.must(self.old, "topics", "create", "t", "-c", "segment.bytes=4096")
 
     def produce(self, directory):
@@ -35,7 +38,7 @@ class FailingBack:
     def turn(self):
         self.turns += 1
         self.shared += self.produce(self.old)
-        self.server.must(self.old, "replicate", str(self.old), str(self.new), "-q")
+        self.seconds = self.server.must(self.old, "replicate", str(self.old), str(self.new), "-q").seconds
         followers = followers_of(self.old, self.folder, self.turns)
         member = member_of(self.old, self.folder, self.turns)
         try:
@@ -73,15 +76,22 @@ class FailingBack:
         wait_until(lambda: follower.process.poll() is not None or follower.has_seen((None, values[-1])))
 
     def cut_back(self):
-        """Replicate back, with readers who begin and end just then: each sees one history, or is told."""
-        self.server.submit(Job(self.old, ("replicate", str(self.new), str(self.old), "-q")))
-        for _ in range(3):
+        """Replicate back, killed on the way and begun again; readers who begin just then see one history, or are told."""
+        words = ("replicate", str(self.new), str(self.old), "-q")
+        for _ in range(2):
+            self.server.submit(Job(self.old, words, kill_after=self.chance.uniform(0, self.seconds)))
+            self.read_meanwhile()
+        self.server.must(self.old, *words)
+
+    def read_meanwhile(self):
+        for _ in range(2):
             self.server.submit(Job(self.old, ("consume", "t", "-J")))
         histories = self.shared + self.alone, self.shared + self.after
         while self.server.running:
             done = self.server.wait()
             if done.job.words[0] == "replicate":
-                assert done.status == 0, done
+                assert done.is_killed or done.status == 0, done
+                self.kills += done.is_killed
                 continue
             values = [value for _, _, (_, value) in parse_records(done.stdout)]
             assert any(values == history[: len(values)] for history in histories), f"two histories in one: {done}"
@@ -131,5 +141,6 @@ def test_readers_of_a_copy_that_is_cut_back_are_told_so_or_see_one_history(serve
     world = FailingBack(server, tmp_path, seed=8)
     for _ in range(thoroughness.pick(3, 60)):
         world.turn()
-    print(f"{world.turns} turns, {world.told} readers were told")
+    print(f"{world.turns} turns, {world.kills} kills, {world.told} readers were told")
     assert world.told
+    count("kills", world.kills)
