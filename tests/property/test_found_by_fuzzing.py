@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import mk
+from mk.consumer.offset_spec import parse_offset_range
 from mk.errors import ConfigurationError, CorruptStateError, UsageError
 from mk.formats.format_reader import FormatReader
 from mk.formats.record_columns import BadRecordError, RecordColumns
@@ -99,6 +100,12 @@ def test_a_pattern_in_which_no_time_can_be_read_is_refused_at_once(pattern: str)
     with pytest.raises(UsageError, match="is no format") as refusal:
         FormatReader(rf"%d{{strftime[{pattern}]}}|%v\n")
     assert refusal.value.facts["position"] == 1
+
+
+@pytest.mark.parametrize("text", ["@-2000000000h", "s@17950000428480000", "e@999999999999999999", "@now:group:g"])
+def test_a_time_beyond_all_calendars_can_be_shown(text: str) -> None:
+    """`--since now --until -2000000000h` is refused with what it says, and ended with OverflowError."""
+    assert str(parse_offset_range(text))
 
 
 # Small files, with right checksums.
