@@ -17,10 +17,11 @@ from unittest import mock
 import pytest
 
 from mk.errors import CorruptBatchError, MkError
+from mk.maintenance.verify import verify_topic
 from mk.records.record_batch import HEADER_SIZE, parse_header
 from mk.storage import host
 from mk.storage.partition_state import SLOT_DISTANCE, SLOT_SIZE, decode_slot
-from tests.crash.flipped import OLD_COMMIT, FlippedLog
+from tests.crash.flipped import OLD_COMMIT, TOPIC, FlippedLog
 from tests.proof.figures import count
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def log(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(autouse=True)
 def no_pauses() -> Iterator[None]:
     """Do not wait until somebody else has finished writing: nobody is."""
-    with mock.patch("time.sleep"):
+    with mock.patch("time.sleep", lambda seconds: None):
         yield
 
 
@@ -262,9 +263,12 @@ def test_damage_in_another_file_changes_nothing_that_is_seen_or_is_named(
                 what = f"{file.name}: {what}"
                 for name, value in log.look(facts).items():
                     wanted = _CLEAN[log.path][name]
-                    assert isinstance(value, MkError) or value == wanted or may_be(file, name, value, content), (
-                        f"{what}: {name} is {value}, not {wanted}"
-                    )
+                    assert (
+                        isinstance(value, MkError)
+                        or value == wanted
+                        or may_be(file, name, value, content)
+                        or (file.suffix == ".index" and name == "times" and is_named(log, file))
+                    ), f"{what}: {name} is {value}, not {wanted}"
                 if number % thoroughness.pick(32, 1024) == 0 and file != log.cursor:
                     check_append_elsewhere(log, file, what)
             struck += 1
@@ -314,6 +318,13 @@ def may_be(file: Path, name: str, value: object, content: bytes) -> bool:
         assert isinstance(value, tuple)
         return value[1] == []
     return False
+
+
+def is_named(log: FlippedLog, file: Path) -> bool:
+    """Tell whether `verify` names a file. So it does where a time in an index is too low, and look-ups by time begin too late."""
+    with log.opened() as topic:
+        findings = verify_topic(topic.directory, TOPIC).findings
+    return str(file.relative_to(log.path)) in [finding.path for finding in findings]
 
 
 def _clean_of(file: Path) -> dict[str, object]:
