@@ -320,9 +320,11 @@ def _is_number(text: str) -> bool:
 
 
 def _spelled_time(time_ms: int) -> str:
-    """Return a time so that parse_time reads it back whole, from the year 1 up to 9999."""
+    """Return a time so that parse_time reads it back whole, from the year 1 up to 9999; of others, milliseconds since 1970."""
     if 0 <= time_ms < 10**14:
         return f"{time_ms // 1000}.{time_ms % 1000:03}"
+    if not -62135596800000 <= time_ms < 253402300800000:
+        return str(time_ms)  # As far away as people can ask for, and as no calendar goes.
     from datetime import datetime, timedelta, timezone
 
     when = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=time_ms)

@@ -57,9 +57,14 @@ def pin_producer(topic: Topic, name: str, *, partition: int | None, lock_wait_ms
     partition: the one named by hand, which has to be the same each time.
 
     Raises:
+        NoSuchPartitionError: the topic has no such partition.
         UsageError: it is pinned to something else, or another name has the same hash.
         StorageError, PermissionDeniedError: it cannot be written down. As with the others, no record was written.
     """
+    if partition is not None and partition >= topic.partitions:
+        # A client of `mk serve` may name any: its pin would be one that nobody can use, for as long as the topic lives.
+        topic.refresh()
+        topic.check_partition(partition)
     file_name = f"{producer_id_of(name):016x}"
     try:
         pin = _read(topic, file_name)

@@ -48,6 +48,21 @@ _header_fields = attrgetter(
     "last_sequence",
 )
 
+FACTS = [
+    "batches",
+    "records",
+    "times",
+    "keys",
+    "commit",
+    "sequences",
+    "cleanings",
+    "settings",
+    "group",
+    "member",
+    "cursor",
+]
+"""What can be looked at."""
+
 Seen = tuple[object, ...]
 
 
@@ -73,8 +88,9 @@ def batches(round: int, filling: bytes) -> Iterator[EncodedBatch]:
 
 
 class FlippedLog:
-    """A topic of several segments, the first of them compacted, a group, a cursor file; `batches` are those stored.
+    """A topic of several segments, the first of them compacted, a group, a cursor file.
 
+    batches: those stored. clean: what is seen of each fact as long as nothing is damaged.
     filling_bytes: what cannot be compressed in each larger batch.
     """
 
@@ -120,7 +136,8 @@ class FlippedLog:
         self.partition = self.path / "topics" / TOPIC / "0"
         self.batches, error = self.read()
         assert error is None
-        self.records = self.look(["records"])["records"]
+        self.clean = self.look(FACTS)
+        assert not [fact for fact in self.clean.values() if isinstance(fact, MkError)], self.clean
         assert len(self.segments()) >= 3
         self._kept = self.opened()
         self._topic = self._kept.__enter__()

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import mk
-from mk.errors import ConfigurationError, CorruptStateError, UsageError
+from mk.consumer.offset_spec import parse_offset_range
+from mk.errors import ConfigurationError, CorruptStateError, NoSuchPartitionError, UsageError
 from mk.formats.format_reader import FormatReader
 from mk.formats.record_columns import BadRecordError, RecordColumns
 from mk.groups import reset_journal
@@ -19,6 +20,7 @@ from mk.records.compaction import Compaction, OffsetMap
 from mk.records.record_batch import COMPACTED, HEADER_SIZE, EncodedBatch, RecordBatch, encode_lines, parse_header
 from mk.storage import flat_json
 from mk.storage.leader_epochs import decode_epochs
+from mk.storage.log_directory import LogDirectory
 from mk.storage.partition_state import LogEnd, PartitionState, decode_slot, initial_state
 from mk.storage.producer_state import ProducerState, decode_snapshot
 
@@ -94,11 +96,17 @@ def test_a_time_in_two_zones_is_none() -> None:
             read(r"%d{iso} %v\n", time + b" v")
 
 
-@pytest.mark.parametrize("pattern", ["%Y %Y", "%Y-%m-%d %F", "%C"])
+@pytest.mark.parametrize("pattern", ["%Y %Y", "%Y-%m-%d %F"])
 def test_a_pattern_in_which_no_time_can_be_read_is_refused_at_once(pattern: str) -> None:
     with pytest.raises(UsageError, match="is no format") as refusal:
         FormatReader(rf"%d{{strftime[{pattern}]}}|%v\n")
     assert refusal.value.facts["position"] == 1
+
+
+@pytest.mark.parametrize("text", ["@-2000000000h", "s@17950000428480000", "e@999999999999999999", "@now:group:g"])
+def test_a_time_beyond_all_calendars_can_be_shown(text: str) -> None:
+    """`--since now --until -2000000000h` is refused with what it says, and ended with OverflowError."""
+    assert str(parse_offset_range(text))
 
 
 # Small files, with right checksums.
@@ -167,6 +175,24 @@ def test_a_state_with_numbers_that_no_file_has_is_none(fields: dict[str, object]
     end = LogEnd(LARGEST, LARGEST, 0xFFFFFFFF, -1)
     largest = state_with(segment=LARGEST, leader_epoch=(1 << 64) - 1, written=end, durable=end)
     assert decode_slot(largest.encode()) is not None
+
+
+def test_a_producer_id_is_not_pinned_to_a_partition_that_is_not_there(tmp_path: Path) -> None:
+    """A client of `mk serve` could name any, and the producer id was spoiled for as long as the topic lives."""
+    path = tmp_path / "log"
+    with mk.connect(str(path), create=True) as cluster:
+        cluster.create_topic("t")
+        directory = LogDirectory(str(path))
+        topic = directory.open_topic("t")
+        for partition in (1, 4095):
+            with pytest.raises(NoSuchPartitionError):
+                topic.pin_producer("shop", partition=partition, lock_wait_ms=0)
+        assert topic.read_pins() == {}
+        cluster.alter_topic("t", partitions=2)
+        assert topic.pin_producer("shop", partition=1, lock_wait_ms=0).partition == 1
+        assert not cluster.verify_topic("t").findings
+        topic.close()
+        directory.close()
 
 
 def test_a_repair_names_a_partition_that_is_missing(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def fuzz_directory(data: bytes) -> None:
     number = data[0] % len(known.files) if data else 0
     file = known.files[number]
     changed = known.path / file
-    with mock.patch("time.sleep"):
+    with mock.patch("time.sleep", lambda seconds: None):
         changed.write_bytes(data[1:])
         try:
             _look(known.path, None if file.suffix == ".log" else known.stored)

@@ -25,9 +25,6 @@ from tests.proof.fuzz.mending import Supply
 from tests.proof.fuzz.target import Target, accepted, is_refused
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     from mk.formats.writers import Writer
 
 TIME = 1_700_000_000_000
