@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 DIRECTORY_LOCK = "directory"
 """Held by whoever creates, deletes or renames a topic."""
 
+_SHOWN_WORDS = 4
+"""As in `python3 /usr/bin/mk produce TOPIC`; what follows may be a record."""
+
 
 def acquire(fd: int, *, what: str, wait_ms: int) -> None:
     """Take the exclusive lock on an open file, waiting at most `wait_ms`.
@@ -123,12 +126,22 @@ def describe_holder(fd: int) -> str:
 def _describe_process(pid: str) -> str:
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            command = file.read(200).replace(b"\0", b" ").decode(errors="replace").strip()
+            command = _public_words(file.read(1000).split(b"\0"))
         with open(f"/proc/{pid}/stat", "rb") as file:
             stopped = file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
     except OSError:
         return f"process {pid} holds it"
     return f"process {pid} ({command}) holds it" + (", and is stopped; `kill -CONT` it or end it" if stopped else "")
+
+
+def _public_words(words: list[bytes]) -> str:
+    """Return what may go into an error, and with it into the logs of other users: the program and what it is at.
+
+    Not what follows from the first option on, where keys and values of records stand.
+    """
+    shown = words[:_SHOWN_WORDS]
+    named = next((at for at, word in enumerate(shown) if word[:1] == b"-"), len(shown))
+    return b" ".join(shown[:named]).decode(errors="replace").strip()
 
 
 def _import_portalocker() -> Any:

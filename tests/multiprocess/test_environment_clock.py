@@ -159,7 +159,6 @@ def test_members_whose_clocks_are_years_apart_do_not_fence_each_other(tmp_path, 
                 "-p",
                 str(partition),
                 f"{partition}-{number}",
-                prefix=at(when) if number % 2 else (),
             )
     sources = [LineSource(member.stdout) for member in members]
     for source, of in zip(sources, given):
