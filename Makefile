@@ -16,6 +16,12 @@ test: dev  ## run the tests
 slow: dev  ## run all tests, also those that take minutes
 	$(BIN)/pytest -q -n 4 -m ""
 
+prove: dev  ## run the whole proof, for hours, and write its figures to tests/proof/results
+	$(BIN)/pip install -q -e '.[fuzz]' && $(BIN)/python -m tests.proof
+
+sample: dev  ## run some minutes of the proof, beside what the tests have of it
+	$(BIN)/pip install -q -e '.[fuzz]' && $(BIN)/python -m tests.proof --sample --results $(shell mktemp)
+
 lint: dev  ## check form
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
@@ -28,6 +34,6 @@ docs: dev  ## write the generated man pages and completions
 bench: dev  ## measure beside cat and bare Python
 	$(BIN)/python benchmarks/run.py
 
-check: lint type test  ## all that CI runs
+check: lint type test sample  ## all that CI runs
 
-.PHONY: help dev test slow lint type docs bench check
+.PHONY: help dev test slow prove sample lint type docs bench check

@@ -14,7 +14,7 @@ MK = str(Path(sys.executable).with_name("mk"))
 TIMEOUT = 60
 
 _CONFIG = """
-ListenAddress 127.0.0.1
+ListenAddress {host}
 Port {port}
 HostKey {top}/host_key
 AuthorizedKeysFile {top}/authorized_keys
@@ -34,22 +34,24 @@ class Sshd:
     host: as in `host:directory`. environment: what `mk` needs to get there, and to find mk there.
     """
 
-    host = "127.0.0.1"
-
-    def __init__(self, top: Path, program: str) -> None:
+    def __init__(self, top: Path, program: str, *, host: str = "127.0.0.1", prefix: tuple[str, ...] = ()) -> None:
+        """prefix: the words that put it somewhere else, where `host` is its address."""
         self.top = top
+        self.host = host
         self._keys = 0
         self._make_key("host_key")
         self.authorized_keys = top / "authorized_keys"
         self.authorized_keys.touch()
         for _ in range(5):
             with socket.socket() as free:
-                free.bind((self.host, 0))
+                free.bind(("127.0.0.1", 0))
                 self.port = free.getsockname()[1]
-            (top / "sshd_config").write_text(_CONFIG.format(port=self.port, top=top))
+            (top / "sshd_config").write_text(_CONFIG.format(host=host, port=self.port, top=top))
             # -e: it says on stderr when it listens.
             self.process = subprocess.Popen(
-                [program, "-D", "-e", "-f", top / "sshd_config"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+                [*prefix, program, "-D", "-e", "-f", top / "sshd_config"],
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
             )
             lines = []
             for line in self.process.stderr:
@@ -110,9 +112,8 @@ class Sshd:
         return path.with_suffix(".pub").read_text().strip()
 
 
-@pytest.fixture(scope="session")
-def sshd(tmp_path_factory):
-    """An sshd of this test run; nobody stops it but a test that has made another one."""
+def sshd_program() -> str:
+    """Return where sshd is; skips where it is not, or no ssh to go with it."""
     program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     for needed, found in (("sshd", program), ("ssh", shutil.which("ssh")), ("ssh-keygen", shutil.which("ssh-keygen"))):
         if found is None:
@@ -120,7 +121,13 @@ def sshd(tmp_path_factory):
     if os.geteuid() == 0:
         # Where it separates privileges; a service makes it otherwise.
         os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
-    server = Sshd(tmp_path_factory.mktemp("sshd"), program)
+    return program
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory):
+    """An sshd of this test run; nobody stops it but a test that has made another one."""
+    server = Sshd(tmp_path_factory.mktemp("sshd"), sshd_program())
     try:
         probe = server.run(server.rsh, "true")
         if probe.returncode:

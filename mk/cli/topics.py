@@ -238,7 +238,10 @@ def _for_people(name: str, value: Any) -> Any:
     if name.endswith("_ms") and value is not None:
         import time
 
-        return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(value / 1000))
+        try:
+            return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(value / 1000))
+        except (OverflowError, OSError):
+            return str(value)  # Somebody wrote a number there that is in no calendar.
     if name.endswith("_bytes"):
         return size_text(value)
     return value

@@ -40,7 +40,7 @@ _LOOK_MS = 20
 
 _MOST_LINGERING = 32
 _NOT_FOUND, _NOT_EXECUTABLE, _TRY_AGAIN = 127, 126, 75
-_SHORT_OF = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+_SHORT_OF = (errno.EAGAIN, errno.ENOMEM, errno.ENFILE)
 
 
 class Outcome:
@@ -107,10 +107,15 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self) -> Outcome:
-        """Run to the end, which may take hours."""
+        """Run to the end, which may take hours.
+
+        Raises OSError where this process may open no more files: it will not be able to later either, and would try for ever.
+        """
         try:
             stdout = self._output.open() if self._output is not None else None
         except OSError as error:
+            if error.errno == errno.EMFILE:
+                raise
             return Outcome(_TRY_AGAIN, why=f"no temporary file for its output: {error.strerror}")
         try:
             outcome = self._run(stdout)
@@ -138,6 +143,8 @@ class Child:
         try:
             stdin = _filled(self._data)
         except OSError as error:
+            if error.errno == errno.EMFILE:
+                raise
             return Outcome(_TRY_AGAIN, why=f"no room for what it should read: {os.strerror(error.errno or 0)}")
         try:
             process = subprocess.Popen(
@@ -149,6 +156,8 @@ class Child:
                 bufsize=0,
             )
         except OSError as error:
+            if error.errno == errno.EMFILE:
+                raise
             return Outcome(_status_of(error), why=os.strerror(error.errno or 0))
         finally:
             os.close(stdin)

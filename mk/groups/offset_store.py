@@ -82,7 +82,10 @@ def stands_at(topic: Topic, group: str, slot: ClaimSlot | CommittedOffset, reade
     """
     if slot.offset > reader.high_watermark:
         reader.refresh()  # Records may have come, and been read by the group, since the reader looked.
-    end_of_epoch = topic.read_epochs(reader.partition).end_of
+    epochs = topic.read_epochs(reader.partition)
+    if slot.leader_epoch != NO_EPOCH and not epochs.has(slot.leader_epoch):
+        reader.refresh()  # `state` tells of a cut, and was read before `epochs`.
+    end_of_epoch = epochs.ends(reader.state.cuts, reader.state.cut_offset)
     return min(_group_offset(group, slot).in_log(end_of_epoch), reader.high_watermark)
 
 

@@ -166,9 +166,9 @@ class GroupClaims:
             row["lag"] = end - start
             return row
         stands_at = committed.offset
-        if place.epochs is not None:
+        if place.epochs is not None and place.state is not None:
             offset = GroupOffset(group, committed.offset, committed.leader_epoch)
-            stands_at = offset.in_log(place.epochs.end_of)
+            stands_at = offset.in_log(place.epochs.ends(place.state.cuts, place.state.cut_offset))
         if place.end_is_known:
             # Beyond the end, it has read records that were lost. Not so where the end is only known to be there or later.
             stands_at = min(stands_at, end)

@@ -80,7 +80,11 @@ def repair_topic(
 
 def _has_state(topic: Topic, partition: int, *, makes_it: bool) -> bool:
     """Tell whether a partition has a `state`. makes_it: if not, make one that says nothing, as one that is spoiled."""
-    fd = files.open_directory(str(partition), dir_fd=topic.fd)
+    try:
+        fd = files.open_directory(str(partition), dir_fd=topic.fd)
+    except FileNotFoundError:
+        topic.check_not_deleted()
+        raise CorruptStateError(path=f"{topic.path}/{partition}", found="it is missing") from None
     try:
         if files.exists(STATE_FILE, dir_fd=fd):
             return True

@@ -34,7 +34,7 @@ from mk.replication.events import (
 )
 from mk.replication.lanes import side_by_side
 from mk.replication.replica import TopicImage
-from mk.replication.topic_pairs import TopicPair, gone_topics, pair_topics
+from mk.replication.topic_pairs import TopicPair, gone_topics, pair_topics, unreadable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -239,6 +239,9 @@ class Replicator:
         except (MkError, OSError) as failure:
             yield from self._refuse(pair.name, -1, as_error(failure))
             return
+        if pair.error is not None:
+            yield from self._refuse(pair.name, -1, pair.error)
+            return
         there = {image.partition: image for image in pair.target.partitions} if pair.target is not None else {}
         for image in pair.source.partitions:
             if self.is_stopping():
@@ -280,6 +283,12 @@ class Replicator:
     def _run_partition(self, pair: TopicPair, image: PartitionImage, there: PartitionImage) -> Iterator[Event]:
         for is_last_try in (False, True):
             try:
+                if is_last_try:
+                    # It has changed since we looked at it: segments were removed, or it is led by another one.
+                    found = self._images(pair, image.partition)
+                    if found is None:
+                        return
+                    image, there = found
                 decision, chain = self._decide(pair, image, there)
                 if decision.kind == reconciliation.NOTHING:
                     return
@@ -297,11 +306,6 @@ class Replicator:
                 if is_last_try or type(error) not in _MAY_PASS:
                     yield from self._refuse(pair.name, image.partition, error)
                     return
-            # It has changed since we looked at it: segments were removed, or it is led by another one.
-            found = self._images(pair, image.partition)
-            if found is None:
-                return
-            image, there = found
 
     def _decide(self, pair: TopicPair, image: PartitionImage, there: PartitionImage) -> tuple[Decision, int]:
         return partition_copy.decide(
@@ -392,6 +396,9 @@ class Replicator:
         """Return the pair with the target's topic as it is now, under its name or another one."""
         target = next(iter(self._target.topics([name or pair.name])), None)
         found = TopicPair(pair.source, target, pair.name)
+        if target is not None and target.problem:
+            # It has no partitions then: there would be nothing to copy, and the run would end with status 0.
+            found.error = unreadable(f"topic {pair.name} of DST", target)
         if name:
             found.before = pair.before
         return found
@@ -401,6 +408,8 @@ class Replicator:
         found = []
         for replica, name in ((self._source, pair.source.name), (self._target, pair.name)):
             for topic in replica.topics([name]):
+                if topic.problem:
+                    raise unreadable(f"topic {name} of {'SRC' if replica is self._source else 'DST'}", topic)
                 if topic.topic_id == pair.source.topic_id:
                     found += [image for image in topic.partitions if image.partition == partition]
         return (found[0], found[1]) if len(found) == 2 else None

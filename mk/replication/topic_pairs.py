@@ -88,9 +88,9 @@ def pair_topics(
             holder = None  # It is the one, or will have another name itself.
         error: MkError | None = None
         if source.problem:
-            error = _unreadable(f"topic {source.name} of SRC", source)
+            error = unreadable(f"topic {source.name} of SRC", source)
         elif target is not None and target.problem:
-            error = _unreadable(f"topic {name} of DST", target)
+            error = unreadable(f"topic {name} of DST", target)
         elif source.topic_id in twice:
             error = DataError(
                 f"there are two topics with the id of topic {source.name} of SRC",
@@ -161,14 +161,15 @@ def _more_than_once(ids: Sequence[str]) -> set[str]:
     return {id for id in ids if id and ids.count(id) > 1} if len(set(ids)) < len(ids) else set()
 
 
-def _unreadable(which: str, image: TopicImage) -> MkError:
+def unreadable(which: str, image: TopicImage) -> MkError:
+    """Return the error of a topic whose image has a problem."""
     kind = StorageError if image.is_refused else DataError
     return kind(f"{which} cannot be read", why=image.problem, fix=_UNREADABLE)
 
 
 def _is_another(source: TopicImage, holder: TopicImage, name: str, source_id: str, renamed_to: str | None) -> MkError:
     if holder.problem:
-        return _unreadable(f"topic {name} of DST", holder)
+        return unreadable(f"topic {name} of DST", holder)
     if renamed_to is not None:
         return DataError(
             f"topic {name} of DST is no copy of {source.name} of SRC",

@@ -13,7 +13,7 @@ from mk.storage import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 FILE_NAME = "epochs"
 
@@ -51,9 +51,32 @@ class LeaderEpochs:
         """Return the epoch of the batch that ends at `offset`, -1 if there is none: the next one may not be older."""
         return max((entry.epoch for entry in self.entries if entry.first_offset < offset), default=-1)
 
+    def has(self, epoch: int) -> bool:
+        return any(entry.epoch == epoch for entry in self.entries)
+
     def end_of(self, epoch: int) -> int | None:
-        """Return where a log whose last record is of `epoch` has surely gone on as this one; None if nothing came since."""
+        """Return where the next epoch than `epoch` began; None if none came since.
+
+        In a log that has that epoch, and in one that never was cut, whoever read a record of it has read no further.
+        """
         return next((entry.first_offset for entry in self.entries if entry.epoch > epoch), None)
+
+    def ends(self, cuts: int, cut_offset: int) -> Callable[[int], int | None]:
+        """Return what tells, like `end_of`, up to where who has read a record of an epoch can have read this log.
+
+        cuts, cut_offset: how often it was cut back, and where the last time, as `state` has it. An epoch that it lacks may be
+        gone by that, and in its place stand records of an older one, which reach further: an old leader had them for itself,
+        was fenced, and was promoted again. Where of several cuts that was, nobody knows.
+        """
+
+        def end_of(epoch: int) -> int | None:
+            end = self.end_of(epoch)
+            if not cuts or self.has(epoch):
+                return end
+            common = cut_offset if cuts == 1 else 0
+            return common if end is None else min(end, common)
+
+        return end_of
 
     def raised(self, first_offset: int, epoch: int) -> LeaderEpochs:
         """Return these epochs with `epoch` from `first_offset` on, led by whoever leads now.

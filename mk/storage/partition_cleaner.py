@@ -125,8 +125,7 @@ class PartitionCleaner(PartitionLog):
         report = CleanReport(self._files.partition)
         with held_log(self, fix=WAIT):
             state = self._state()
-            # By its durable end too: of a state that contradicts itself the segment would not be open when it is to be synced.
-            if before_offset > min(state.segment, state.durable.offset):
+            if before_offset > state.segment:
                 state = self._refresh()
             self._check_leads()
             if before_offset > state.high_watermark:

@@ -108,10 +108,11 @@ def group_hold(partition: PartitionFiles) -> Hold | None:
     if topic.directory.group_offsets is None:
         return Hold(0, "what groups have read cannot be told here")
     try:
-        epochs = read_epochs(partition.fd, partition.path)
+        epochs, state = read_epochs(partition.fd, partition.path), partition.wait_for_state()
     except CorruptStateError as error:
         return Hold(0, f"{error.what}, which tells whose offsets are of this log")
-    return hold_of(topic.directory.group_offsets(topic, partition.partition, wanted), epochs.end_of)
+    end_of_epoch = epochs.ends(state.cuts, state.cut_offset)
+    return hold_of(topic.directory.group_offsets(topic, partition.partition, wanted), end_of_epoch)
 
 
 def keep_producers(partition: PartitionFiles, state: PartitionState, offset: int) -> None:

@@ -209,10 +209,10 @@ def test_locks_are_free_at_once_when_mk_is_killed_and_a_child_runs_on(mk, script
         assert any("claims" in str(path) for path in held) and any("members" in str(path) for path in held)
         process.kill()
         process.wait()
-        killed = time.monotonic()
+        deadline = time.monotonic() + 20  # The child would hold what it has inherited for five minutes.
         try:
             while any(map(is_locked, held)):
-                assert time.monotonic() - killed < 0.1
+                assert time.monotonic() < deadline
             assert is_alive(child)
             assert mk.ok("consume", "t", "-g", "g") == b"a\nb\n"
         finally:

@@ -141,10 +141,8 @@ def test_a_file_that_nobody_may_read_is_refused(mk, log):
 def test_a_signal_ends_the_wait_for_a_file(mk, tmp_path):
     with mk.start("produce", "t", "--follow", tmp_path / "later.log") as process:
         read_until(process.stderr.fileno(), b"waiting for")
-        before = time.monotonic()
         process.terminate()
         assert process.wait(20) == -signal.SIGTERM
-        assert time.monotonic() - before < 5
 
 
 def test_a_gap_is_an_error_as_json_too(mk, log):

@@ -1,5 +1,7 @@
 """A server of warm commands, for tests that need so many that starting each would take nearly all of their time."""
 
+import os
+
 import pytest
 from fork_server import ForkServer
 from processes import ENVIRONMENT
@@ -10,6 +12,8 @@ LINES = [b"a:1\nb:2\n"]
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """A server that has imported what tests run on it."""
+    if not hasattr(os, "pidfd_open") or not hasattr(os, "memfd_create"):
+        pytest.skip("needs Linux 5.3, for descriptors of processes")
     server = ForkServer(ENVIRONMENT)
     try:
         _warm(server, tmp_path_factory)

@@ -5,6 +5,7 @@ should not hide one in its writer. `History` notes what each producer sent and h
 the checker of anomalies.
 """
 
+import base64
 import json
 import struct
 import zlib
@@ -195,6 +196,20 @@ def parse_acks(stderr):
         if len(words) == 4 and all(word.isdecimal() for word in words[1:]):
             acks.append(tuple(map(int, words[1:])))
     return acks
+
+
+def parse_records(stdout):
+    """Return the whole lines of `mk consume -J`: (partition, offset, (key, value)) each."""
+    records = []
+    for line in stdout.split(b"\n")[:-1]:
+        record = json.loads(line)
+        key, value = (
+            base64.b64decode(record[f"{name}_b64"]) if f"{name}_b64" in record else record[name]
+            for name in ("key", "payload")
+        )
+        key, value = (part.encode() if isinstance(part, str) else part for part in (key, value))
+        records.append((record["partition"], record["offset"], (key, value)))
+    return records
 
 
 class History:

@@ -10,8 +10,7 @@ import subprocess
 
 import pytest
 from group_storm import GroupStorm, storm
-from history import Anomaly, History, read_rest, verify
-from kill_rounds import parse_records
+from history import Anomaly, History, parse_records, read_rest, verify
 from processes import TIMEOUT, create_topic, kill_all, must, run, start
 
 from tests.proof.figures import count

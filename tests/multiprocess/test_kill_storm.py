@@ -8,8 +8,11 @@ import time
 
 import pytest
 from fork_server import Job
-from kill_rounds import ROUNDS
+from group_rounds import Fencing, Grouping
+from kill_rounds import Cleaning, Compacting, Importing, Producing, ProducingByKey, Replicating
 from processes import create_topic, must
+
+ROUNDS = (Producing, ProducingByKey, Importing, Grouping, Fencing, Cleaning, Compacting, Replicating)
 
 KILLS = 115_000
 """In full, so that they are more than 100,000, though some kinds have fewer."""
@@ -37,15 +40,15 @@ def test_a_child_is_the_command_that_it_runs(server, tmp_path):
     assert server.run(directory, "consume", "nowhere").status == 66
     done = server.run(directory, "produce", "t", "-v", stdin=[b"a\n", b"b\n", b"c\n"], kill_at_answer=True)
     assert done.is_killed and done.stderr.startswith("t 0 3 3\n")
-    done = server.run(directory, "consume", "t", "-F", kill_after=0.2, stop=(0.01, 0.05))
-    assert done.is_killed and done.stopped and done.stdout.startswith(b"a\nb\nc\na\n")
+    done = server.must(directory, "consume", "t", "-F", "--idle", "500ms", stop=(0.01, 0.05))
+    assert done.stopped and done.stdout == b"a\nb\nc\na\n"
 
 
 @pytest.mark.parametrize("kind", ROUNDS, ids=lambda kind: kind.__name__)
 @pytest.mark.every_case
 def test_killed_at_any_moment_nothing_acknowledged_is_lost_doubled_or_reordered(server, tmp_path, kind, thoroughness):
     chance = random.Random(kind.__name__)
-    wanted = thoroughness.pick(100, KILLS // len(ROUNDS)) * kind.share
+    wanted = int(thoroughness.pick(100, KILLS // len(ROUNDS)) * kind.share)
     # A kill costs nothing that the kernel has, whatever is below; in memory there are more of them in an hour.
     places = itertools.cycle([tmp_path, *([MEMORY] * 3 if os.access(MEMORY, os.W_OK) else [])])
     begun, kills, spans = time.monotonic(), 0, {}

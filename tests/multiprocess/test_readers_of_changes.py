@@ -1,98 +1,22 @@
 """Readers of a log that changes under them: each record once and in order, or a gap that is named, or an error; never in silence.
 
 Three kinds: one that reads what is there and ends, again and again; one that follows; and one that begins with the last few
-records and follows, by the Python API. They meet recoveries from torn tails, rolls, retention, compaction, and a copy that
-is cut back because another directory leads it.
+records and follows, by the Python API. They meet recoveries from torn tails, rolls, retention and compaction.
 """
 
 import random
 import re
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from followers import TAIL, followers_of
 from fork_server import Job
-from history import Anomaly, History, read_log, read_rest, verify
-from kill_rounds import parse_records
-from processes import ENVIRONMENT, TIMEOUT, kill_all, start, wait_until
+from history import History, parse_records, read_log, read_rest, verify
+from processes import kill_all, wait_until
 
 from tests.proof.figures import count
 
-TAIL_READER = str(Path(__file__).with_name("tail_reader.py"))
-TAIL = 5
 GONE = re.compile(r"^mk: t (\d+): offsets (\d+) to (\d+) are gone", re.MULTILINE)
 LAST = (b"last", b"the end")
-
-
-class Follower:
-    """A process that reads on until it is stopped. Its output goes to a file, so that it never waits for us."""
-
-    def __init__(self, folder, name, begin):
-        self.name = name
-        self.output, self.errors = folder / f"{name}.out", folder / f"{name}.err"
-        with self.output.open("wb") as stdout, self.errors.open("wb") as stderr:
-            self.process = begin(stdout, stderr)
-        self.is_stopped = False
-
-    def records(self):
-        """Return all that it was given: (partition, offset, (key, value)) each."""
-        return parse_records(self.output.read_bytes())
-
-    def has_seen(self, record):
-        """Tell whether a record is among the last that it was given."""
-        last = b"\n".join(self.output.read_bytes().rpartition(b"\n")[0].split(b"\n")[-20:]) + b"\n"
-        return any(found == record for _, _, found in parse_records(last.lstrip(b"\n")))
-
-    def toggle(self):
-        """Stop it, or let it go on: then it has some way to catch up."""
-        self.process.send_signal(signal.SIGCONT if self.is_stopped else signal.SIGSTOP)
-        self.is_stopped = not self.is_stopped
-
-    def go_on(self):
-        if self.is_stopped:
-            self.toggle()
-
-    def end(self):
-        self.go_on()
-        self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(TIMEOUT)
-        assert status == -signal.SIGTERM, (self.name, status, self.errors.read_text())
-
-
-def member_of(directory, folder, number):
-    """Start a member of a group that follows."""
-    words = ("consume", "t", "-g", "g", "-F", "-J")
-    return Follower(
-        folder,
-        f"member{number}",
-        lambda stdout, stderr: start(directory, *words, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr),
-    )
-
-
-def followers_of(directory, folder, number=0):
-    """Start one follower by the command line, and one that begins with the last records, by the Python API."""
-    words = ("consume", "t", "-F", "-J")
-    found = [
-        Follower(
-            folder,
-            f"follower{number}",
-            lambda stdout, stderr: start(directory, *words, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr),
-        ),
-        Follower(
-            folder,
-            f"tail{number}",
-            lambda stdout, stderr: subprocess.Popen(
-                [sys.executable, TAIL_READER, str(directory), "t", str(TAIL)],
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                env=ENVIRONMENT,
-            ),
-        ),
-    ]
-    return found
 
 
 class Race:
@@ -179,7 +103,9 @@ class Race:
         self.history.check([self.log()])
         verify(self.directory, "t")
         begun = sum(len(records) for _, records, _ in self.readings)
-        print(f"{type(self).__name__}: {self.kills} kills, {self.stops} stops, {len(self.readings)} readers of {begun}")
+        print(
+            f"{type(self).__name__}: {self.kills} kills, {self.stops} stops, {len(self.readings)} readers of {begun} records"
+        )
 
     def runs_of(self, name, records, errors):
         """Return what a reader was given in pieces: one ends where it was told what is gone. Nothing else ends one."""
@@ -285,130 +211,3 @@ def test_readers_of_a_log_that_changes_are_given_each_record_once_or_told_of_a_g
     server, tmp_path, kind, thoroughness
 ):
     kind(server, tmp_path, kind.__name__).run(thoroughness.pick(25, 400))
-
-
-class FailingBack:
-    """Two directories that lead in turn, and readers of the one that leads until it is cut back.
-
-    shared: the values that both have. alone: what the old leader alone has by then; after: what the new one has since.
-    given: what a group was given that reads in the one or the other; it must miss nothing that has stayed.
-    """
-
-    def __init__(self, server, folder, seed):
-        self.server, self.folder = server, folder
-        self.chance = random.Random(seed)
-        self.old, self.new = folder / "a", folder / "b"
-        self.shared, self.alone, self.after = [], [], []
-        self.given = set()
-        self.number = self.turns = self.told = 0
-        server.must(self.old, "topics", "create", "t", "-c", "segment.bytes=4096")
-
-    def produce(self, directory):
-        values = []
-        for _ in range(self.chance.randint(1, 30)):
-            self.number += 1
-            values.append(b"%d-%s" % (self.number, b"y" * self.chance.randint(0, 300)))
-        self.server.must(directory, "produce", "t", "-q", stdin=[b"".join(value + b"\n" for value in values)])
-        return values
-
-    def turn(self):
-        self.turns += 1
-        self.shared += self.produce(self.old)
-        self.server.must(self.old, "replicate", str(self.old), str(self.new), "-q")
-        followers = followers_of(self.old, self.folder, self.turns)
-        member = member_of(self.old, self.folder, self.turns)
-        try:
-            for follower in (*followers, member):
-                self.await_last(follower, self.shared)
-            late, early = followers if self.chance.random() < 0.5 else followers[::-1]
-            late.toggle()
-            self.alone = self.produce(self.old)
-            if self.chance.random() < 0.7:
-                self.await_last(early, self.alone)
-            else:
-                early.toggle()
-            if self.chance.random() < 0.5:
-                self.await_last(member, self.alone)
-            else:
-                member.toggle()
-            self.server.must(self.new, "replicate", "promote", "-q")
-            self.after = self.produce(self.new)
-            self.cut_back()
-            for follower in followers:
-                self.look_at(follower)
-            self.look_at_group(member)
-        finally:
-            for follower in (*followers, member):
-                follower.go_on()
-            kill_all([follower.process for follower in (*followers, member)])
-        self.shared = self.shared + self.after
-        self.old, self.new = self.new, self.old
-        for directory in (self.old, self.new):
-            assert [value for _, value in read_log(directory, "t", quiet=False)] == self.shared
-            verify(directory, "t")
-
-    @staticmethod
-    def await_last(follower, values):
-        wait_until(lambda: follower.process.poll() is not None or follower.has_seen((None, values[-1])))
-
-    def cut_back(self):
-        """Replicate back, with readers who begin and end just then: each sees one history, or is told."""
-        self.server.submit(Job(self.old, ("replicate", str(self.new), str(self.old), "-q")))
-        for _ in range(3):
-            self.server.submit(Job(self.old, ("consume", "t", "-J")))
-        histories = self.shared + self.alone, self.shared + self.after
-        while self.server.running:
-            done = self.server.wait()
-            if done.job.words[0] == "replicate":
-                assert done.status == 0, done
-                continue
-            values = [value for _, _, (_, value) in parse_records(done.stdout)]
-            assert any(values == history[: len(values)] for history in histories), f"two histories in one: {done}"
-            if done.status:
-                assert done.status == 65 and "cut back to offset" in done.stderr, done
-                self.told += 1
-            else:
-                assert len(values) >= len(self.shared), done
-
-    def look_at(self, follower):
-        """Who had read what was cut off is told; who had not reads on, and never knows."""
-        follower.go_on()
-        self.await_last(follower, self.after)
-        if follower.process.poll() is None:
-            follower.end()
-            records = follower.records()
-            wanted = (self.shared + self.after)[records[0][1] :]
-            if [value for _, _, (_, value) in records] != wanted:
-                raise Anomaly(f"{follower.name} read on over a cut: {records[-5:]}, {follower.errors.read_text()}")
-            return
-        said = follower.errors.read_text()
-        assert follower.process.returncode == 65 and f"cut back to offset {len(self.shared)}" in said, said
-        values = [value for _, _, (_, value) in follower.records()]
-        first = follower.records()[0][1]
-        assert len(values) > len(self.shared) - first and values == (self.shared + self.alone)[first:][: len(values)]
-        self.told += 1
-
-    def look_at_group(self, member):
-        """Whether its member was told or not, the group goes on where the log is still the one that it has read."""
-        member.go_on()
-        self.await_last(member, self.after)
-        if member.process.poll() is None:
-            member.end()
-        else:
-            said = member.errors.read_text()
-            assert member.process.returncode == 65 and f"cut back to offset {len(self.shared)}" in said, said
-            self.told += 1
-        rest = self.server.must(self.old, "consume", "t", "-g", "g", "-J")
-        for _, _, (_, value) in (*member.records(), *parse_records(rest.stdout)):
-            self.given.add(value)
-        skipped = [value for value in self.shared + self.after if value not in self.given]
-        assert not skipped, f"the group was not given {len(skipped)}, such as {skipped[:3]}: {rest}"
-
-
-def test_readers_of_a_copy_that_is_cut_back_are_told_so_or_see_one_history(server, tmp_path, thoroughness):
-    """What the old leader alone had is cut off under the eyes of its readers."""
-    world = FailingBack(server, tmp_path, seed=8)
-    for _ in range(thoroughness.pick(3, 60)):
-        world.turn()
-    print(f"{world.turns} turns, {world.told} readers were told")
-    assert world.told

@@ -46,11 +46,102 @@ def tests(*places: str, jobs: bool = True) -> tuple[str, ...]:
     return (*PYTEST, *(("-n", "JOBS") if jobs else ()), "-m", "", *places)
 
 
+def by_name(folder: str, *names: str) -> tuple[str, ...]:
+    """Return the paths of test modules of a folder; `*` stands for any rest of a name."""
+    found = [sorted(ROOT.glob(f"{folder}/test_{name}.py")) for name in names]
+    return tuple(str(path.relative_to(ROOT)) for paths in found for path in paths)
+
+
 PROOFS = (
     Proof(
         "power cuts",
-        "each directory that a power cut may leave loses nothing acknowledged",
-        tests("tests/crash"),
+        "no directory that a power cut may leave lacks anything acknowledged",
+        (*tests("tests/crash"), "--ignore=tests/crash/test_flips.py"),
+    ),
+    Proof(
+        "histories",
+        "whatever is done, killed and cut off in any order, plain lists say what must be there",
+        tests(
+            *by_name(
+                "tests/property",
+                "directory_machine",
+                "partition_log_machine",
+                "follower_machine",
+                "replication_histories",
+                "compacted_histories",
+            )
+        ),
+        environment=(("HYPOTHESIS_PROFILE", "deep"),),
+    ),
+    Proof(
+        "every system call",
+        "each call of each command fails or kills once, or from then on; the next command works",
+        tests(
+            *by_name(
+                "tests/multiprocess",
+                "failing_disk",
+                "kill_at_every_call",
+                "every_command_struck",
+                "clone_interrupted",
+                "compacting_producer",
+                "compaction",
+                "group_commands",
+                "producer_id",
+                "removal",
+                "repair",
+                "snapshot*",
+            )
+        ),
+    ),
+    Proof(
+        "storms",
+        "producers, members and replicas killed, stopped and continued at random leave no anomaly",
+        tests(
+            *by_name(
+                "tests/multiprocess",
+                "storm",
+                "group_storm",
+                "great_storm",
+                "kill_storm",
+                "changes_in_a_storm",
+                "kills_while_following",
+                "fail_over",
+                "claims",
+                "fencing_races",
+            )
+        ),
+    ),
+    Proof(
+        "readers",
+        "a reader sees each record once and in order while the log is repaired, rolled, trimmed, compacted and cut",
+        tests(*by_name("tests/multiprocess", "reader_races", "readers_of_changes", "readers_of_a_copy")),
+    ),
+    Proof(
+        "flips",
+        "each bit of each file flipped, each length cut: noticed or harmless, never other data",
+        tests("tests/crash/test_flips.py", *by_name("tests/property", "record_batch", "offset_index")),
+    ),
+    Proof(
+        "fuzzing",
+        "no input makes a parser fail other than as it says, take much memory or long",
+        ("-m", "tests.proof.fuzz", "--seconds", "120"),
+        sample=("-m", "tests.proof.fuzz", "--seconds", "3", "--seed", "1"),
+    ),
+    Proof(
+        "attacks",
+        "what a hostile neighbour, record or peer tries is refused, and costs nobody else anything",
+        tests("tests/transports", *by_name("tests/cli", "hostile_*")),
+    ),
+    Proof(
+        "environment",
+        "few descriptors, small limits, full and foreign disks, other users, wrong clocks, cut networks",
+        tests(*by_name("tests/multiprocess", "environment_*")),
+    ),
+    Proof(
+        "planted bugs",
+        "each bug that is planted in mk is noticed",
+        ("-m", "tests.proof.planted", "--jobs", "JOBS"),
+        sample=("-m", "tests.proof.planted", "--sample", "--jobs", "JOBS"),
     ),
 )
 
@@ -82,6 +173,9 @@ class Run:
             text = output.read_text(errors="replace")
             struck = {figure: number for figure, number in totals(str(figures)).items() if number}
         lines = text.rstrip().splitlines()
+        if done.returncode == os.EX_UNAVAILABLE:
+            print(f"  left out: {lines[-1] if lines else 'something that it needs is not here'}", flush=True)
+            return True
         self.found["proofs"][proof.name] = {
             "shows": proof.shows,
             "held": done.returncode == 0,

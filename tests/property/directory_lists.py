@@ -47,7 +47,7 @@ class DirectoryLists:
     """config: of the topic, as the settings are called in topic.json. is_keyed: its records have keys.
 
     first: of each partition where the log begins, in the directory that has removed most. given: what members of the group
-    were given of it.
+    were given of it. committed: up to where they were told in a place that they have read, and of which of its logs.
     """
 
     def __init__(self, root: Path, seed: int, *, partitions: int, is_keyed: bool, config: dict[str, int | str]) -> None:
@@ -66,6 +66,7 @@ class DirectoryLists:
         self.copies = {place: Copy(compacts=self.compacts) for place in self.places}
         self.first = dict.fromkeys(range(partitions), 0)
         self.given: dict[int, set[tuple[int, bytes]]] = {partition: set() for partition in range(partitions)}
+        self.committed: dict[Place, tuple[int, int]] = {}
         self.history = History(self._is_gone)
         self._told: dict[Key, set[bytes]] = {}
         self._checks: dict[Key, Callable[[int], bool]] = {}
@@ -264,9 +265,14 @@ class DirectoryLists:
                 try:
                     stands = cluster.committed_offset(GROUP, TOPIC, partition)
                 except NoSuchGroupError:
-                    return
+                    stands = None
                 except CommitBeyondEndError as error:
                     stands = int(str(error.facts["stands_at"]))
+            committed, generation = self.committed.get((name, partition), (-1, 0))
+            committed = min(committed, copy.end_of(generation))
+            assert (-1 if stands is None else stands) >= committed, (
+                f"the group stands at {stands} of {name}/{partition}, and has committed {committed}"
+            )
             if stands is None:
                 continue
             assert stands <= copy.view.end, f"the group stands at {stands} in a log that ends at {copy.view.end}"

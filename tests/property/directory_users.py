@@ -256,6 +256,7 @@ class DirectoryUsers(DirectoryLists):
                 process.sources[source] = source.committed_offset, key
                 self.commits += 1
                 self.history.committed(GROUP, key, source.committed_offset)
+                self.committed[key[:2]] = source.committed_offset, key[2]
 
     def _give(self, process: MemberProcess, partition: int, records: list[tuple[int, bytes]]) -> None:
         place = process.directory, partition

@@ -63,7 +63,7 @@ STEPS: dict[str, tuple[int, dict[str, st.SearchStrategy[object]]]] = {
     "replicate": (6, {"accepts_gap": st.booleans(), "kill": kills(80)}),
     "promote": (2, {"forces": st.booleans(), "kill": kills(40)}),
     "pass_time": (1, {"milliseconds": st.sampled_from([1000, HOURS, 6 * HOURS])}),
-    "cut_the_power": (1, {"seed": st.integers(0, 1 << 16)}),
+    "cut_the_power": (2, {"seed": st.integers(0, 1 << 16)}),
 }
 """What may happen, how often it does, and what is drawn for it."""
 

@@ -146,6 +146,7 @@ def state_with(**fields: object) -> PartitionState:
 LARGEST = (1 << 63) - 1
 IMPOSSIBLE: list[dict[str, object]] = [
     {"segment": 1 << 63},
+    {"segment": 1},
     {"segment": -1},
     {"high_watermark": 1 << 70},
     {"log_start_offset": -5},
@@ -163,12 +164,21 @@ IMPOSSIBLE: list[dict[str, object]] = [
 def test_a_state_with_numbers_that_no_file_has_is_none(fields: dict[str, object]) -> None:
     """A position beyond 63 bits would end readers with OverflowError."""
     assert decode_slot(state_with(**fields).encode()) is None
-    largest = state_with(segment=LARGEST, leader_epoch=(1 << 64) - 1, durable=LogEnd(LARGEST, LARGEST, 0, -1))
+    end = LogEnd(LARGEST, LARGEST, 0xFFFFFFFF, -1)
+    largest = state_with(segment=LARGEST, leader_epoch=(1 << 64) - 1, written=end, durable=end)
     assert decode_slot(largest.encode()) is not None
 
 
-def test_records_are_deleted_also_with_a_state_whose_durable_end_is_in_front_of_its_segment(tmp_path: Path) -> None:
-    """It ended with ValueError: a segment was to be synced that was not open."""
+def test_a_repair_names_a_partition_that_is_missing(tmp_path: Path) -> None:
+    with mk.connect(str(tmp_path / "log"), create=True) as cluster:
+        cluster.create_topic("t", partitions=2)
+        (tmp_path / "log" / "topics" / "t" / "1").rename(tmp_path / "aside")
+        with pytest.raises(CorruptStateError, match="topics/t/1 is damaged"):
+            cluster.repair("t")
+
+
+def test_a_state_that_ends_in_front_of_its_segment_counts_as_damaged(tmp_path: Path) -> None:
+    """Records were to be deleted, and ValueError came: a segment was to be synced that was not open."""
     with mk.connect(str(tmp_path / "log"), create=True) as cluster:
         cluster.create_topic("t", config={"segment.bytes": 4096})
         with cluster.producer("t") as producer:
@@ -181,10 +191,9 @@ def test_records_are_deleted_also_with_a_state_whose_durable_end_is_in_front_of_
         assert state.segment == 2
         state.durable = LogEnd(0, 0, 0, -1)
         path.write_bytes(initial_state(state))
-        try:
-            cluster.delete_records("t", 0, 2)
-        except CorruptStateError:
-            return
+        with pytest.raises(CorruptStateError, match="state"):
+            list(cluster.consumer(["t"]))
+        cluster.delete_records("t", 0, 2)
         assert [record.offset for record in cluster.consumer(["t"])] == [2]
 
 

@@ -47,7 +47,8 @@ def accepted(call: Callable[..., Result], *arguments: object, **options: object)
     try:
         return [call(*arguments, **options)]
     except REFUSALS as refusal:
-        assert type(refusal) is not MkError, f"a bug in mk: {refusal}"
+        # What another host says that it failed with may be a bug there, or an error of a newer mk.
+        assert type(refusal) is not MkError or "peer" in refusal.facts, f"a bug in mk: {refusal}"
         return []
 
 

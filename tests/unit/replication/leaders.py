@@ -6,6 +6,8 @@ import mk
 from mk.groups import replicated_offsets
 from mk.groups.claim import take
 from mk.groups.claim_directory import make_claims
+from mk.replication.directory_replica import DirectoryReplica
+from mk.replication.replicator import Choice, Replicator
 from mk.storage.follower_log import FollowerLog
 from mk.storage.log_directory import LogDirectory, create_directory
 from mk.storage.log_segment import UNKNOWN_CHAIN
@@ -105,3 +107,16 @@ def follow(source, target, topic="t", *, up_to=None):
     replicated_offsets.store(target, source.directory_id, offsets, ends)
     from_topic.close()
     to_topic.close()
+
+
+def replicate(first, second):
+    """Run one replication; returns its errors."""
+    source, target = DirectoryReplica(first.path), DirectoryReplica(second.path)
+    try:
+        assert target.begin(source.directory_id, "")
+        replicator = Replicator(source, target, Choice())
+        list(replicator.run())
+        return replicator.errors
+    finally:
+        target.close()
+        source.close()

@@ -4,11 +4,10 @@ import pytest
 
 from mk.errors import TryAgainError
 from mk.replication.directory_replica import DirectoryReplica
-from mk.replication.replicator import Choice, Replicator
 from mk.storage import files
 from mk.storage.partition_log import DISK, PAGE_CACHE, PartitionLog
 from tests.crash.recorder import set_boot
-from tests.unit.replication.leaders import consume
+from tests.unit.replication.leaders import consume, replicate
 
 
 @pytest.fixture(autouse=True)
@@ -26,19 +25,6 @@ def append(directory, value, durability):
     log.append([encode_columns([value], base_timestamp=1)], durability)
     log.close()
     opened.close()
-
-
-def replicate(first, second):
-    """Run one replication; returns its errors."""
-    source, target = DirectoryReplica(first.path), DirectoryReplica(second.path)
-    try:
-        assert target.begin(source.directory_id, "")
-        replicator = Replicator(source, target, Choice())
-        list(replicator.run())
-        return replicator.errors
-    finally:
-        target.close()
-        source.close()
 
 
 def lose_power(directory):
