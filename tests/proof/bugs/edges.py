@@ -422,8 +422,8 @@ BUGS: tuple[Bug, ...] = (
         "reader-looks-once",
         "3 D-15",
         "mk/storage/partition_reader.py",
-        "        for attempt in range(3):\n            if self.segment_fd",
-        "        for attempt in range(1):\n            if self.segment_fd",
+        "        for attempt in range(3):\n            if 0 <=",
+        "        for attempt in range(1):\n            if 0 <=",
         ("tests/unit/storage/test_partition_reader.py::test_bytes_behind_the_next_segments_base_are_ignored",),
     ),
     # From afar.

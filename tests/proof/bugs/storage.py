@@ -995,17 +995,35 @@ def unlink_if_there""",
         "planted-pipe-waited-for",
         "6 security",
         _FILES,
-        "        if not S_ISREG(status.st_mode):\n            raise",
-        "        if S_ISDIR(status.st_mode):\n            raise",
+        "    if not S_ISREG(os.fstat(fd).st_mode):\n        close(fd)\n",
+        "    if S_ISDIR(os.fstat(fd).st_mode):\n        close(fd)\n",
         ("tests/unit/storage/test_files.py::test_a_planted_pipe_or_directory_is_refused_and_does_not_hang",),
     ),
     Bug(
         "files-with-a-second-name-written-to",
         "6 security",
         _FILES,
-        "            if status.st_nlink > 1 and not linked:\n",
-        "            if status.st_nlink > 2 and not linked:\n",
+        """\
+                if status.st_nlink > 1 and not linked:
+                    raise _linked(_whole_path(name, dir_fd), status.st_nlink)
+                if not (linked or flags & os.O_EXCL or _is_by_its_only_name(fd, name, dir_fd)):
+                    close(fd)
+                    continue  # Replaced since it was opened, by another mk perhaps, which does so once and not again and again.
+""",
+        "",
         ("tests/cli/test_hostile_neighbours.py::test_a_file_with_another_name_is_not_written_to",),
+    ),
+    Bug(
+        "names-counted-before-the-file-was-taken-away",
+        "6 security",
+        _FILES,
+        """\
+                if not (linked or flags & os.O_EXCL or _is_by_its_only_name(fd, name, dir_fd)):
+                    close(fd)
+                    continue  # Replaced since it was opened, by another mk perhaps, which does so once and not again and again.
+""",
+        "",
+        ("tests/unit/storage/test_files.py::test_a_file_that_was_put_there_and_taken_away_again_is_not_written_to",),
     ),
     Bug(
         "files-writable-by-everybody",

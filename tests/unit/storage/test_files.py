@@ -42,6 +42,29 @@ def test_a_planted_pipe_or_directory_is_refused_and_does_not_hang(tmp_path: Path
             files.open_file(name, os.O_RDONLY, dir_fd=fd)
 
 
+def test_a_file_that_was_put_there_and_taken_away_again_is_not_written_to(
+    tmp_path: Path, fd: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its names are counted when one of them is gone: the one that is left stands somewhere else."""
+    (tmp_path / "victim").write_bytes(b"precious")
+    os.link(tmp_path / "victim", tmp_path / "log")
+    real = files._open_regular
+
+    def open_early(name: str, flags: int, mode: int, dir_fd: int) -> int:
+        monkeypatch.setattr(files, "_open_regular", real)
+        opened = real(name, flags, mode, dir_fd)
+        (tmp_path / "log").unlink()
+        (tmp_path / "log").touch()
+        return opened
+
+    monkeypatch.setattr(files, "_open_regular", open_early)
+    opened = files.open_file("log", os.O_RDWR, dir_fd=fd)
+    files.pwrite(opened, b"written", 0)
+    os.close(opened)
+    assert (tmp_path / "victim").read_bytes() == b"precious"
+    assert (tmp_path / "log").read_bytes() == b"written"
+
+
 def test_a_file_is_replaced_whole_and_a_refusal_leaves_the_old_one(
     tmp_path: Path, fd: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
