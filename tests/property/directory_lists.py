@@ -269,7 +269,8 @@ class DirectoryLists:
                 except CommitBeyondEndError as error:
                     stands = int(str(error.facts["stands_at"]))
             committed, generation = self.committed.get((name, partition), (-1, 0))
-            committed = min(committed, copy.end_of(generation))
+            if generation < copy.generation:
+                committed = -1  # Of a log that was cut back more than once, the group may have to begin anew.
             assert (-1 if stands is None else stands) >= committed, (
                 f"the group stands at {stands} of {name}/{partition}, and has committed {committed}"
             )

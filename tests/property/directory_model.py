@@ -157,10 +157,6 @@ class Copy:
         stays, last = self._past.get(generation, (len(self.log), last_of_keys(self.log)))
         return lambda offset: offset >= stays or self.may_be_compacted(self.log, offset, last)
 
-    def end_of(self, generation: int) -> int:
-        """Return up to where what a generation had is still there."""
-        return min([len(self.log), *(stays for at, (stays, _) in self._past.items() if at >= generation)])
-
     def went(self, view: View) -> dict[int, bytes]:
         """Return what readers saw before and do not see now, though it was not trimmed or compacted."""
         return {
