@@ -1,6 +1,8 @@
 """What holds for all tests: signals mean to the commands under test what they mean in a terminal; how thorough they are; an
 sshd."""
 
+import os
+import random
 import signal
 
 import pytest
@@ -24,3 +26,6 @@ def thoroughness(request: pytest.FixtureRequest) -> Thoroughness:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     leave_cases_to_the_slow(items)
+    if order := os.environ.get("MK_PROOF_ORDER"):
+        # A proof that will be stopped before its end; the processes of one run have to agree on it.
+        random.Random(order).shuffle(items)

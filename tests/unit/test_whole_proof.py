@@ -74,3 +74,22 @@ def test_a_proof_that_does_not_hold_is_said_and_written_down(tmp_path: Path, mon
     monkeypatch.setattr(sys, "argv", ["prove", "--results", str(results), "--only", "bad"])
     assert whole.main() == 0
     assert all(proof["held"] for proof in json.loads(results.read_text())["proofs"].values())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_proof_that_is_stopped_at_its_limit_holds_as_far_as_it_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    test = tmp_path / "test_endless.py"
+    test.write_text(
+        "import time\nfrom tests.proof.figures import count\n"
+        f"def test_first():\n    count('kills', 7)\n    assert not {fails}\n"
+        "def test_second():\n    time.sleep(600)\n"
+    )
+    endless = whole.Proof("endless", "it holds", (*whole.PYTEST, f"--rootdir={tmp_path}", str(test)))
+    monkeypatch.setattr(whole, "PROOFS", (endless,))
+    results = tmp_path / "results.json"
+    monkeypatch.setattr(sys, "argv", ["prove", "--results", str(results), "--limit", "0.2"])
+    assert whole.main() == fails
+    (proof,) = json.loads(results.read_text())["proofs"].values()
+    assert proof["stopped"] and proof["held"] != fails and proof["figures"] == {"kills": 7}
