@@ -144,7 +144,9 @@ class GroupStorm:
             name = f"p{self.started_producers}"
             self.started_producers += 1
             with open(self.folder / name, "wb") as stderr:
-                self.producers[name] = start(self.directory, "produce", "t", "-K", ":", "-v", stderr=stderr)
+                self.producers[name] = start(
+                    self.directory, "produce", "t", "-K", ":", "-v", "--lock-wait", "60s", stderr=stderr
+                )
         name = self.random.choice(list(self.producers))
         producer = self.producers[name]
         lines = []

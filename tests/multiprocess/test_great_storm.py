@@ -46,7 +46,7 @@ class GreatStorm(GroupStorm):
     def _step(self):
         super()._step()
         self._keep("replicate", "replicate", str(self.directory), str(self.copy), "-F", "-q")
-        self._keep("produce", "produce", "k", "-K", ":", "-v", stdin=subprocess.PIPE)
+        self._keep("produce", "produce", "k", "-K", ":", "-v", "--lock-wait", "60s", stdin=subprocess.PIPE)
         if self.random.random() < 0.05:
             self._keep("compact", "topics", "compact", "k", "-q")
         if self.random.random() < 0.01 and "snapshot" not in self.actors:

@@ -65,7 +65,8 @@ class Storm:
 
     def _start(self):
         name = f"p{len(self.started)}"
-        options = ["-K", ":"] if self.keyed else []
+        # A busy machine may leave all of twenty waiting for longer than the ten seconds that they wait by default.
+        options = ["--lock-wait", "60s", *(["-K", ":"] if self.keyed else [])]
         acks = self.random.choice(self.acks)
         with open(self.folder / name, "wb") as stderr:
             self.running[name] = process = start(
