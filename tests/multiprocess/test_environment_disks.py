@@ -13,7 +13,8 @@ from tests.proof.anomalies import History
 from tests.proof.figures import count
 
 pytestmark = pytest.mark.root
-KINDS = pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "tmpfs"])
+# Not btrfs, which writes nothing over in place: a commit needs a block there.
+KINDS = pytest.mark.parametrize("kind", ["ext4", "xfs", "tmpfs"])
 DISKS = pytest.mark.parametrize("kind", ["ext4", "xfs"])
 LINE = b"%06d " + b"x" * 992 + b"\n"
 
@@ -91,15 +92,15 @@ def test_a_disk_without_a_byte_free_takes_commits_and_clean_and_trim_make_room(m
     count("commits", 490)
     for words in (["topics"], ["groups", "describe", "g"], ["topics", "offsets", "t"], ["consume", "t", "-n", "1"]):
         must(log, *words)
-    must(log, "topics", "trim", "t", "--to", "100", "--yes")
+    (row,) = json.loads(must(log, "topics", "offsets", "t", "--json").stdout)
+    stored = row["high_watermark"]
+    # Not all of it: that would take a new file, and xfs has no room for one.
+    must(log, "topics", "trim", "t", "--to", str(stored - 1), "--yes")
     must(log, "topics", "clean")
-    if kind == "btrfs":
-        # It frees what was removed with its next commit, and not before.
-        subprocess.run(["sync", "-f", log], check=True)
-    must(log, "produce", "t", "after")
+    must(log, "produce", "t", f"{stored:06d} after")
     (point.path / "filler").unlink()
-    stored = numbers(log, "-o", "100", "-n", "400")
-    assert stored == [(number, number) for number in range(100, 500)]
+    must(log, "produce", "t", f"{stored + 1:06d} and more")
+    assert [number for _, number in numbers(log)] == list(range(stored - 1, stored + 2))
     must(log, "topics", "verify", "t")
     kill_all([member])
     assert committed(log) >= 500
