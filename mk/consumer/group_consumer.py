@@ -426,7 +426,7 @@ class GroupConsumer(FollowingConsumer):
             if self._first is None or self._first.kind == "committed":
                 return start
             return self._first.resolve(start, end, reader.offset_for_time, lambda group: self._committed(source, group))
-        stands = stands_at(topic, self.group, slot, reader)
+        stands = stands_at(self.group, slot, reader)
         return slot.offset if stands == slot.offset else self._truncated(source, slot.offset, stands)
 
     def _truncated(self, source: GroupSource, committed: int, stands: int) -> int:

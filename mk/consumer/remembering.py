@@ -168,7 +168,7 @@ class RememberingConsumer(Consumer):
         slot = ClaimSlot(
             0, topic.topic_id, topic.name, position.partition, 0, position.offset, position.leader_epoch, 0
         )
-        end = stands_at(topic, "", slot, source.reader)
+        end = stands_at("", slot, source.reader)
         if end < position.offset:
             raise CursorBeyondEndError(
                 path=self._cursor.path,

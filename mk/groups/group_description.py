@@ -201,7 +201,7 @@ class GroupDescriber:
         if slot.offset == NO_OFFSET:
             row["lag"] = reader.high_watermark - reader.log_start_offset
             return
-        offset = stands_at(topic, group, slot, reader)
+        offset = stands_at(group, slot, reader)
         row["high_watermark"] = reader.high_watermark
         row["stands_at"] = offset
         if offset < slot.offset:

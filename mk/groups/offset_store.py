@@ -44,7 +44,7 @@ def committed_offset(topic: Topic, group: str, reader: PartitionReader) -> int |
         claims.close()
     if slot is None or slot.offset == NO_OFFSET:
         return replicated_start(topic, group, reader)
-    offset = stands_at(topic, group, slot, reader)
+    offset = stands_at(group, slot, reader)
     if offset < slot.offset:
         raise CommitBeyondEndError(
             group=group, topic=topic.name, partition=reader.partition, offset=slot.offset, stands_at=offset
@@ -72,21 +72,17 @@ def replicated_start(topic: Topic, group: str, reader: PartitionReader) -> int |
     from mk.groups.replicated_offsets import replicated_offset
 
     found = replicated_offset(topic, group, reader.partition)
-    return None if found is None else stands_at(topic, group, found, reader)
+    return None if found is None else stands_at(group, found, reader)
 
 
-def stands_at(topic: Topic, group: str, slot: ClaimSlot | CommittedOffset, reader: PartitionReader) -> int:
+def stands_at(group: str, slot: ClaimSlot | CommittedOffset, reader: PartitionReader) -> int:
     """Return up to where a group has read the log that is there, which may have been cut and have grown again.
 
     That is what it has committed, or less. reader: of the partition; it is brought up to date.
     """
     if slot.offset > reader.high_watermark:
         reader.refresh()  # Records may have come, and been read by the group, since the reader looked.
-    epochs = topic.read_epochs(reader.partition)
-    if slot.leader_epoch != NO_EPOCH and not epochs.has(slot.leader_epoch):
-        reader.refresh()  # `state` tells of a cut, and was read before `epochs`.
-    end_of_epoch = epochs.ends(reader.state.cuts, reader.state.cut_offset)
-    return min(_group_offset(group, slot).in_log(end_of_epoch), reader.high_watermark)
+    return min(_group_offset(group, slot).in_log(reader.end_of_epoch), reader.high_watermark)
 
 
 def epoch_before(topic: Topic, partition: int, offset: int) -> int:

@@ -168,7 +168,7 @@ class _ClaimCheck:
                 return
             reader = PartitionReader(self._topic, self._partition)
             try:
-                offset = stands_at(self._topic, self._claims.group, slot, reader)
+                offset = stands_at(self._claims.group, slot, reader)
             finally:
                 reader.close()
         except NotFoundError:

@@ -139,6 +139,14 @@ class RemotePartitionReader:
         fields.end()
         return offset
 
+    def end_of_epoch(self, leader_epoch: int) -> int | None:
+        """Return up to where who has read a record of an epoch can have read this log; None if to its end."""
+        fields = self._topic.conversation.request("end_of_epoch", self._number, leader_epoch)
+        offset = fields.number(-1)
+        self.take_state(fields)
+        fields.end()
+        return None if offset < 0 else offset
+
     def committed_offset(self, group: str) -> int | None:
         """Return where a group stands here, None before its first commit."""
         fields = self._topic.conversation.request("committed_offset", self._number, group)

@@ -180,7 +180,7 @@ class Promotion:
         try:
             reader = PartitionReader(topic, offset.partition)
             try:
-                there = stands_at(topic, offset.group, offset, reader)
+                there = stands_at(offset.group, offset, reader)
                 own, here = self._own_offset(topic, offset.group, reader)
             finally:
                 reader.close()
@@ -210,7 +210,7 @@ class Promotion:
             claims.close()
         if slot is None or slot.offset == NO_OFFSET:
             return None, None
-        return slot.offset, stands_at(topic, group, slot, reader)
+        return slot.offset, stands_at(group, slot, reader)
 
     def _adopt_groups(self) -> None:
         leading = {(row["topic_id"], row["partition"]) for row in self.plan if row["leads"]}

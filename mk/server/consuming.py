@@ -29,6 +29,7 @@ _MIN_TIME_MS, _MAX_TIME_MS = -(1 << 62), 1 << 62
 _HEADERS_AT_ONCE = 256
 _BYTES_AT_ONCE = 1 << 20
 _NO_OFFSET = -1
+_MAX_EPOCH = (1 << 64) - 1
 
 
 def open_directory(session: Session, fields: Fields) -> None:
@@ -181,6 +182,17 @@ def epochs(session: Session, fields: Fields) -> None:
     session.answer(
         len(entries), *(value for entry in entries for value in (entry.epoch, entry.first_offset, entry.leader_id))
     )
+
+
+def end_of_epoch(session: Session, fields: Fields) -> None:
+    """READER EPOCH -> up to where who has read a record of that epoch can have read the log, -1 if to its end; where the
+    partition stands."""
+    opened = opened_by(session).reader(fields)
+    epoch = fields.number(0, _MAX_EPOCH)
+    fields.end()
+    with files.about(opened.path):
+        offset = opened.reader.end_of_epoch(epoch)
+    session.answer(_NO_OFFSET if offset is None else offset, *opened.state())
 
 
 def committed_offset(session: Session, fields: Fields) -> None:

@@ -83,6 +83,7 @@ OPERATIONS = {
         Operation("offset_for_time", f"{_CONSUMING}:offset_for_time", PULL),
         Operation("batches_backward", f"{_CONSUMING}:batches_backward", PULL),
         Operation("epochs", f"{_CONSUMING}:epochs", PULL),
+        Operation("end_of_epoch", f"{_CONSUMING}:end_of_epoch", PULL),
         Operation("committed_offset", f"{_CONSUMING}:committed_offset", PULL),
         Operation("watch", f"{_CONSUMING}:watch", PULL, PRODUCE),
         Operation("describe", f"{_CONSUMING}:describe", PULL, PRODUCE),

@@ -234,6 +234,13 @@ class PartitionReader:
 
         return batches_backward(self._files, self.active_segment, end_offset)
 
+    def end_of_epoch(self, leader_epoch: int) -> int | None:
+        """Return up to where who has read a record of an epoch can have read this log; None if to its end."""
+        epochs = self._files.topic.read_epochs(self.partition)
+        if not epochs.has(leader_epoch):
+            self.refresh()  # `state` tells of a cut, and was read before `epochs`.
+        return epochs.ends(self.state.cuts, self.state.cut_offset)(leader_epoch)
+
     @property
     def leader_epoch(self) -> int:
         return self._leader_epoch

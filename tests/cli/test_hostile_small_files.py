@@ -201,16 +201,24 @@ def test_where_a_log_ends(mk, made_once, thoroughness):
     strike(mk, made_once, thoroughness, 16, changes)
 
 
-@pytest.mark.parametrize("place", ["segment", ("durable", "offset")])
-def test_an_end_that_no_log_comes_to_is_not_filled_up_with_batches(mk, place):
+@pytest.mark.parametrize(
+    "places", [["segment"], [("durable", "offset")], [("written", "offset"), ("durable", "offset")]]
+)
+def test_an_end_that_no_log_comes_to_is_not_filled_up_with_batches(mk, places):
     """A repair covers what is lost: of 2^63 offsets that would be 200 GB."""
     make_group(mk)
     path = mk.directory / "topics/t/0/state"
-    path.write_bytes(state_with(path.read_bytes(), place, (1 << 63) - 1))
+    data = path.read_bytes()
+    for name in places:
+        data = state_with(data, name, (1 << 63) - 1)
+    path.write_bytes(data)
     before = sum(file.stat().st_size for file in mk.directory.rglob("*"))
     done = mk("topics", "repair", "t", "--yes")
-    assert done.status == 65 and "more than any log has had" in done.err, done
-    assert sum(file.stat().st_size for file in mk.directory.rglob("*")) == before
+    # Ends that do not fit to each other are damage of `state` itself, which is made again of the segments.
+    assert (done.status, "more than a log can have" in done.err) == ((0, False) if len(places) == 1 else (65, True)), (
+        done
+    )
+    assert sum(file.stat().st_size for file in mk.directory.rglob("*")) < before + 10_000
     count("attacks")
 
 

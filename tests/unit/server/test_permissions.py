@@ -27,6 +27,7 @@ REQUESTS = {
     "fetch": ("pull", lambda name, number: (READER, 0)),
     "offset_for_time": ("pull", lambda name, number: (READER, 0)),
     "batches_backward": ("pull", lambda name, number: (READER, 1, True)),
+    "end_of_epoch": ("pull", lambda name, number: (READER, 0)),
     "committed_offset": ("pull", lambda name, number: (READER, "g")),
     "epochs": ("pull", lambda name, number: (number, 0)),
     "make_topic": ("produce", lambda name, number: (name, 1, "crc32", 0, 0)),
