@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from mk.records.record_batch import HEADER_SIZE, parse_header
@@ -110,6 +111,28 @@ class Mk:
         """Return start and end of each partition."""
         rows = json.loads(self.ok("topics", "offsets", topic, "--json"))
         return [(row["log_start_offset"], row["high_watermark"]) for row in rows]
+
+
+# A process begins with the peak of the one that forked it, so a small one has to stand between this one and `mk`.
+_MEASURE = """
+import os, sys
+pid = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+os.write(int(sys.argv[1]), b"%d" % usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status) & 255)
+"""
+
+
+def measured(mk: Mk, words: Iterable[object], *, env: dict[str, str] | None = None, **keywords):
+    """Run a command. Returns how it ended, and its peak of resident memory in KiB, or that of a child of its own if that is more."""
+    reader, writer = os.pipe()
+    command = [sys.executable, "-I", "-c", _MEASURE, str(writer), mk.program, *map(str, words)]
+    with os.fdopen(reader) as told:
+        done = subprocess.run(
+            command, env={**mk.environment, **(env or {})}, pass_fds=[writer], check=False, timeout=300, **keywords
+        )
+        os.close(writer)
+        return done, int(told.read())
 
 
 def read_until(descriptor: int, wanted: bytes, seconds: float = 20) -> bytes:

@@ -1,11 +1,10 @@
 """Batches that a writer made to harm readers: a little that would unpack to a lot, and counts that are none. An error that names the
 place, and no more memory than a batch may take, on every way that a batch goes."""
 
-import os
-import shlex
 import subprocess
 
 import pytest
+from running import measured
 
 from mk.records import codecs
 from mk.records.record_batch import COLUMNS, LINES, EncodedBatch
@@ -90,18 +89,10 @@ def harmed(mk):
 
 def run(mk, words, environment):
     """Return status, standard error and the most memory of a command, MiB; that of what ssh runs with it."""
-    process = subprocess.Popen(
-        ["sh", "-c", f"{shlex.join([mk.program, *map(str, words)])}; status=$?; exit $status"],
-        env={**mk.environment, **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+    done, peak_kib = measured(
+        mk, words, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
-    said = process.stderr.read().decode()
-    process.stderr.close()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, said, used.ru_maxrss >> 10
+    return done.returncode, done.stderr.decode(), peak_kib >> 10
 
 
 WAYS = {

@@ -2,10 +2,10 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from running import measured
 
 MIB = 1 << 20
 LIMIT_KIB = 60 * 1000 * 1000 // 1024
@@ -19,27 +19,11 @@ LONG = "for i in $(seq {}); do head -c 16000000 /dev/zero | tr '\\0' x; echo; do
 RANDOM = "head -c {}M /dev/urandom"
 
 
-# A process begins with the peak of the one that forked it, so a small one has to stand between this one and `mk`.
-MEASURE = """
-import os, sys
-pid = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
-_, status, usage = os.wait4(pid, 0)
-os.write(int(sys.argv[1]), b"%d" % usage.ru_maxrss)
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
-
-
 def peak_kib(mk, *words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL):
     """Run a command and return its peak of resident memory."""
-    reader, writer = os.pipe()
-    command = [sys.executable, "-I", "-c", MEASURE, str(writer), mk.program, *map(str, words)]
-    with os.fdopen(reader) as told:
-        done = subprocess.run(
-            command, env=mk.environment, stdin=stdin, stdout=stdout, pass_fds=[writer], check=False, timeout=300
-        )
-        os.close(writer)
-        assert done.returncode == (1 if "--skip-bad" in words else 0)
-        return int(told.read())
+    done, peak = measured(mk, words, stdin=stdin, stdout=stdout)
+    assert done.returncode == (1 if "--skip-bad" in words else 0)
+    return peak
 
 
 def produce(mk, source, *words):

@@ -352,8 +352,8 @@ BUGS: tuple[Bug, ...] = (
         "commit-beyond-the-end-believed",
         "2 D-16",
         "mk/groups/offset_store.py",
-        "    return min(_group_offset(group, slot).in_log(end_of_epoch), reader.high_watermark)\n",
-        "    return _group_offset(group, slot).in_log(end_of_epoch)\n",
+        "    return min(_group_offset(group, slot).in_log(reader.end_of_epoch), reader.high_watermark)\n",
+        "    return _group_offset(group, slot).in_log(reader.end_of_epoch)\n",
         (
             "tests/cli/test_consume_group.py::test_a_log_that_is_shorter_than_what_was_committed_is_named_and_never_jumped[back-0]",
         ),
