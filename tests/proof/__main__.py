@@ -130,7 +130,7 @@ PROOFS = (
     Proof(
         "fuzzing",
         "no input makes a parser fail other than as it says, take much memory or long",
-        ("-m", "tests.proof.fuzz", "--seconds", "30"),
+        ("-m", "tests.proof.fuzz", "--seconds", "20"),
         sample=("-m", "tests.proof.fuzz", "--seconds", "3", "--seed", "1"),
     ),
     Proof(
