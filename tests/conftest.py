@@ -27,5 +27,6 @@ def thoroughness(request: pytest.FixtureRequest) -> Thoroughness:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     leave_cases_to_the_slow(items)
     if order := os.environ.get("MK_PROOF_ORDER"):
-        # A proof that will be stopped before its end; the processes of one run have to agree on it.
+        # A proof that will be stopped before its end: by lot, on which the processes of one run have to agree; the samples first.
         random.Random(order).shuffle(items)
+        items.sort(key=lambda item: item.get_closest_marker("slow") is not None)

@@ -1,5 +1,6 @@
 """What the README says to type works when it is typed."""
 
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,8 @@ import pytest
 
 from mk.cli import fast_parser
 from mk.cli.typer_app import Application
+from tests.proof.__main__ import RESULTS
+from tests.proof.table import table
 
 README = Path(__file__).parents[2] / "README.md"
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
@@ -144,3 +147,9 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "b'kitchen' b'21.5'" in done.stdout
+
+
+def test_the_figures_of_the_proof_are_those_of_its_newest_results() -> None:
+    newest = max(RESULTS.glob("20*.json"))
+    assert table(json.loads(newest.read_text())) in README.read_text(encoding="utf-8")
+    assert f"tests/proof/results/{newest.name}" in README.read_text(encoding="utf-8")

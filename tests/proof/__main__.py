@@ -200,10 +200,12 @@ class Run:
             "ended_with": lines[-1].strip("= ") if lines else "",
             **commit(),
         }
-        if not held:
-            print("\n".join(lines[-200:]))
         print(f"  {'held' if held else 'DID NOT HOLD'} after {seconds:.0f} s: {struck}", flush=True)
         self.results.parent.mkdir(exist_ok=True)
+        if not held:
+            log = self.results.with_name(f"{self.results.stem}-{proof.name.replace(' ', '-')}.log")
+            log.write_text(text)
+            print("\n".join([*lines[-40:], f"  all of its output is in {log}"]), flush=True)
         self.results.write_text(json.dumps(self.found, indent=1) + "\n")
         return held
 
