@@ -267,8 +267,9 @@ class PartitionReader:
                 return self.high_watermark
             try:
                 # Before the segment: whoever finishes a cut removes the record of it last.
-                is_cut = self._is_being_cut(state)
-                fd = -1 if is_cut else open_segment(state.segment, partition_fd=self._files.fd)
+                cut = self._cut_that_was_broken_off(state)
+                is_told = cut is not None and cut.cuts == state.cuts
+                fd = -1 if is_told else open_segment(state.segment, partition_fd=self._files.fd)
             except FileNotFoundError:
                 fd = -1
             if fd < 0:
@@ -281,6 +282,8 @@ class PartitionReader:
                     end_offset = end.offset
                 finally:
                     files.close(fd)
+            if cut is not None:
+                end_offset = min(end_offset, cut.durable.offset)
             again = self._files.wait_for_state()
             if again.sequence == state.sequence:
                 self._validated = state.sequence
@@ -288,16 +291,18 @@ class PartitionReader:
             state = again
         return state.high_watermark
 
-    def _is_being_cut(self, state: PartitionState) -> bool:
-        """Tell whether the log ends where `state` says, whatever stands behind it: it was cut there, and the power went before
-        the segment was. Read as a tail, what was cut off would be back until somebody finishes that, and then nobody who
-        had read it would be told."""
-        if not state.cuts or not files.exists(TRUNCATION_FILE, dir_fd=self._files.fd):
-            return False
+    def _cut_that_was_broken_off(self, state: PartitionState) -> PartitionState | None:
+        """Return the `state` with which a cut ends that the power broke off, None if there is no such cut.
+
+        The log ends there, whatever stands behind it, and whether `state` tells of the cut or lost that with the power. Read as a
+        tail, what was cut off would be back until somebody finishes the cut, and then nobody who had read it would be told.
+        """
+        if not files.exists(TRUNCATION_FILE, dir_fd=self._files.fd):
+            return None
         from mk.storage.log_truncation import read_truncation
 
         record = read_truncation(self._files.fd, self._files.path)
-        return record is not None and record.state.cuts == state.cuts
+        return record.state if record is not None and record.state.cuts >= state.cuts else None
 
     def _refuse_truncation(self, epoch: int, cuts: int, cut_offset: int) -> None:
         """Raise DataError if the log was cut below what was read, since `epoch` and in so many `cuts`.
