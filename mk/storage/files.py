@@ -112,23 +112,29 @@ def _is_by_its_only_name(fd: int, name: str, dir_fd: int) -> bool:
     """Tell whether the open file stands under `name` and under no other, or under none any more.
 
     To count its names is not enough: a file of somebody's may be put here to be opened, and taken away again before its names
-    are counted. The one that is left is elsewhere then.
+    are counted. The one that is left is elsewhere then. Twice, since who swaps them without pause gets by one look in a
+    hundred thousand.
     """
-    opened = os.fstat(fd)
-    if opened.st_nlink == 1:
-        try:
-            # A name that is not there is looked for under the lock of the directory. So a rename over the name that is under
-            # way, which takes the name from the count before it takes it from the directory, is over then.
-            os.stat(f".tmp-{os.urandom(8).hex()}", dir_fd=dir_fd, follow_symlinks=False)
-        except FileNotFoundError:
-            pass
-        try:
-            there = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-            if (there.st_ino, there.st_dev, there.st_nlink) == (opened.st_ino, opened.st_dev, 1):
-                return True
-        except FileNotFoundError:
-            pass
+    if _stands_alone(fd, name, dir_fd) and _stands_alone(fd, name, dir_fd):
+        return True
     return os.fstat(fd).st_nlink == 0
+
+
+def _stands_alone(fd: int, name: str, dir_fd: int) -> bool:
+    opened = os.fstat(fd)
+    if opened.st_nlink != 1:
+        return False
+    try:
+        # A name that is not there is looked for under the lock of the directory. So a rename over the name that is under way,
+        # which takes the name from the count before it takes it from the directory, is over then.
+        os.stat(f".tmp-{os.urandom(8).hex()}", dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        pass
+    try:
+        there = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return (there.st_ino, there.st_dev, there.st_nlink) == (opened.st_ino, opened.st_dev, 1)
 
 
 def _not_a_file(path: str) -> CorruptStateError:

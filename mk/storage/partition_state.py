@@ -175,6 +175,7 @@ def _can_be(state: PartitionState) -> bool:
         min(places) >= 0
         # Whoever goes by one of the two ends has the segment open that holds the other.
         and state.segment <= durable.offset <= written.offset
+        and (state.cuts > 0 or not state.cut_offset)
         and max(places) < _TOO_LARGE
         and 0 <= state.leader_epoch < _TOO_LARGE << 1
         # Both go into a batch's header, or into an index, which have so many bits for them.

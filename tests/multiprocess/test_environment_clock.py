@@ -104,8 +104,10 @@ def test_jumps_between_commands_lose_nothing_and_remove_nothing_too_soon(tmp_pat
     expected = must(log, "consume", "t").stdout.splitlines()
     for turn in range(thoroughness.pick(2, 8)):
         for when in YEARS[turn % 2 :: 2] if not thoroughness.is_full else YEARS:
-            if monotonic and when == "+10y":
-                continue  # Where both clocks say so, the years have passed.
+            if monotonic and (when == "+10y" or turn):
+                # Where both clocks say so, the years have passed: also from a turn to the next, where the first one went back. Of
+                # no machine does the clock that nobody sets go back without another boot.
+                continue
             before = at(when, monotonic=monotonic)
             value = f"turn {turn} at {when}"
             must(log, "produce", "t", value, prefix=before)
