@@ -338,7 +338,13 @@ def mkdir(name: str, mode: int = 0o755, *, dir_fd: int | None = None) -> None:
     Here it is made again.
     """
     if dir_fd is None or not is_shared(dir_fd):
-        os.mkdir(name, mode, dir_fd=dir_fd)
+        try:
+            os.mkdir(name, mode, dir_fd=dir_fd)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            error.filename = _whole_path(name, dir_fd)
+            raise
         return
     while True:
         try:

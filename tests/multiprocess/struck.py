@@ -224,7 +224,13 @@ HOW = {
     "a full disk": lambda struck: (
         struck.faults("ENOSPC", ONCE, calls=_changes) + struck.faults("EDQUOT", ONCE, calls=_changes, every=5)
     ),
-    "interrupted calls": lambda struck: struck.faults("EINTR", ONCE, calls=_may_be_interrupted),
+    # strace counts the calls of each process alone: of two, it may strike a listing, which Python does not ask for again, and which
+    # no disk of this host interrupts, in the place of the call that was meant.
+    "interrupted calls": lambda struck: (
+        struck.faults("EINTR", ONCE, calls=_may_be_interrupted)
+        if not any(":" in word for word in struck.command.arguments)
+        else []
+    ),
     "EIO from then on": lambda struck: struck.faults("EIO", FROM_THEN_ON, calls=lambda point: point.call != "close"),
     "a full disk from then on": lambda struck: struck.faults(
         "ENOSPC",

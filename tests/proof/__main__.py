@@ -231,8 +231,8 @@ def machine() -> dict[str, object]:
         if line.startswith("model name")
     ]
     file_system = subprocess.run(
-        ["stat", "-f", "-c", "%T", tempfile.gettempdir()], capture_output=True, text=True, check=False
-    ).stdout.strip()
+        ["df", "--output=fstype", tempfile.gettempdir()], capture_output=True, text=True, check=False
+    ).stdout.rpartition("\n")[0].rpartition("\n")[2]
     return {
         "machine": f"{os.cpu_count()} x {models[0] if models else platform.machine()}",
         "system": f"{platform.system()} {platform.release()}, {file_system}",
