@@ -230,9 +230,11 @@ def machine() -> dict[str, object]:
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith("model name")
     ]
-    file_system = subprocess.run(
-        ["df", "--output=fstype", tempfile.gettempdir()], capture_output=True, text=True, check=False
-    ).stdout.rpartition("\n")[0].rpartition("\n")[2]
+    file_system = (
+        subprocess.run(["df", "--output=fstype", tempfile.gettempdir()], capture_output=True, text=True, check=False)
+        .stdout.rpartition("\n")[0]
+        .rpartition("\n")[2]
+    )
     return {
         "machine": f"{os.cpu_count()} x {models[0] if models else platform.machine()}",
         "system": f"{platform.system()} {platform.release()}, {file_system}",
