@@ -115,6 +115,8 @@ def decode_checkpoint(data: bytes) -> CleanerCheckpoint | None:
             if int(crc, 16) != crc32c(text):
                 return None
             numbers = [int(field.partition("=")[2]) for field in text.decode().split(" ")]
+            if min(numbers[1:]) < 0:  # No log has such an offset, whoever wrote the checksum.
+                return None
             entries.append(Cleaning(*numbers))
         except (ValueError, TypeError):
             return None

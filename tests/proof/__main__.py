@@ -130,7 +130,7 @@ PROOFS = (
     Proof(
         "fuzzing",
         "no input makes a parser fail other than as it says, take much memory or long",
-        ("-m", "tests.proof.fuzz", "--seconds", "20"),
+        ("-m", "tests.proof.fuzz", "--seconds", "SECONDS"),
         sample=("-m", "tests.proof.fuzz", "--seconds", "3", "--seed", "1"),
     ),
     Proof(
@@ -165,7 +165,10 @@ class Run:
     def proof(self, proof: Proof) -> bool:
         """Run one, and note what it came to. Returns whether it held."""
         words = proof.sample if self.options.sample else proof.deep
-        words = tuple(str(self.options.jobs) if word == "JOBS" else word for word in words)
+        limit, jobs = self.options.limit, self.options.jobs
+        # The fuzzer ends by itself: what it has for each of its targets, some forty, is all that it may take.
+        values = {"JOBS": jobs, "SECONDS": max(3, int(limit * 60 * jobs / 40)) if limit else 60}
+        words = tuple(str(values.get(word, word)) for word in words)
         print(f"{proof.name}: {' '.join(words)}", flush=True)
         with tempfile.TemporaryDirectory(prefix="mk-proof-") as folder:
             figures, output = Path(folder) / "figures", Path(folder) / "output"

@@ -19,6 +19,7 @@ from mk.records.codecs import CodecError, crc32c
 from mk.records.compaction import Compaction, OffsetMap
 from mk.records.record_batch import COMPACTED, HEADER_SIZE, EncodedBatch, RecordBatch, encode_lines, parse_header
 from mk.storage import flat_json
+from mk.storage.cleaner_checkpoint import CleanerCheckpoint, Cleaning, decode_checkpoint
 from mk.storage.leader_epochs import decode_epochs
 from mk.storage.log_directory import LogDirectory
 from mk.storage.partition_state import LogEnd, PartitionState, decode_slot, initial_state
@@ -272,3 +273,9 @@ def test_a_repair_does_not_cover_more_offsets_than_a_log_can_have(tmp_path: Path
             assert "more than a log can have" in refusal.value.why
         assert {file.name: file.read_bytes() for file in partition.iterdir()} == before
     assert log_repair._MOST_LOST < 1 << 60
+
+
+def test_an_offset_below_zero_is_in_no_checkpoint() -> None:
+    good = CleanerCheckpoint([Cleaning(1, 100, 50, 2)]).encode()
+    assert decode_checkpoint(good) is not None
+    assert decode_checkpoint(good + CleanerCheckpoint([Cleaning(1, -100, 50, 2)]).encode()) is None
