@@ -131,7 +131,7 @@ PROOFS = (
         "fuzzing",
         "no input makes a parser fail other than as it says, take much memory or long",
         ("-m", "tests.proof.fuzz", "--seconds", "SECONDS"),
-        sample=("-m", "tests.proof.fuzz", "--seconds", "3", "--seed", "1"),
+        sample=("-m", "tests.proof.fuzz", "--seconds", "3", "--runs", "1000", "--seed", "1"),
     ),
     Proof(
         "attacks",
