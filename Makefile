@@ -20,7 +20,7 @@ prove: dev  ## run the whole proof, for hours, and write its figures to tests/pr
 	$(BIN)/pip install -q -e '.[fuzz]' && $(BIN)/python -m tests.proof
 
 sample: dev  ## run some minutes of the proof, beside what the tests have of it
-	$(BIN)/pip install -q -e '.[fuzz]' && $(BIN)/python -m tests.proof --sample --results $(shell mktemp)
+	$(BIN)/pip install -q -e '.[fuzz]' && $(BIN)/python -m tests.proof --sample --results $$(mktemp -d)/sample.json
 
 lint: dev  ## check form
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
