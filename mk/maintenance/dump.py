@@ -25,7 +25,7 @@ from mk.storage.log_segment import (
 )
 from mk.storage.partition_files import STATE_FILE
 from mk.storage.partition_reader import PartitionReader, ReadBuffer
-from mk.storage.partition_state import SLOT_DISTANCE, SLOT_SIZE, LogEnd, PartitionState, decode_slot
+from mk.storage.partition_state import SLOT_DISTANCE, SLOT_SIZE, STATE_FIELDS, LogEnd, decode_slot
 from mk.storage.producer_state import decode_snapshot
 from mk.topic_partition import is_valid_name
 
@@ -174,7 +174,7 @@ def _batches(
         elif item.next_offset > from_offset or item.last_offset_delta < 0:
             yield _batch(path, item)
             if records:
-                yield from item.record_slices(topic, partition)
+                yield from map(list, item.record_slices(topic, partition))
 
 
 def _batch(path: str, batch: RecordBatch) -> dict[str, object]:
@@ -255,7 +255,7 @@ def _state(fd: int, path: str) -> Iterator[Item]:
         data = files.pread(fd, SLOT_SIZE, position)
         slot = decode_slot(data)
         if slot is not None:
-            fields = {name: _plain(getattr(slot, name)) for name in PartitionState.__slots__}
+            fields = {name: _plain(getattr(slot, name)) for name in STATE_FIELDS}
             yield {"type": "slot", "path": path, "position": position, **fields}
         elif position and not any(data):
             yield {"type": "slot", "path": path, "position": position, "sequence": None}  # never written

@@ -18,12 +18,14 @@ from mk.storage.partition_state import read_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any, TypeVar
 
     from mk.storage.partition_state import PartitionState
     from mk.storage.replica_directory import KnownReplica
     from mk.storage.topic import Topic
+
+    Found = TypeVar("Found")
 
 _FIRST_SEGMENT = (segment_name(0), segment_name(0, INDEX_SUFFIX))
 
@@ -33,6 +35,18 @@ _MAX_RECOVERIES = (1 << 32) - 1
 
 _WINDOWS = {"1m": 60, "1h": 3600}
 """What the rates are taken of: name, and length in seconds."""
+
+_SECOND, _HOUR, _DAY = 1000, 3_600_000, 86_400_000
+_STEPS_MS = (
+    *(_SECOND * n for n in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)),
+    *(_HOUR * n for n in (1, 2, 3, 6, 12)),
+    *(_DAY * n for n in (1, 2, 7, 14, 28, 91, 182, 364)),
+)
+"""How long a span of a picture over time may be."""
+
+_MOST_SPANS, _FEWEST_SPANS = 20, 8
+_MOST_LOOKUPS = 1000
+"""In all partitions together: about a quarter of a second."""
 
 
 def offsets(topic: Topic) -> list[dict[str, int]]:
@@ -61,18 +75,19 @@ def rates(topic: Topic) -> list[dict[str, float]]:
     count where they were dated.
     """
     now = now_ms()
-    found = []
-    for partition in range(topic.partitions):
-        for tries_left in (2, 1, 0):
-            try:
-                found.append(_rates(topic, partition, now))
-                break
-            except FileNotFoundError:
-                # A segment was removed between our list of them and our look at it: list again.
-                topic.check_not_deleted()
-                if not tries_left:
-                    raise
-    return found
+    return [_patiently(_rates, topic, partition, now) for partition in range(topic.partitions)]
+
+
+def _patiently(look: Callable[..., Found], topic: Topic, partition: int, *arguments: object) -> Found:
+    """Look into a partition; again where a segment was removed between our list of them and our look at it."""
+    for tries_left in (2, 1, 0):
+        try:
+            return look(topic, partition, *arguments)
+        except FileNotFoundError:
+            topic.check_not_deleted()
+            if not tries_left:
+                raise
+    raise AssertionError
 
 
 def _rates(topic: Topic, partition: int, now: int) -> dict[str, float]:
@@ -86,6 +101,63 @@ def _rates(topic: Topic, partition: int, now: int) -> dict[str, float]:
     finally:
         reader.close()
     return entry
+
+
+def times(topic: Topic) -> dict[str, Any]:
+    """Return how many records there are of each span of time, as of all partitions: `from_ms`, `step_ms`, `records`.
+
+    The spans are as long as fits into a picture, and begin where clocks show a round time. Looked up in the indexes, as `rates`
+    are: a record that was dated before one that was appended earlier counts to the time of that one.
+    """
+    looks = (_patiently(_first_and_last_ms, topic, partition) for partition in range(topic.partitions))
+    ends = [found for found in looks if found is not None]
+    if not ends:
+        return {"from_ms": None, "step_ms": None, "records": []}
+    most = max(_FEWEST_SPANS, min(_MOST_SPANS, _MOST_LOOKUPS // topic.partitions))
+    begin, step, count = spans(min(first for first, _ in ends), max(last for _, last in ends), most)
+    records = [0] * count
+    for partition in range(topic.partitions):
+        bounds = _patiently(_offsets_at, topic, partition, [begin + step * number for number in range(1, count)])
+        for number in range(count):
+            records[number] += bounds[number + 1] - bounds[number]
+    return {"from_ms": begin, "step_ms": step, "records": records}
+
+
+def spans(first_ms: int, last_ms: int, most: int) -> tuple[int, int, int]:
+    """Return where to begin, how long a step is and how many there are, at most `most` (2 at least), to hold both times."""
+    for step in _STEPS_MS:
+        begin = first_ms // step * step
+        count = (last_ms - begin) // step + 1
+        if count <= most:
+            return begin, step, count
+    step = (last_ms - first_ms) // (most - 1) + 1
+    return first_ms, step, (last_ms - first_ms) // step + 1
+
+
+def _first_and_last_ms(topic: Topic, partition: int) -> tuple[int, int] | None:
+    """Return the time of the first record of a partition, and the latest of its newest; None where there is none."""
+    reader = PartitionReader(topic, partition)
+    try:
+        last = next(iter(reader.batches_backward(reader.high_watermark)), None)
+        first = reader.fetch() if last is not None else []
+        if last is None or not first:
+            return None
+        latest = max(last.header.max_timestamp, reader.state.written.max_timestamp)
+        return first[0].base_timestamp, max(latest, first[0].base_timestamp)
+    finally:
+        reader.close()
+
+
+def _offsets_at(topic: Topic, partition: int, times_ms: Sequence[int]) -> list[int]:
+    """Return where a partition begins, its first offset of each of some ascending times or later, and where it ends."""
+    reader = PartitionReader(topic, partition)
+    try:
+        found = [reader.log_start_offset]
+        for time_ms in times_ms:
+            found.append(reader.offset_for_time(time_ms, found[-1]))
+        return [*found, reader.high_watermark]
+    finally:
+        reader.close()
 
 
 def summarize(topic: Topic) -> dict[str, object]:

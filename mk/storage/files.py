@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
 # Without O_NONBLOCK, opening a planted FIFO would wait for ever. It means nothing to a regular file.
 _SAFE_FILE = _SAFE | os.O_NONBLOCK
+READ_FLAGS = os.O_RDONLY | _SAFE_FILE
+"""For who reads so many small files that `open_file` takes too long, and makes sure of what it has opened itself."""
 
 # What the system says of a link, of a directory opened for writing, and of a socket.
 _NO_FILE = (errno.ELOOP, errno.EISDIR, errno.ENXIO)

@@ -31,7 +31,7 @@ from mk.storage.leader_epochs import EpochEntry, LeaderEpochs, read_epochs, writ
 from mk.storage.log_segment import UNKNOWN_CHAIN, find_headers, list_segments, open_segment, validate
 from mk.storage.partition_files import TRUNCATION_FILE
 from mk.storage.partition_log import STATE_SYNC_SECONDS, PartitionLog
-from mk.storage.partition_state import LogEnd, write_state
+from mk.storage.partition_state import LogEnd, prepare, write_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class FollowerLog(PartitionLog):
             rolls = begins_segment and state.segment != base_offset
             self._load_producers(state)
             proof = self._prove(memoryview(data), base_offset if rolls else state.segment, state, rolls)
-            self._check_room(len(data))
+            self._files.check_room(len(data))
             if not self._names_are_synced:
                 # A record of a truncation may be gone for us and not on disk: it would come back with the power, and cut
                 # off what we append.
@@ -194,11 +194,12 @@ class FollowerLog(PartitionLog):
             new.began_ms = state.began_ms or clock.now_ms()
             new.cleaned_to = max(state.cleaned_to, proof.compacted_to)
             new.tombstones_dropped_to = max(state.tombstones_dropped_to, proof.compacted_to)
+            prepare(new)
             self._publish(new)
             if self._producers is not None:
                 self._producers.copied(proof.last_sequences, proof.batches, new.segment, proof.end)
             if proof.entries:
-                self._write_index(new.segment, proof.entries)
+                self._files.append_to_index(new.segment, proof.entries)
             begun = state.written.position // _WRITEBACK_BYTES * _WRITEBACK_BYTES
             if proof.end.position - begun >= _WRITEBACK_BYTES:
                 files.begin_writeback(self._segment_fd, begun, proof.end.position - begun)
@@ -336,13 +337,7 @@ class FollowerLog(PartitionLog):
         """Put all that is written on disk, and publish it to readers too."""
         if state.durable.offset == state.high_watermark == state.written.offset:
             return state
-        self._sync(state)
-        new = state.copy()
-        new.sequence = state.sequence + 1
-        new.durable = state.written
-        new.high_watermark = state.written.offset
-        self._publish(new)
-        return new
+        return self._make_durable(state)
 
     def _adopt(self, state: PartitionState, epochs: LeaderEpochs) -> PartitionState:
         """Have these epochs on disk, then the `state` that goes with them. All that is written is on disk already.

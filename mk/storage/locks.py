@@ -6,7 +6,19 @@ files are created once, and never unlinked, renamed, replaced or truncated while
 
 from __future__ import annotations
 
+import _thread
 import os
+from _signal import (  # type: ignore[import-not-found]
+    ITIMER_REAL,
+    SIG_BLOCK,
+    SIG_DFL,
+    SIGALRM,
+    getitimer,
+    getsignal,
+    pthread_sigmask,
+    setitimer,
+    signal,
+)
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, flock
 
 from mk.errors import LockTimeoutError
@@ -18,6 +30,8 @@ if TYPE_CHECKING:
 
 DIRECTORY_LOCK = "directory"
 """Held by whoever creates, deletes or renames a topic."""
+
+_RING_SECONDS = 0.05
 
 _SHOWN_WORDS = 4
 """As in `python3 /usr/bin/mk produce TOPIC`; what follows may be a record."""
@@ -33,7 +47,7 @@ def acquire(fd: int, *, what: str, wait_ms: int) -> None:
         LockTimeoutError: somebody else still holds it; the error says who. The file must then be closed, and opened anew
             for another try: the waiter that was given up shares it, and unlocks it when it gets the lock at last.
     """
-    if not try_acquire(fd) and (wait_ms <= 0 or not _acquire_in_thread(fd, wait_ms / 1000)):
+    if not try_acquire(fd) and (wait_ms <= 0 or not _wait(fd, wait_ms / 1000)):
         raise LockTimeoutError(what=what, waited_ms=wait_ms, holder=describe_holder(fd))
 
 
@@ -63,14 +77,57 @@ def release(fd: int) -> None:
     flock(fd, LOCK_UN)
 
 
+class _TimeIsUp(Exception):
+    """Breaks off a wait. Nobody sees it."""
+
+
+def _wait(fd: int, timeout: float) -> bool:
+    """Wait for the lock in the kernel, with a timer to end that where one can be had.
+
+    Many waiters take turns at a lock that each holds for a moment: a thread to wait in costs more than that moment, and its
+    hand-over to us lies within it.
+    """
+    if (
+        _thread._count()
+        or getsignal(SIGALRM) != SIG_DFL
+        or SIGALRM in pthread_sigmask(SIG_BLOCK, ())
+        or getitimer(ITIMER_REAL)[0]
+    ):
+        # The signal is somebody else's, or could reach another thread than the one that sleeps; the timer may have been set
+        # by whoever started us, as in `perl -e 'alarm 60; exec @ARGV' mk ...`.
+        return _acquire_in_thread(fd, timeout)
+    waiting = True
+
+    def ring(*_: object) -> None:
+        if waiting:
+            raise _TimeIsUp
+
+    signal(SIGALRM, ring)
+    try:
+        # More than once: the first may come just before the kernel has us asleep.
+        setitimer(ITIMER_REAL, timeout, _RING_SECONDS)
+        flock(fd, LOCK_EX)
+        waiting = False  # No call in between, so nothing can ring.
+    except _TimeIsUp:
+        waiting = False
+        flock(fd, LOCK_UN)  # It may have rung just as the lock was got.
+    except BaseException:
+        waiting = False
+        raise
+    else:
+        return True
+    finally:
+        setitimer(ITIMER_REAL, 0)
+        signal(SIGALRM, SIG_DFL)
+    return False
+
+
 def _acquire_in_thread(fd: int, timeout: float) -> bool:
     """Wait for the lock in a thread, so that the wait can end and a ^C be heard.
 
     The thread locks through a descriptor of its own on the same open file description. If nobody waits any more when it
     gets the lock, it lets go again: otherwise a producer that gave up would block all others as long as it lives.
     """
-    import _thread
-
     own_fd = os.dup(fd)
     done, decision = _thread.allocate_lock(), _thread.allocate_lock()
     done.acquire()
@@ -159,6 +216,26 @@ def _import_portalocker() -> Any:
     finally:
         tempfile.tempdir = before
     return portalocker
+
+
+class ThreadLock:
+    """A lock among the threads of a process, which one of them may take again; in a fork it is free.
+
+    The thread that held it in the parent is not there to let go of it.
+    """
+
+    __slots__ = ("_lock", "_pid")
+
+    def __init__(self) -> None:
+        self._lock, self._pid = _thread.RLock(), os.getpid()
+
+    def __enter__(self) -> None:
+        if self._pid != os.getpid():
+            self._lock, self._pid = _thread.RLock(), os.getpid()
+        self._lock.acquire()
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.release()
 
 
 class directory_lock:

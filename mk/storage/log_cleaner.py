@@ -415,7 +415,7 @@ class LogCleaner(PartitionCleaner):
         try:
             for segment in group:
                 fds.append(self._open(segment))
-            self._check_room(sum(segment.size_bytes for segment in group))
+            self._files.check_room(sum(segment.size_bytes for segment in group))
             new = _CleanedSegment(self._files, group[0].base_offset)
             try:
                 for segment, fd in zip(group, fds, strict=True):

@@ -112,6 +112,16 @@ class LogDirectory:
                 ) from None
         return self._locks_fd
 
+    def check_is_in_place(self) -> None:
+        """Raise NoSuchDirectoryError if it was removed or put aside since it was opened, also for another one in its place."""
+        opened = os.fstat(self.fd)
+        try:
+            there = os.stat(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NoSuchDirectoryError(path=self.path, why="it was removed or renamed") from None
+        if (opened.st_ino, opened.st_dev) != (there.st_ino, there.st_dev):
+            raise NoSuchDirectoryError(path=self.path, why="it was removed or renamed, and another one is in its place")
+
     def check_sharing(self, sharing: Sharing) -> None:
         """Raise CannotCreateError unless this directory is shared so."""
         sharing.check(self.path, [self.fd, self.topics_fd])

@@ -39,10 +39,13 @@ def segment_name(base_offset: int, suffix: str = LOG_SUFFIX) -> str:
 
 def list_segments(partition_fd: int) -> list[int]:
     """Return the base offsets of the segment files there, ascending. Foreign names are ignored."""
+    return segments_among(os.listdir(partition_fd))
+
+
+def segments_among(names: list[str]) -> list[int]:
+    """Do the same with the names in a partition's directory."""
     return sorted(
-        int(name[:_DIGITS])
-        for name in os.listdir(partition_fd)
-        if len(name) == _DIGITS + len(LOG_SUFFIX) and name.endswith(LOG_SUFFIX) and name[:_DIGITS].isdecimal()
+        [int(name[:_DIGITS]) for name in names if name[_DIGITS:] == LOG_SUFFIX and name[:_DIGITS].isdecimal()]
     )
 
 

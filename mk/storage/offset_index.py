@@ -15,7 +15,7 @@ Format: man/mk-format.5, INDEX. Idea: Kafka's OffsetIndex and TimeIndex in one; 
 
 from __future__ import annotations
 
-from struct import Struct
+from _struct import Struct
 
 from mk.storage import files
 

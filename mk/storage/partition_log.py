@@ -1,7 +1,8 @@
 """Appending to one partition: the only way in which bytes enter a log.
 
 Orders the steps, and does each by the module whose noun it is: lock, re-read `state`, recover if the last writer did not
-finish, roll if due, write once, sync, publish. Recovery is in log_recovery, reading in partition_reader.
+finish, roll if due, write once, sync, publish. Recovery is in log_recovery, reading in partition_reader, and what many
+producers share of a sync in group_commit.
 Source: the append protocol of man/mk-guarantees.7.
 """
 
@@ -16,8 +17,8 @@ from mk import clock
 from mk.errors import (
     CorruptStateError,
     DiskFullError,
-    DiskReserveError,
     MkError,
+    NoSuchTopicError,
     PartitionFailedError,
     PermissionDeniedError,
     StorageError,
@@ -29,7 +30,7 @@ from mk.storage.leader_epochs import read_epochs
 from mk.storage.locks import acquire, release, try_acquire
 from mk.storage.log_segment import segment_name
 from mk.storage.partition_files import FAILED_FILE, PartitionFiles
-from mk.storage.partition_state import LogEnd, PartitionState, write_state
+from mk.storage.partition_state import LogEnd, PartitionState, prepare, write_slot, write_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,13 +45,14 @@ PAGE_CACHE = 0
 """This process's end, however it ends; not a power cut."""
 DISK = 1
 """Also a power cut: the segment was synced before the acknowledgement."""
+_DEFERRED = 2
+"""The same, by a sync that comes later; nobody reads it until then."""
 
 DEFERRED_SIGNALS = (SIGINT, SIGTERM, SIGHUP, SIGTSTP)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 STATE_SYNC_SECONDS = 1.0
-_LARGEST_RESERVE = 1 << 30
-_CLOCK_TOLERANCE_MS = 3_600_000
-"""A clock may be put back by so much, as when it is corrected, without anything happening."""
+_GROUPED_BYTES = 256 << 10
+"""From this size on an append syncs itself, and with it what others have written."""
 
 
 class AppendResult:
@@ -71,6 +73,9 @@ class AppendResult:
         self.duplicates = duplicates
         self.began_segment = began_segment
 
+    def __repr__(self) -> str:
+        return f"<AppendResult partition {self.partition}, offsets {self.first_offset} to {self.last_offset}>"
+
 
 class PartitionLog:
     """One partition, open for appending. Others may append, roll, delete or rename between any two calls.
@@ -85,12 +90,14 @@ class PartitionLog:
         "_lock_wait_ms",
         "_pid",
         "_producers",
+        "_published",
         "_segment",
         "_segment_fd",
         "_segment_inode",
         "_state_synced_at",
         "_state_unsynced",
         "_told_sequences",
+        "_waited_seconds",
     )
     _read_epochs = staticmethod(read_epochs)
 
@@ -115,8 +122,10 @@ class PartitionLog:
                 topic.check_not_deleted()
             raise
         self._segment = self._segment_fd = self._segment_inode = -1
+        self._published: PartitionState | None = None  # What we published last; it may have been overwritten since.
         self._producers: ProducerState | None = None
         self._told_sequences: dict[int, int] = {}
+        self._waited_seconds = 0.0
         self._state_synced_at = time.monotonic()
         self._state_unsynced = False
 
@@ -140,9 +149,7 @@ class PartitionLog:
             Any of them carries `records_appended` in its facts: how many of the first records are stored all the same,
             because segments were full in between.
         """
-        first_offset = -1
-        duplicates = 0
-        began_segment = False
+        first_offset, duplicates, began_segment = -1, 0, False
         state = None
         self._files.topic.look_at_keys(batches)
         mask = pthread_sigmask(SIG_BLOCK, ())
@@ -160,43 +167,50 @@ class PartitionLog:
                 if producer_id:
                     batches, duplicates = self._without_stored(batches, state)
                     if not batches and durability == DISK and state.durable.offset < first_offset:
-                        # Stored, but by somebody who did not wait for the disk.
+                        # Stored, but by somebody who did not wait for the disk, or not yet.
                         state = self._make_durable(state)
                 else:
                     self._producers = None  # Not brought up to date, so it must not go on with what is appended now.
                 if batches:
-                    self._check_room(sum(batch.size_bytes for batch in batches))
+                    self._files.check_room(sum(batch.size_bytes for batch in batches))
+                if durability == PAGE_CACHE and state.high_watermark < first_offset:
+                    # Somebody waits for these to be on disk, and ours would have them read before they are.
+                    state = self._make_durable(state)
                 at = 0
                 while at < len(batches):
                     if self._is_full(state.written.position, batches[at]) or self._is_aged(state):
                         state = self._retain(self._roll(state), state.began_ms)
                         began_segment = True
                     stop = self._run_end(batches, at, state.written.position)
+                    if self._waited_seconds and stop == len(batches) and durability == DISK and _is_small(batches[at:]):
+                        durability = _DEFERRED  # Others are here too: one of us syncs when all have written.
                     state = self._append_run(batches[at:stop], state, durability)
                     at = stop
+                self._published = state
                 if producer_id and self._producers is not None:
-                    self._told_sequences[producer_id] = self._producers.last_sequence(producer_id)
                     self._save_producers(self._producers, state)
             except (MkError, OSError) as failure:
-                self._producers = None
-                error = failure if isinstance(failure, MkError) else self._refused(failure)
-                stored = first_offset
-                if state is not None:
-                    # A failed sync takes with it what was not on disk yet, also of this append.
-                    lost = isinstance(error, (SyncFailedError, PartitionFailedError))
-                    stored = state.durable.offset if lost else state.written.offset
-                error.facts["records_appended"] = max(0, stored - first_offset)
-                raise error from None
+                raise self._counted(failure, first_offset, state) from None
             finally:
                 release(self._lock_fd)  # Also if it was never got: that does nothing.
+            if durability == _DEFERRED:
+                from mk.storage.group_commit import confirm
+
+                try:
+                    if not confirm(self, state, mask, self._waited_seconds):
+                        self._waited_seconds = 0.0
+                except MkError as error:
+                    raise self._counted(error, first_offset, state) from None
+            if producer_id and self._producers is not None:
+                self._told_sequences[producer_id] = self._producers.last_sequence(producer_id)
         finally:
             pthread_sigmask(SIG_SETMASK, mask)
-        if durability == DISK:
+        if durability != PAGE_CACHE:
             self._state_unsynced = True
             if time.monotonic() - self._state_synced_at > STATE_SYNC_SECONDS:
                 self._sync_state()
-        last_offset = state.written.offset - 1
-        return AppendResult(self._files.partition, first_offset, last_offset, duplicates, began_segment=began_segment)
+        last = state.written.offset - 1
+        return AppendResult(self._files.partition, first_offset, last, duplicates, began_segment=began_segment)
 
     def last_sequence(self, producer_id: int) -> int:
         """Return up to which input sequence the records of a producer id are on disk here; -1 if none are known to be.
@@ -216,6 +230,18 @@ class PartitionLog:
         self._producers.leader_epoch = state.leader_epoch
         self._told_sequences[producer_id] = self._producers.last_sequence(producer_id)
         return self._told_sequences[producer_id]
+
+    def _counted(self, failure: MkError | OSError, first_offset: int, state: PartitionState | None) -> MkError:
+        """Return what an append raises for a failure, with how many of its first records are stored all the same."""
+        self._producers = None
+        error = failure if isinstance(failure, MkError) else self._refused(failure)
+        stored = first_offset
+        if state is not None:
+            # A failed sync takes with it what was not on disk yet, also of this append; so does who deletes the topic.
+            lost = isinstance(error, (SyncFailedError, PartitionFailedError, NoSuchTopicError))
+            stored = state.durable.offset if lost else state.written.offset
+        error.facts["records_appended"] = max(0, stored - first_offset)
+        return error
 
     def _refused(self, error: OSError) -> StorageError:
         """Give words to what the system refused outside of the append itself: a new segment, `state`, a recovery."""
@@ -241,29 +267,35 @@ class PartitionLog:
     # Under the lock from here on.
 
     def _acquire(self, outer_mask: set[int]) -> None:
-        files_, topic = self._files, self._files.topic
-        what = f"partition {files_.partition} of {topic.name}"
+        """Take the lock of the topic that is at this name."""
+        topic = self._files.topic
         while True:
-            if self._pid != os.getpid():
-                # A fork shares the open file, and with it the lock: parent and child would both hold it.
-                self._reopen_lock()
-            if not try_acquire(self._lock_fd):
-                try:
-                    # Waiting may take seconds: let ^C through meanwhile. Not ^Z: it could stop us just as the lock is
-                    # ours.
-                    pthread_sigmask(SIG_SETMASK, outer_mask | {SIGTSTP})
-                    acquire(self._lock_fd, what=what, wait_ms=self._lock_wait_ms)
-                except BaseException:
-                    # The waiter that was given up shares this open file, and will unlock it some day.
-                    self._reopen_lock()
-                    raise
-                finally:
-                    pthread_sigmask(SIG_BLOCK, DEFERRED_SIGNALS)
+            self._lock(outer_mask, self._lock_wait_ms)
             topic.check_identity()
-            if topic.directory.lock_is_current(self._lock_fd, topic.topic_id, files_.partition):
+            if topic.directory.lock_is_current(self._lock_fd, topic.topic_id, self._files.partition):
                 return
             # Somebody replaced the lock file: two inodes are two locks, so take the one at the path.
             self._reopen_lock()
+
+    def _lock(self, outer_mask: set[int], wait_ms: int) -> None:
+        if self._pid != os.getpid():
+            # A fork shares the open file, and with it the lock: parent and child would both hold it.
+            self._reopen_lock()
+        if try_acquire(self._lock_fd):
+            return
+        asked_at = time.monotonic()
+        try:
+            # Waiting may take seconds: let ^C through meanwhile. Not ^Z: it could stop us just as the lock is ours.
+            pthread_sigmask(SIG_SETMASK, outer_mask | {SIGTSTP})
+            what = f"partition {self._files.partition} of {self._files.topic.name}"
+            acquire(self._lock_fd, what=what, wait_ms=wait_ms)
+        except BaseException:
+            # The waiter that was given up shares this open file, and will unlock it some day.
+            self._reopen_lock()
+            raise
+        finally:
+            pthread_sigmask(SIG_BLOCK, DEFERRED_SIGNALS)
+            self._waited_seconds = time.monotonic() - asked_at
 
     def _reopen_lock(self) -> None:
         """Have a lock file that nobody else in or below this process has open."""
@@ -288,7 +320,7 @@ class PartitionLog:
             raise PartitionFailedError(
                 topic=files_.topic.name, partition=files_.partition, path=f"{files_.path}/{FAILED_FILE}"
             )
-        state = files_.read_state()
+        state = files_.read_state(self._published)
         # With `syncing` set, who changed the leader may have been killed between `epochs` and `state`.
         if state is None or state.syncing or state.leader_epoch != self._epochs.latest.epoch:
             self._epochs = read_epochs(files_.fd, files_.path)
@@ -349,17 +381,16 @@ class PartitionLog:
         return left, sum(batch.record_count for batch in batches) - sum(batch.record_count for batch in left)
 
     def _make_durable(self, state: PartitionState) -> PartitionState:
-        """Put on disk what others have written, and publish that it is."""
-        self._sync(state)
+        """Put on disk what others have written, and let it be read."""
         new = state.copy()
-        new.sequence = state.sequence + 1
         new.durable = state.written
-        self._publish(new)
+        new.high_watermark = state.written.offset
+        self._sync_and_publish(state, new)
         return new
 
     def _save_producers(self, producers: ProducerState, state: PartitionState) -> None:
         """Write a snapshot if one is due and all is on disk, so that the next one to open has little to read."""
-        if producers.snapshot_due() and state.durable.offset == state.written.offset:
+        if producers.snapshot_due() and producers.segment == state.segment and producers.offset <= state.durable.offset:
             try:
                 producers.write_snapshot(self._files)
             except OSError:
@@ -390,42 +421,13 @@ class PartitionLog:
             files.close(self._segment_fd)
         self._segment = self._segment_fd = -1
 
-    def _check_room(self, wanted_bytes: int) -> None:
-        """Refuse an append that would leave less than min.free on the file system.
-
-        A disk that is full to the last byte takes no new segment, no evidence of a recovery, nothing of any other program.
-        Here, before the first byte, since what was written cannot be taken back without being lost to readers.
-        """
-        reserve_bytes = int(self._files.topic.config("min.free"))
-        if reserve_bytes == 0:
-            return
-        status = os.fstatvfs(self._files.fd)
-        if status.f_blocks == 0:
-            return  # A file system that does not tell.
-        if reserve_bytes < 0:
-            reserve_bytes = min(status.f_blocks * status.f_frsize // 100, _LARGEST_RESERVE)
-        free_bytes = status.f_bavail * status.f_frsize
-        if free_bytes - wanted_bytes < reserve_bytes:
-            raise DiskReserveError(
-                path=self._files.path, free_bytes=free_bytes, wanted_bytes=wanted_bytes, reserve_bytes=reserve_bytes
-            )
-
     def _is_full(self, position: int, batch: EncodedBatch) -> bool:
         """Tell whether `batch` goes into the next segment. A batch larger than a segment has one for itself."""
         limit = self._files.topic.config("segment.bytes")
         return position > 0 and position + batch.size_bytes > limit  # type: ignore[operator]
 
     def _is_aged(self, state: PartitionState) -> bool:
-        """Tell whether the active segment has taken batches for longer than segment.ms.
-
-        By the clock of those who write, since records may have any time: a producer of last year's records would otherwise
-        begin a segment with each append. A clock that goes back or leaps ahead costs a segment that begins early, once.
-        Of a segment whose beginning nobody noted, the next append notes it: its age counts from there.
-        """
-        if state.written.position == 0 or not state.began_ms:
-            return False
-        age_ms = clock.now_ms() - state.began_ms
-        return not -_CLOCK_TOLERANCE_MS <= age_ms < self._files.topic.config("segment.ms")  # type: ignore[operator]
+        return state.is_aged(clock.now_ms(), int(self._files.topic.config("segment.ms")))
 
     def _run_end(self, batches: Sequence[EncodedBatch], start: int, position: int) -> int:
         """Return where the run that begins at `start` ends: what one write puts into this segment."""
@@ -457,17 +459,19 @@ class PartitionLog:
         self._write(buffers, position - start.position, state)
         new = state.copy()
         new.written = end
-        new.high_watermark = end.offset
         new.began_ms = state.began_ms or clock.now_ms()
+        if durability != _DEFERRED:
+            new.high_watermark = end.offset
         if durability == DISK:
-            self._sync(state)
-            new.sequence = state.sequence + 1
             new.durable = end
-        self._publish(new)
+            self._sync_and_publish(state, new)
+        else:
+            prepare(new)
+            self._publish(new)
         if self._producers is not None:
             self._producers.appended(run, new.segment, end)
         if entries:
-            self._write_index(new.segment, entries)
+            self._files.append_to_index(new.segment, entries)
         return new
 
     def _write(self, buffers: Sequence[bytes | memoryview], size_bytes: int, state: PartitionState) -> None:
@@ -532,9 +536,15 @@ class PartitionLog:
                 pass  # No open files left, say: `syncing` stays set, and the next writer does it.
             raise SyncFailedError(path=path, why=why) from None
 
+    def _sync_and_publish(self, state: PartitionState, new: PartitionState) -> None:
+        new.sequence = state.sequence + 1  # The mark takes one.
+        prepare(new)  # Not behind the sync: readers wait by then, and to whoever has slept it takes ten times as long.
+        self._sync(state)
+        self._publish(new)
+
     def _publish(self, state: PartitionState) -> None:
         try:
-            write_state(self._files.state_fd, state)
+            write_slot(self._files.state_fd, state)
         except OSError as error:
             raise SyncFailedError(path=f"{self._files.path}/state", why=os.strerror(error.errno or 0)) from None
 
@@ -550,7 +560,7 @@ class PartitionLog:
         end = state.written
         if end.offset - state.segment <= offset_index.MAX_RELATIVE:
             entry = offset_index.ENTRY.pack(end.offset - state.segment, end.position, end.max_timestamp)
-            self._write_index(state.segment, entry)
+            self._files.append_to_index(state.segment, entry)
         self._close_segment()
         new = state.copy()
         new.sequence = state.sequence + 1
@@ -560,30 +570,9 @@ class PartitionLog:
         return new
 
     def _retain(self, state: PartitionState, began_ms: int) -> PartitionState:
-        """Remove the oldest segments as the topic's limits ask, now that there is a new one. No append fails for it."""
-        from mk.storage.segment_removal import remove_dead_segments, retain
+        from mk.storage.segment_removal import retain_at_roll
 
-        try:
-            state = retain(self._files, state, began_ms)
-            remove_dead_segments(self._files, state, state.log_start_offset)
-        except (OSError, MkError):
-            pass  # The next roll or `mk topics clean` does it, and says why it cannot.
-        return state
-
-    def _write_index(self, segment: int, entries: bytes) -> None:
-        try:
-            fd = self._files.open_index_for_append(segment)
-        except (OSError, CorruptStateError):
-            return  # A hint: without it a look-up reads further. The append itself is stored.
-        try:
-            if files.append(fd, [entries]) != len(entries):
-                # Every later entry would be read from a wrong byte.
-                size = files.size(fd)
-                files.truncate(fd, size - size % offset_index.ENTRY.size)
-        except OSError:
-            pass
-        finally:
-            files.close(fd)
+        return retain_at_roll(self._files, state, began_ms)
 
     def _sync_state(self) -> None:
         """Put `state` on disk. Not under the lock: it says no more than what is true already.
@@ -597,3 +586,8 @@ class PartitionLog:
                 files.fdatasync(self._files.state_fd)
             except OSError:
                 pass
+
+
+def _is_small(batches: Sequence[EncodedBatch]) -> bool:
+    """Tell whether a sync costs more than what of these it puts on disk."""
+    return sum(batch.size_bytes for batch in batches) < _GROUPED_BYTES

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from bisect import bisect_left
+from _bisect import bisect_left
 
 from mk.errors import CorruptBatchError, CorruptStateError, DataError, OffsetOutOfRangeError
 from mk.records.record_batch import HEADER_SIZE, parse_any_header, parse_header
@@ -72,6 +72,7 @@ class PartitionReader:
         "_files",
         "_leader_epoch",
         "_position",
+        "_seen",
         "_segment",
         "_segment_end",
         "_sequence",
@@ -92,6 +93,7 @@ class PartitionReader:
         self._segment_end = -1  # offset at which a sealed segment ends; -1 for the active one
         self._listing: list[int] = []  # the segments as they were last listed; [] once that may mislead
         self._position = 0
+        self._seen: PartitionState | None = None  # All that follows from it is done.
         self._sequence = -1
         self._validated = -1
         self._leader_epoch = self._cuts = 0
@@ -120,7 +122,10 @@ class PartitionReader:
             DataError: the log was cut below what this reader has been given: records that were acknowledged without a
                 sync, or that the directory did not have that was promoted to lead. Never silently.
         """
-        self.state = state = self._files.wait_for_state()
+        state = self._files.wait_for_state(self._seen)
+        if state is self._seen:
+            return self.next_offset < self.high_watermark
+        self.state = state
         if state.sequence >= self._sequence:
             high_watermark = self._high_watermark_of(state)
             self.log_start_offset = max(self.log_start_offset, state.log_start_offset)
@@ -139,6 +144,7 @@ class PartitionReader:
                 if self.next_offset:
                     self._refuse_truncation(epoch, cuts, state.cut_offset)
             self.high_watermark = max(self.high_watermark, high_watermark)
+        self._seen = state
         return self.next_offset < self.high_watermark
 
     def seek(self, offset: int) -> None:
@@ -202,17 +208,16 @@ class PartitionReader:
         raw = self._buffer.view(size_bytes, size_bytes)
         return (raw, self.segment_path, batches[0].position) if batches else (raw, "", 0)
 
-    def offset_for_time(self, timestamp_ms: int) -> int:
+    def offset_for_time(self, timestamp_ms: int, from_offset: int = 0) -> int:
         """Return the first offset whose record's time is `timestamp_ms` or later; the high watermark if there is none.
 
         Reads an index entry or two of each segment, and the headers behind one of them; never the log. What is below the
-        log start does not count, even where it is still there.
+        log start, or `from_offset`, does not count, even where it is still there.
         """
         from mk.storage.time_lookup import offset_for_time
 
-        return offset_for_time(
-            self._files, self.active_segment, self.log_start_offset, self.high_watermark, timestamp_ms
-        )
+        start = max(self.log_start_offset, from_offset)
+        return offset_for_time(self._files, self.active_segment, start, self.high_watermark, timestamp_ms)
 
     def size_from(self, offset: int) -> int:
         """Return the bytes that the log takes from the batch on that holds `offset`."""
@@ -537,12 +542,14 @@ class PartitionReader:
         return batches, fault
 
     def _read(self, size_bytes: int, have: int = 0) -> memoryview:
-        """Read up to `size_bytes` at the current position, of which the first `have` are in the buffer already."""
+        """Read up to `size_bytes` at the current position, of which the first `have` are in the buffer already; where none is,
+        what one call brings.
+        """
         view = self._buffer.view(size_bytes, have)
         count = have
         while count < size_bytes:
             got = os.preadv(self.segment_fd, [view[count:]], self._position + count)
-            if got == 0:
-                break
             count += got
+            if got == 0 or have == 0:
+                break
         return view[:count]

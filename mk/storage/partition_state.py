@@ -17,6 +17,8 @@ SLOT_DISTANCE = 4096
 
 STATE_SIZE = SLOT_DISTANCE + SLOT_SIZE
 _TOO_LARGE = 1 << 63
+_CLOCK_TOLERANCE_MS = 3_600_000
+"""A clock may be put back by so much, as when it is corrected, without anything happening."""
 
 SNAPSHOT_BOOT = "snapshot"
 """The boot id in a snapshot of a log directory, which is that of no boot: whoever appends first in one recovers, and readers
@@ -58,31 +60,36 @@ class LogEnd:
     __repr__ = __str__
 
 
+STATE_FIELDS = (
+    "began_ms",
+    "boot_id",
+    "cleaned_to",
+    "cut_offset",
+    "cuts",
+    "durable",
+    "high_watermark",
+    "leader_epoch",
+    "log_start_offset",
+    "segment",
+    "sequence",
+    "syncing",
+    "tombstones_dropped_to",
+    "topic_id",
+    "written",
+)
+"""What a slot says."""
+
+
 class PartitionState:
     """One slot's content. A new one is made by `copy` and changed before it is published, never after.
 
     began_ms: when the active segment got its first batch, by the writer's clock and not by the records', which may carry
     any time; 0 if nobody noted it. cuts: how often this log was cut back to become another one's copy, and cut_offset: how
     far, the last time; a reader that has been given more, since it saw one cut fewer, has records that are no longer here.
+    slot: the bytes that it was read from or published as, b"" before that.
     """
 
-    __slots__ = (
-        "began_ms",
-        "boot_id",
-        "cleaned_to",
-        "cut_offset",
-        "cuts",
-        "durable",
-        "high_watermark",
-        "leader_epoch",
-        "log_start_offset",
-        "segment",
-        "sequence",
-        "syncing",
-        "tombstones_dropped_to",
-        "topic_id",
-        "written",
-    )
+    __slots__ = (*STATE_FIELDS, "slot")
 
     def __init__(self, topic_id: str, boot_id: str) -> None:
         self.sequence = 0
@@ -98,12 +105,25 @@ class PartitionState:
         self.syncing = 0
         self.began_ms = 0
         self.cuts = self.cut_offset = 0
+        self.slot = b""
 
     def copy(self) -> PartitionState:
         new = PartitionState.__new__(PartitionState)
         for name in PartitionState.__slots__:
             setattr(new, name, getattr(self, name))
+        new.slot = b""
         return new
+
+    def is_aged(self, now_ms: int, most_ms: int) -> bool:
+        """Tell whether the active segment has taken batches for longer than `most_ms`.
+
+        By the clock of those who write, since records may have any time: a producer of last year's records would otherwise
+        begin a segment with each append. A clock that goes back or leaps ahead costs a segment that begins early, once.
+        Of a segment whose beginning nobody noted, the next append notes it: its age counts from there.
+        """
+        if self.written.position == 0 or not self.began_ms:
+            return False
+        return not -_CLOCK_TOLERANCE_MS <= now_ms - self.began_ms < most_ms
 
     def encode(self) -> bytes:
         """Return the slot, 512 bytes."""
@@ -123,16 +143,17 @@ def decode_slot(slot: bytes) -> PartitionState | None:
     if at < 0 or len(slot) != SLOT_SIZE:
         return None
     try:
-        if int(slot[at + 5 : at + 13], 16) != crc32c(slot[:at]):
+        line = slot[:at]
+        if int(slot[at + 5 : at + 13], 16) != crc32c(line):
             return None
-        fields = [field[field.index("=") + 1 :] for field in slot[:at].decode().split(" ")]
+        fields = line.decode().replace("=", " ").split(" ")[1::2]
         state = PartitionState.__new__(PartitionState)
         state.topic_id = fields[2]
         state.boot_id = fields[1]
         state.sequence = int(fields[0])
         state.segment = int(fields[3])
         state.written = _decode_end(fields[4])
-        state.durable = _decode_end(fields[5])
+        state.durable = state.written if fields[5] == fields[4] else _decode_end(fields[5])
         state.high_watermark = int(fields[6])
         state.log_start_offset = int(fields[7])
         state.leader_epoch = int(fields[8])
@@ -142,6 +163,7 @@ def decode_slot(slot: bytes) -> PartitionState | None:
         state.began_ms = int(fields[12]) if len(fields) > 12 else 0  # An early mk did not write it.
         cuts = slot.find(b" cuts=", 0, at)
         state.cuts, state.cut_offset = map(int, slot[cuts + 6 : at].split(b" ")[0].split(b":")) if cuts >= 0 else (0, 0)
+        state.slot = slot
         if not _can_be(state):
             return None
     except (ValueError, IndexError, TypeError):  # the last for too few or too many numbers of an end
@@ -186,24 +208,48 @@ def _can_be(state: PartitionState) -> bool:
     )
 
 
-def read_state(fd: int) -> PartitionState | None:
+def read_state(fd: int, known: PartitionState | None = None) -> PartitionState | None:
     """Return the newest valid slot, or None if neither is valid.
 
     Without the lock, None may mean that both were being overwritten while we read (never seen in 10^6 reads): read
     again. Under the lock it means damage.
+
+    known: returned itself if it still stands there, byte for byte.
     """
     data = files.pread(fd, STATE_SIZE, 0)
-    first = decode_slot(data[:SLOT_SIZE])
-    second = decode_slot(data[SLOT_DISTANCE:])
-    if first is None or (second is not None and second.sequence > first.sequence):
-        return second
-    return first
+    first, second = data[:SLOT_SIZE], data[SLOT_DISTANCE:]
+    if _sequence_of(second) > _sequence_of(first):
+        first, second = second, first
+    if known is not None and first == known.slot:
+        return known
+    # Taking a slot apart costs more than all else here, and the older one is not needed where the newer one is valid.
+    return decode_slot(first) or decode_slot(second)
+
+
+def _sequence_of(slot: bytes) -> int:
+    """Return the sequence that a slot says it has, valid or not; -1 if that cannot be told."""
+    start, end = slot.find(b"=") + 1, slot.find(b" ")
+    try:
+        return int(slot[start:end])
+    except ValueError:
+        return -1
 
 
 def write_state(fd: int, state: PartitionState) -> None:
     """Publish the next state over the older slot. The caller holds the lock; not synced."""
+    prepare(state)
+    write_slot(fd, state)
+
+
+def prepare(state: PartitionState) -> None:
+    """Make the slot of the next state, which then is not changed any more."""
     state.sequence += 1
-    files.pwrite(fd, state.encode(), SLOT_DISTANCE * (state.sequence & 1))
+    state.slot = state.encode()
+
+
+def write_slot(fd: int, state: PartitionState) -> None:
+    """Publish what `prepare` has made, over the older slot."""
+    files.pwrite(fd, state.slot, SLOT_DISTANCE * (state.sequence & 1))
 
 
 def initial_state(state: PartitionState) -> bytes:

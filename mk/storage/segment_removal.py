@@ -13,9 +13,10 @@ from __future__ import annotations
 import errno
 import os
 import time
+from bisect import bisect_right
 
 from mk import clock
-from mk.errors import CorruptStateError
+from mk.errors import CorruptStateError, MkError
 from mk.records.record_batch import HEADER_SIZE, parse_header
 from mk.storage import clock_record, files, offset_index
 from mk.storage.leader_epochs import read_epochs
@@ -26,6 +27,7 @@ from mk.storage.log_segment import (
     list_segments,
     open_segment,
     segment_name,
+    segments_among,
 )
 from mk.storage.partition_state import write_state
 from mk.storage.retention import NO_LIMIT, Hold, SegmentFacts, hold_of, judge
@@ -46,8 +48,28 @@ WITNESS_MS = 3_600_000
 """Index and file agree on when a segment's last record came, if no more than this lies between them."""
 
 _SUFFIXES = (LOG_SUFFIX, INDEX_SUFFIX, PRODUCERS_SUFFIX)
+_SEGMENTS_A_ROLL = 200
+
 _SLICE_SECONDS = 0.05
 """So long unlinking may go on under the lock: writers wait for it."""
+
+
+def retain_at_roll(partition: PartitionFiles, state: PartitionState, began_ms: int) -> PartitionState:
+    """Remove the oldest segments as the topic's limits ask, now that there is a new one, as `retain` and what follows it.
+
+    No append fails for it. A look takes a time that grows with the segments, and with thousands of them as long as one takes to be
+    filled: so a writer of n segments looks at every n/200th roll, when the log has grown by half a hundredth. With fewer than 200, at each.
+    """
+    if partition.rolls_before_retention > 0:
+        partition.rolls_before_retention -= 1
+        return state
+    try:
+        state = retain(partition, state, began_ms)
+        remove_dead_segments(partition, state, state.log_start_offset)
+        partition.rolls_before_retention = len(list_segments(partition.fd)) // _SEGMENTS_A_ROLL
+    except (OSError, MkError):
+        pass  # The next roll or `mk topics clean` does it, and says why it cannot.
+    return state
 
 
 def retain(partition: PartitionFiles, state: PartitionState, began_ms: int) -> PartitionState:
@@ -144,12 +166,14 @@ def remove_dead_segments(
     Returns how many files and bytes went, and whether there is more to remove: let others have the lock first.
     """
     stop = time.monotonic() + _SLICE_SECONDS
-    bases = [base for base in list_segments(partition.fd) if base <= state.segment]
-    first = max((base for base in bases if base <= log_start_offset), default=0)
+    names = os.listdir(partition.fd)
+    bases = segments_among(names)
+    at = bisect_right(bases, min(log_start_offset, state.segment))
+    first = segment_name(bases[at - 1], "") if at else ""
     count = size_bytes = 0
-    for name in sorted(os.listdir(partition.fd)):
+    for name in sorted(name for name in names if name < first):
         digits, suffix = name[:20], name[20:]
-        if suffix in _SUFFIXES and len(digits) == 20 and digits.isdecimal() and int(digits) < first:
+        if suffix in _SUFFIXES and len(digits) == 20 and digits.isdecimal():
             if count and time.monotonic() > stop:
                 files.fsync(partition.fd)
                 return count, size_bytes, True

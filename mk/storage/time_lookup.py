@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+
 from mk.records.record_batch import COMPACTED, HEADER_SIZE, parse_header
 from mk.storage import files, offset_index
 from mk.storage.backward_reader import StoredBatch
-from mk.storage.log_segment import list_segments, open_segment
+from mk.storage.log_segment import INDEX_SUFFIX, list_segments, open_segment, segment_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mk.storage.partition_files import PartitionFiles
+
+
+_ENTRY_SIZE = offset_index.ENTRY.size
 
 
 def offset_for_time(
@@ -24,13 +29,12 @@ def offset_for_time(
     for base, following in zip(segments, [*segments[1:], None], strict=True):
         if following is not None and following <= log_start_offset:
             continue
+        if following is not None and _is_older(partition, base, following, timestamp_ms):
+            continue
         start = (0, 0)
         index_fd = partition.open_index(base)
         if index_fd >= 0:
             try:
-                last = offset_index.last_entry(index_fd)
-                if last and following is not None and last[0] + base == following and last[2] < timestamp_ms:
-                    continue
                 start = offset_index.lookup_time(index_fd, timestamp_ms)
             finally:
                 files.close(index_fd)
@@ -39,6 +43,29 @@ def offset_for_time(
         if found >= 0:
             return max(found, log_start_offset)
     return high_watermark
+
+
+def _is_older(partition: PartitionFiles, base: int, following: int, timestamp_ms: int) -> bool:
+    """Tell whether the index of a sealed segment says that all its records are older than a time.
+
+    Asked of each segment in turn, since times may go up and down: so with four calls of the system and nothing else. What
+    is no regular file has no size or cannot be read, and is looked at as any index is.
+    """
+    try:
+        fd = os.open(segment_name(base, INDEX_SUFFIX), files.READ_FLAGS, dir_fd=partition.fd)
+    except OSError:
+        return False
+    try:
+        position = os.fstat(fd).st_size // _ENTRY_SIZE * _ENTRY_SIZE - _ENTRY_SIZE
+        data = os.pread(fd, _ENTRY_SIZE, position) if position >= 0 else b""
+    except OSError:
+        return False  # A directory, say.
+    finally:
+        files.close(fd)
+    if len(data) != _ENTRY_SIZE:
+        return False
+    relative, _, max_timestamp = offset_index.ENTRY.unpack(data)
+    return bool(base + relative == following and max_timestamp < timestamp_ms)
 
 
 def _scan(

@@ -289,6 +289,16 @@ class Topic:
         if self.is_deleted():
             raise self._gone("it was deleted")
 
+    def check_name(self) -> None:
+        """Raise NoSuchTopicError if nothing, or another topic, has the name by now that this one was found by."""
+        try:
+            there = os.stat(self.name, dir_fd=self.directory.topics_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            raise self._moved() from None
+        opened = os.fstat(self.fd)
+        if (opened.st_ino, opened.st_dev) != (there.st_ino, there.st_dev):
+            raise self._moved()
+
     def _take(self, json_fd: int) -> None:
         """Go on with a topic.json that was opened anew, which must be this topic's."""
         try:

@@ -22,7 +22,7 @@ from mk.storage import files, flat_json
 from mk.storage.append_locks import append_locks
 from mk.storage.leader_epochs import read_epochs
 from mk.storage.locks import directory_lock
-from mk.storage.partition_files import STATE_FILE
+from mk.storage.partition_files import STATE_FILE, PartitionFiles
 from mk.storage.partition_state import read_state
 from mk.storage.replica_directory import not_leader
 from mk.storage.topic import FILE_NAME, Topic, utc_now
@@ -129,10 +129,34 @@ def _set_seal(directory: LogDirectory, name: str, seal: Fields, *, wait_ms: int)
                 return False
             fields = {key: value for key, value in topic.fields().items() if key not in ("sealed", "sealed_by")}
             with append_locks(directory, topic.topic_id, name, range(topic.partitions), wait_ms=wait_ms):
+                if seal:
+                    _finish_appends(topic)
                 replace_topic(topic, {**fields, **seal})
             return True
         finally:
             topic.close()
+
+
+def _finish_appends(topic: Topic) -> None:
+    """Have all that is written read; the caller holds all append locks.
+
+    Whoever wrote it may have let go of the lock for others to share its sync, and would be acknowledged behind the seal: a
+    reader that took the end for the last one, since the topic is sealed, would miss those records.
+    """
+    from mk.storage.follower_log import FollowerLog
+
+    for partition in range(topic.partitions):
+        partition_files = PartitionFiles(topic, partition, os.O_RDONLY)
+        try:
+            state = partition_files.read_state()
+        finally:
+            partition_files.close()
+        if state is not None and state.high_watermark < state.written.offset:
+            log = FollowerLog(topic, partition)
+            try:
+                log.settled()
+            finally:
+                log.close()
 
 
 def _user() -> str:

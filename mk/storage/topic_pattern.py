@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from mk.storage.topic import Topic
 
 
+def regex_of(names: Sequence[str]) -> str:
+    """Return the regular expression that finds the topics of these names, and no others."""
+    return rf"\A(?:{'|'.join(map(re.escape, names))})\Z"
+
+
 class TopicPattern:
     """A Python regular expression, searched for in the names of topics: it need not match all of a name."""
 

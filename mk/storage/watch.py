@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import os
 import sys
+from _struct import Struct
+from time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 POLL_MS = 500
 _IN_MODIFY = 0x2
 _IN_NAMES = 0x80 | 0x100 | 0x200 | 0x40  # moved in, created, deleted, moved out
 _IN_ENDS = 0x8 | 0x80 | 0x100 | 0x200  # closed after it could be written to, moved in, created, deleted
 _IN_Q_OVERFLOW = 0x4000
+_WOKEN = 1 << 31  # No event of the kernel's.
 _EVENT_BYTES = 4096
-_EVENT_HEADER = 16  # wd, mask, cookie, length of the name that follows
+_EVENT = Struct("=iIII")  # number, mask, cookie, length of the name that follows
 
 
 class Watch:
@@ -93,36 +96,50 @@ class Watch:
             self._poll.unregister(fd)
             self._beside_fd = -1
 
-    def wait(self, timeout_ms: int = POLL_MS) -> bool:
+    def wait(self, timeout_ms: int = POLL_MS, until: Callable[[], bool] | None = None) -> bool:
         """Sleep until a watched file may have changed, at most `timeout_ms`. Returns whether names in a directory did.
+
+        until: asked when a watched file was written to; as long as it says no, and nothing else has happened, the sleep goes on.
+            Whoever appends writes to `state` twice, before its sync and behind it.
 
         Raises BrokenPipeError when the reader of `output_fd` has gone: `mk consume -F | head -1` ends with head, and
         not at the next record.
         """
-        names_changed = False
-        for fd, _ in self._poll.poll(min(timeout_ms, POLL_MS)):
-            if fd == self._output_fd:
-                raise BrokenPipeError
-            if fd == self._beside_fd:
-                continue
-            try:
-                events = os.read(fd, _EVENT_BYTES)
-            except BlockingIOError:
-                continue
-            if fd in self._wakers:
-                continue
-            while events:
-                number, mask = (int.from_bytes(events[at : at + 4], sys.byteorder, signed=True) for at in (0, 4))
-                end = _EVENT_HEADER + int.from_bytes(events[12:16], sys.byteorder)
-                names_changed = names_changed or bool(mask & (_IN_NAMES | _IN_Q_OVERFLOW))
-                if mask & _IN_Q_OVERFLOW:
-                    self.ended.append((-1, ""))
-                elif mask & _IN_ENDS:
-                    self.ended.append((number, os.fsdecode(events[_EVENT_HEADER:end].rstrip(b"\0"))))
-                events = events[end:]
-        return names_changed
+        left_ms = min(timeout_ms, POLL_MS)
+        end = monotonic() + left_ms / 1000
+        while True:
+            seen = 0
+            for fd, _ in self._poll.poll(left_ms):
+                seen |= self._take(fd)
+            if until is None or seen != _IN_MODIFY or until() or (now := monotonic()) >= end:
+                return bool(seen & (_IN_NAMES | _IN_Q_OVERFLOW))
+            left_ms = int((end - now) * 1000) + 1
+
+    def _take(self, fd: int) -> int:
+        """Read away what there is to read, and return the kinds of events that it told of; _WOKEN for what is none."""
+        if fd == self._output_fd:
+            raise BrokenPipeError
+        if fd == self._beside_fd:
+            return _WOKEN
+        try:
+            events = os.read(fd, _EVENT_BYTES)
+        except BlockingIOError:
+            return _WOKEN
+        if fd in self._wakers:
+            return _WOKEN
+        at = seen = 0
+        while at < len(events):
+            number, mask, _, length = _EVENT.unpack_from(events, at)
+            begin = at + _EVENT.size
+            at = begin + length
+            seen |= mask
+            if mask & _IN_Q_OVERFLOW:
+                self.ended.append((-1, ""))
+            elif mask & _IN_ENDS:
+                self.ended.append((number, os.fsdecode(events[begin:at].rstrip(b"\0"))))
+        return seen
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1  # So that no signal in between has it closed twice.
+        if fd >= 0:
+            os.close(fd)

@@ -39,7 +39,7 @@ def state(sequence: int = 4, cuts: int = 0) -> PartitionState:
 
 
 def _fields_of(made: PartitionState) -> list[object]:
-    return [getattr(made, name) for name in PartitionState.__slots__]
+    return [getattr(made, name) for name in partition_state.STATE_FIELDS]
 
 
 def fuzz_state(data: bytes) -> None:

@@ -99,7 +99,12 @@ class Sample:
 def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Sample:
     path = tmp_path_factory.mktemp("sample") / "log"
     now = "boot-3" if request.param == "another boot" else "boot-2"
-    return Sample(path, now, producers=request.param == "with producer ids")
+    # It is made before `boot` looks what to give back, which would be a boot of this sample for all tests that come later.
+    real = host._boot_id
+    try:
+        return Sample(path, now, producers=request.param == "with producer ids")
+    finally:
+        host._boot_id = real
 
 
 @pytest.fixture(autouse=True)

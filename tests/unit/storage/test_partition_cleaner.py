@@ -131,6 +131,21 @@ def test_a_roll_removes_what_is_too_much(world: World, hands: Hands) -> None:
     assert offsets(world) == [6, 7, 8, 9]
 
 
+def test_with_many_segments_only_some_rolls_look_at_what_may_go(
+    world: World, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segment_removal, "_SEGMENTS_A_ROLL", 2)
+    configure(world, retention_bytes=7000)
+    log = world.open()
+    starts = [offsets(world)[0] for _ in range(20) if append(log) >= 0]
+    # Four segments are left after a look, so two rolls do not look, and the third does.
+    assert len({start for start in starts if start}) == len(starts) // 3 - 1
+    assert all(len(range(start, number)) <= 6 for number, start in enumerate(starts))
+    log.close()
+    append(world.open())
+    assert len(offsets(world)) == 4, "another writer looks at its first roll"
+
+
 def test_a_removal_that_the_disk_refuses_does_not_fail_the_append(world: World, hands: Hands) -> None:
     configure(world, retention_bytes=0)
     log = world.open()

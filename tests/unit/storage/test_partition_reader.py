@@ -340,6 +340,17 @@ def test_a_missing_index_only_costs_a_longer_walk(world: World) -> None:
     assert reader.offset_for_time(1_000_000_000) == 9
 
 
+def test_a_directory_in_place_of_an_index_only_costs_a_longer_walk(world: World) -> None:
+    log = world.open()
+    for _ in range(3):
+        world.append(log, DISK, value=2040)
+    index = world.partition / "00000000000000000000.index"
+    index.unlink()
+    index.mkdir()
+    assert len(oracle.segment_bases(world.partition)) > 1
+    assert world.open_reader().offset_for_time(1_000_000_000) == 6
+
+
 def test_a_time_behind_damage_is_looked_for_at_the_damage(world: World) -> None:
     log = world.open()
     for _ in range(3):

@@ -55,7 +55,7 @@ def test_a_state_comes_back_as_it_was_written(
         syncing=syncing,
         began_ms=began,
     )
-    slot = state.encode()
+    state.slot = slot = state.encode()
     assert len(slot) == SLOT_SIZE
     found = decode_slot(slot)
     assert found is not None
@@ -136,6 +136,25 @@ def test_a_state_is_written_over_the_older_slot() -> None:
         write_state(file.fileno(), state.copy())
         assert decode_slot(os.pread(file.fileno(), SLOT_SIZE, 0)).sequence == 2  # type: ignore[union-attr]
         assert decode_slot(os.pread(file.fileno(), SLOT_SIZE, SLOT_DISTANCE)).sequence == 1  # type: ignore[union-attr]
+
+
+def test_a_state_that_is_known_is_taken_for_what_stands_there_only_if_it_is_the_same() -> None:
+    with tempfile.TemporaryFile() as file:
+        fd = file.fileno()
+        os.pwrite(fd, initial_state(state_of()), 0)
+        known = state_of()
+        write_state(fd, known)
+        assert read_state(fd, known) is known
+        assert read_state(fd, known.copy()) is not known
+        of_another = known.copy()
+        of_another.high_watermark = 7
+        write_state(fd, of_another)
+        found = read_state(fd, known)
+        assert found is not None and (found.sequence, found.high_watermark) == (2, 7)
+        assert read_state(fd, found) is found
+        os.pwrite(fd, b"?", 100)  # The newer slot is torn.
+        found = read_state(fd, found)
+        assert found is not None and found.sequence == 1
 
 
 def test_an_empty_short_or_foreign_file_has_no_state() -> None:
