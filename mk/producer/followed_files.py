@@ -197,6 +197,8 @@ class FollowedFiles:
             why = f"it had been read up to byte {place.position}, and no copy of it with what followed is beside it"
             self._gap(what, why)
             file.position, file.records, file.limit = 0, 0, -1
+            # Those of the place are of what was emptied: of a short file, the tail would lie in front of its first byte.
+            file.head = file.tail = b""
             self.files.append(file)
             return False
         what = f"the file that was read last at {self.path} is gone"

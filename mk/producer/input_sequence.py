@@ -82,12 +82,12 @@ class InputSequence:
         self.records_stored_before += count
         return True
 
-    def routed(self, keys: Sequence[bytes | None], partition_of: Callable[[bytes, int], int]) -> list[list[int]]:
+    def routed(self, keys: Sequence[bytes | None], hash_of: Callable[[bytes], int]) -> list[list[int]]:
         """Return per partition the sequences of the records that go there, of those that come next."""
         partitions, null_key_partition = self.pin.partitions, self.null_key_partition
         sequences_of: list[list[int]] = [[] for _ in range(partitions)]
         for sequence, key in enumerate(keys, self.next_sequence):
-            sequences_of[null_key_partition if key is None else partition_of(key, partitions)].append(sequence)
+            sequences_of[null_key_partition if key is None else hash_of(key) % partitions].append(sequence)
         return sequences_of
 
     @staticmethod

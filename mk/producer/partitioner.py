@@ -11,7 +11,7 @@ from mk.errors import ConfigurationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 NAMES = ("crc32", "murmur2")
 
@@ -23,7 +23,13 @@ _KEPT_HASHES = 65536
 
 
 def partitioner(name: str) -> Callable[[bytes, int], int]:
-    """Return the function (key, partitions) -> partition, 0 up to partitions - 1, of that name.
+    """Return the function (key, partitions) -> partition, 0 up to partitions - 1, of that name. Raises as key_hash does."""
+    hash_of = key_hash(name)
+    return lambda key, partitions: hash_of(key) % partitions if partitions > 1 else 0
+
+
+def key_hash(name: str) -> Callable[[bytes], int]:
+    """Return the function key -> number, 0 or more, which modulo the partitions is the partition.
 
     crc32: librdkafka's `consistent`, for keys produced by kcat and every librdkafka client.
     murmur2: the Java clients' default.
@@ -32,15 +38,35 @@ def partitioner(name: str) -> Callable[[bytes, int], int]:
         ConfigurationError: there is no partitioner of that name.
     """
     if name == "crc32":
-        return crc32_partition
+        return crc32
     if name == "murmur2":
-        return _murmur2_partitioner()
+        return _remembered_murmur2()
     raise ConfigurationError(
         f"no partitioner {name}",
         why=f"known are {' and '.join(NAMES)}",
         fix="correct the partitioner of the topic",
         name=name,
     )
+
+
+def spread(
+    keys: Sequence[bytes | None],
+    values: Sequence[bytes | None],
+    hash_of: Callable[[bytes], int],
+    partitions: int,
+    null_key_partition: int,
+) -> tuple[list[list[bytes | None]], list[list[bytes | None]]]:
+    """Return the keys and the values of each partition, of parallel keys and values.
+
+    Nothing is remembered of a key: a look-up among 100,000 of them costs five times as much as crc32 and the modulo.
+    """
+    keys_of: list[list[bytes | None]] = [[] for _ in range(partitions)]
+    values_of: list[list[bytes | None]] = [[] for _ in range(partitions)]
+    for key, value in zip(keys, values):
+        target = null_key_partition if key is None else hash_of(key) % partitions
+        keys_of[target].append(key)
+        values_of[target].append(value)
+    return keys_of, values_of
 
 
 def crc32_partition(key: bytes, partitions: int) -> int:
@@ -73,18 +99,16 @@ def murmur2(data: bytes) -> int:
     return h ^ (h >> 15)
 
 
-def _murmur2_partitioner() -> Callable[[bytes, int], int]:
-    """Return murmur2_partition with a memory of the keys seen last."""
+def _remembered_murmur2() -> Callable[[bytes], int]:
+    """Return murmur2 without its sign, as murmur2_partition takes it, with a memory of the keys seen last."""
     hashes: dict[bytes, int] = {}
 
-    def partition(key: bytes, partitions: int) -> int:
-        if partitions == 1:
-            return 0
+    def hash_of(key: bytes) -> int:
         positive = hashes.get(key)
         if positive is None:
             if len(hashes) >= _KEPT_HASHES:
                 hashes.clear()
             positive = hashes[key] = murmur2(key) & 0x7FFFFFFF
-        return positive % partitions
+        return positive
 
-    return partition
+    return hash_of

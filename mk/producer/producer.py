@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from _thread import RLock
 
 from mk.clock import now_ms
 from mk.errors import KeyRequiredError, MkError, RecordTooLargeError, UsageError
 from mk.producer.record_accumulator import (
+    BATCH_BYTES,
+    RECORD_BYTES,
     RecordAccumulator,
     check_bytes,
     check_extras,
@@ -20,6 +21,7 @@ from mk.records.codecs import CODEC_NAMES
 from mk.records.record import Record
 from mk.storage import files
 from mk.storage.host import allow_open_files
+from mk.storage.locks import ThreadLock
 from mk.storage.partition_log import DISK, PAGE_CACHE, AppendResult
 
 TYPE_CHECKING = False
@@ -42,7 +44,7 @@ _FILES_A_PARTITION = 4
 _MANY_PARTITIONS = 48
 """Up to so many, the lowest usual limit of 256 open files (macOS's) is enough."""
 
-_DURABILITY = {0: PAGE_CACHE, 1: DISK}
+_DURABILITY: dict[int | str, int] = {0: PAGE_CACHE, 1: DISK}
 
 
 class Producer:
@@ -52,14 +54,16 @@ class Producer:
     are as of the last append: that looks at the topic again, under the lock.
     records_stored: how many records this producer has had acknowledged. records_stored_before: how many more it was given
     that were stored before, under its id.
-    on_append: called with each acknowledged append, in order.
+    on_append: called with each acknowledged append, in order. needs_results: whether somebody looks at what `flush` returns.
     """
+
+    needs_results = True
 
     def __init__(
         self,
         topic: Topic,
         *,
-        acks: int = 1,
+        acks: int | str | None = None,
         partition: int | None = None,
         compression: str | None = None,
         producer_id: str | None = None,
@@ -68,23 +72,23 @@ class Producer:
     ) -> None:
         """Open a producer, which closes `topic` when it is closed itself.
 
-        acks: 1, on disk when acknowledged; 0, survives this process but no power cut.
+        acks: 1, on disk when acknowledged, as by default; 0, survives this process but no power cut.
         partition: send everything there, whatever the keys say.
         compression: none, gzip, lz4 or zstd; None takes the topic's compression.type.
         producer_id: a name under which the input can be sent again from its start, after a crash or for any other reason:
         what is stored under it already is left out. Whoever sends another input under it loses records.
         """
-        if acks not in _DURABILITY:
-            raise UsageError(f"acks cannot be {acks!r}", fix="it is 0 or 1")
+        self._durability = _DURABILITY.get(1 if acks is None else acks, -1)
+        if self._durability < 0:
+            raise UsageError(f"acks cannot be {acks!r} in a log directory", fix="it is 0 or 1")
         # Also checked with each append. Here, so that nobody types records for nothing.
         topic.check_not_sealed()
         self._topic = topic
-        self._durability = _DURABILITY[acks]
         self._fixed_partition = None if partition is None else topic.check_partition(partition)
         self._compression = compression
         self._lock_wait_ms = lock_wait_ms
         self._on_append = on_append
-        self._partition_of_key: Callable[[bytes, int], int] | None = None
+        self._hash_of_key: Callable[[bytes], int] | None = None
         self._accumulators: dict[int, RecordAccumulator] = {}
         self._adopt_settings()
         self._sticky = int.from_bytes(os.urandom(2), "big") % topic.partitions if topic.partitions > 1 else 0
@@ -97,10 +101,9 @@ class Producer:
         self._logs: dict[int, PartitionLog] = {}
         self._buffered_bytes = 0
         self._rolls: RollCompaction | None = None
-        self._may_compact = True
-        self._is_closed = False
+        self._may_compact, self._is_closed = True, False
         self._pid = os.getpid()
-        self._lock = RLock()
+        self._lock = ThreadLock()
         self.records_stored = 0
 
     def __enter__(self) -> Producer:
@@ -119,32 +122,33 @@ class Producer:
         self,
         value: bytes | None,
         key: bytes | None = None,
-        headers: tuple[Header, ...] = (),
+        headers: Sequence[Header] = (),
         timestamp_ms: int | None = None,
+        partition: int | None = None,
     ) -> None:
-        """Buffer one record. value None is a tombstone; timestamp_ms None is now.
+        """Buffer one record. value None is a tombstone; timestamp_ms None is now; partition None is where its key belongs.
 
         Raises RecordTooLargeError, and KeyRequiredError where the topic is compacted, as the other ways to send do; nothing
         is buffered then.
         """
         # Checked now, and not when it is encoded: the records that wait with it would be lost.
         check_bytes((value, key))
-        check_extras(headers, timestamp_ms)
+        check_extras(headers := tuple(headers), timestamp_ms)
         size = len(value or b"") + len(key or b"") + size_of(headers)
         if size > self.max_message_bytes:
             raise RecordTooLargeError(size_bytes=size, max_bytes=self.max_message_bytes)
         if key is None and self._needs_keys:
-            raise KeyRequiredError(topic=self._topic.name)
+            self._refuse_keyless()
         with self._lock:
-            partition = self._partition(key)
+            partition = self._partition(key, partition)
             if self._input is not None and self._take(self._input, partition, 1):
                 return
             accumulator = self._accumulator(partition)
-            batches, before = len(accumulator.batches), accumulator.size_bytes
-            accumulator.append(Record(value, key, headers), now_ms() if timestamp_ms is None else timestamp_ms)
+            batches = len(accumulator.batches)
+            added = accumulator.append(Record(value, key, headers), now_ms() if timestamp_ms is None else timestamp_ms)
             if key is None and len(accumulator.batches) != batches:
                 self._next_sticky()
-            self._flush_if_full(accumulator.size_bytes - before)
+            self._flush_if_full(added)
 
     def send_lines(
         self,
@@ -167,7 +171,7 @@ class Producer:
         if len(block) + len(key or b"") > self.max_message_bytes:
             check_line_lengths(block, len(key or b""), self.max_message_bytes)
         if key is None and self._needs_keys:
-            raise KeyRequiredError(topic=self._topic.name)
+            self._refuse_keyless()
         if count is None:
             count = bytes(block).count(b"\n")
         with self._lock:
@@ -176,8 +180,7 @@ class Producer:
                 if stored == count:
                     return
                 block, count = self._input.lines_behind(block, stored), count - stored
-            time = now_ms() if timestamp_ms is None else timestamp_ms
-            self._accumulator(partition).append_lines(block, count, time, key)
+            self._accumulator(partition).append_lines(block, count, timestamp_ms, key)
             if key is None:
                 self._next_sticky()
             self._flush_if_full(len(block))
@@ -196,55 +199,71 @@ class Producer:
             check_bytes(keys)
         check_bytes(values)
         check_extras(headers, timestamp_ms)
+        self.send_cut(keys, values, size_of_columns(keys, values, headers), headers, timestamp_ms)
+
+    def send_cut(
+        self,
+        keys: Sequence[bytes | None] | None,
+        values: Sequence[bytes | None],
+        size_bytes: int,
+        headers: tuple[Header, ...] = (),
+        timestamp_ms: int | None = None,
+    ) -> None:
+        """Do as send_keyed does with what was cut from input, and needs no look at each part whether it is bytes.
+
+        size_bytes: what size_of_columns says of them, or a little more.
+        """
+        if size_bytes > self.max_message_bytes:
+            check_lengths(keys, values, size_of(headers), self.max_message_bytes)
         self._check_keys(keys)
         extras = headers, timestamp_ms
-        partitions = self._partition_count
+        # Each time no more than a batch should hold.
+        step = max(1, len(values) * 2 * BATCH_BYTES // max(size_bytes + RECORD_BYTES * len(values), 1))
         with self._lock:
-            if keys is None or self._fixed_partition is not None or partitions == 1:
-                size = size_of_columns(keys, values, headers)
-                if size > self.max_message_bytes:
-                    check_lengths(keys, values, size_of(headers), self.max_message_bytes)
-                target = self._partition(None)
-                if self._input is not None and (stored := self._take(self._input, target, len(values))):
-                    keys, values = keys and keys[stored:], values[stored:]
-                    size = size_of_columns(keys, values, headers)
-                if values:
-                    self._append_columns(target, keys, values, size, extras)
-                if keys is None:
-                    self._next_sticky()
-                return
-            if self._input is not None:
-                self._check_input(self._input)
-                for target in range(partitions):
-                    self._learn(self._input, target)
-                if self._input.take_if_stored(len(keys)):
-                    return
-            partition_of = self._partitioner()
-            sticky = self._sticky
-            keys_of: list[list[bytes | None]] = [[] for _ in range(partitions)]
-            values_of: list[list[bytes | None]] = [[] for _ in range(partitions)]
-            for key, value in zip(keys, values, strict=True):
-                target = sticky if key is None else partition_of(key, partitions)
-                keys_of[target].append(key)
-                values_of[target].append(value)
-            sizes = [size_of_columns(*columns, headers) for columns in zip(keys_of, values_of, strict=True)]
-            if sum(sizes) > self.max_message_bytes:
-                check_lengths(keys, values, size_of(headers), self.max_message_bytes)
-            sequences_of = [] if self._input is None else self._input.routed(keys, partition_of)
+            for at in range(0, len(values), step):
+                self._send_columns(keys and keys[at : at + step], values[at : at + step], extras)
+
+    def _send_columns(
+        self,
+        keys: Sequence[bytes | None] | None,
+        values: Sequence[bytes | None],
+        extras: tuple[tuple[Header, ...], int | None],
+    ) -> None:
+        partitions = self._partition_count
+        if keys is None or self._fixed_partition is not None or partitions == 1:
+            target = self._partition(None)
+            if self._input is not None and (stored := self._take(self._input, target, len(values))):
+                keys, values = keys and keys[stored:], values[stored:]
+            if values:
+                self._flush_if_full(self._accumulator(target).append_columns(keys, values, *extras))
+            if keys is None:
+                self._next_sticky()
+            return
+        if self._input is not None:
+            self._check_input(self._input)
             for target in range(partitions):
-                if (
-                    self._input is not None
-                    and sequences_of[target]
-                    and (stored := self._input.take_routed(target, sequences_of[target]))
-                ):
-                    del keys_of[target][:stored], values_of[target][:stored]
-                    sizes[target] = size_of_columns(keys_of[target], values_of[target], headers)
-                if values_of[target]:
-                    self._append_columns(target, keys_of[target], values_of[target], sizes[target], extras)
-            if self._input is not None:
-                # Not before: what is appended on the way is not all of what stands before it in the input.
-                self._input.next_sequence += len(keys)
-            self._next_sticky()
+                self._learn(self._input, target)
+            if self._input.take_if_stored(len(keys)):
+                return
+        from mk.producer.partitioner import spread
+
+        hash_of = self._key_hash()
+        keys_of, values_of = spread(keys, values, hash_of, partitions, self._sticky)
+        sequences_of = [] if self._input is None else self._input.routed(keys, hash_of)
+        for target in range(partitions):
+            if (
+                self._input is not None
+                and sequences_of[target]
+                and (stored := self._input.take_routed(target, sequences_of[target]))
+            ):
+                del keys_of[target][:stored], values_of[target][:stored]
+            if values_of[target]:
+                added = self._accumulator(target).append_columns(keys_of[target], values_of[target], *extras)
+                self._flush_if_full(added)
+        if self._input is not None:
+            # Not before: what is appended on the way is not all of what stands before it in the input.
+            self._input.next_sequence += len(keys)
+        self._next_sticky()
 
     def send_records(
         self,
@@ -286,13 +305,8 @@ class Producer:
                     chosen = chosen[stored:]
                 if not chosen:
                     continue
-                accumulator = self._accumulator(target)
-                before = accumulator.size_bytes
-                if len(chosen) == len(values):
-                    accumulator.append_records(*columns)
-                else:
-                    accumulator.append_records(*([column[at] for at in chosen] for column in columns))
-                self._flush_if_full(accumulator.size_bytes - before)
+                own = columns if len(chosen) == len(values) else [[column[at] for at in chosen] for column in columns]
+                self._flush_if_full(self._accumulator(target).append_records(*own))
             if self._input is not None and sequences is not None:
                 # Not before: what is appended on the way is not all of what stands before it in the input.
                 self._input.next_sequence = sequences[-1] + 1
@@ -309,11 +323,7 @@ class Producer:
         """Raise what send_records would; nothing is buffered."""
         from mk.producer.record_columns import check_columns
 
-        check_columns(values, keys, headers, timestamps)
-        size = size_of_columns(keys, values, ()) + sum(map(size_of, filter(None, headers)))
-        if size > self.max_message_bytes:
-            for value, key, own in zip(values, keys, headers):
-                check_lengths((key,), (value,), size_of(own), self.max_message_bytes)
+        check_columns(values, keys, headers, timestamps, max_bytes=self.max_message_bytes)
         self._check_keys(keys)
         if partitions is not None and self._fixed_partition is None:
             for partition in set(partitions):
@@ -323,7 +333,11 @@ class Producer:
     def _check_keys(self, keys: Sequence[bytes | None] | None) -> None:
         """Raise KeyRequiredError if the topic wants keys, as of the last append, and one is missing. None: all are."""
         if self._needs_keys and (keys is None or None in keys):
-            raise KeyRequiredError(topic=self._topic.name)
+            self._refuse_keyless()
+
+    def _refuse_keyless(self) -> None:
+        """Raise KeyRequiredError."""
+        raise KeyRequiredError(topic=self._topic.name)
 
     def _routed(
         self, keys: Sequence[bytes | None], partitions: Sequence[int | None] | None
@@ -337,10 +351,7 @@ class Producer:
         for at, key in enumerate(keys):
             named = None if partitions is None else partitions[at]
             target = partition_of(key) if named is None else named
-            chosen = chosen_of.get(target)
-            if chosen is None:
-                chosen = chosen_of[target] = []
-            chosen.append(at)
+            chosen_of.setdefault(target, []).append(at)
         return chosen_of  # type: ignore[return-value]
 
     def flush(self) -> list[AppendResult]:
@@ -368,7 +379,6 @@ class Producer:
 
     def flush_later(self) -> None:
         """Append all that is buffered, as flush does. Where that takes a way, it need not be acknowledged before the next flush.
-
         What was buffered may be changed when it returns.
         """
         self.flush()
@@ -382,8 +392,7 @@ class Producer:
         pending = sorted(self._accumulators.items())
         self._accumulators, self._buffered_bytes = {}, 0
         for partition, accumulator in pending:
-            batches = accumulator.drain()
-            if batches:
+            if batches := accumulator.drain():
                 if self._input is not None:
                     self._input.number(partition, batches)
                 yield partition, batches
@@ -408,6 +417,7 @@ class Producer:
 
     def _count_failed(self, error: MkError) -> None:
         """Count what an append has stored that failed."""
+        error.is_of_append = True
         appended = error.facts.pop("records_appended", 0)
         self.records_stored += appended if isinstance(appended, int) else 0
 
@@ -476,20 +486,22 @@ class Producer:
         if self._rolls is not None:
             self._rolls.stop()
 
+    def stop_soon(self) -> None:
+        """Let the `flush` to come wait for nobody but the disk. For handlers of signals, as stop_compacting is."""
+        self.stop_compacting()
+
     def close(self) -> None:
         """Let go of the partitions. What was not flushed is dropped."""
         if self._rolls is not None and self._may_compact:
             self._rolls.run()
-        with self._lock:
-            self._is_closed = True
-            self._accumulators = {}
+        with self._lock, files.about(self._topic.path):
+            self._is_closed, self._accumulators = True, {}
             logs, self._logs = self._logs, {}
-            with files.about(self._topic.path):
-                try:
-                    for log in logs.values():
-                        log.close()
-                finally:
-                    self._topic.close()
+            try:
+                for log in logs.values():
+                    log.close()
+            finally:
+                self._topic.close()
 
     @property
     def _partition_count(self) -> int:
@@ -507,27 +519,28 @@ class Producer:
             raise UsageError(f"there is no compression {codec!a}", fix="it is one of " + ", ".join(CODEC_NAMES))
         self._codec = CODEC_NAMES[codec]
         self._needs_keys = topic.compacts
-        self._partition_of_key = None
+        self._hash_of_key = None
         if not self._needs_keys:
             for accumulator in self._accumulators.values():
                 accumulator.has_all_keys = False  # What comes now need not have one.
 
-    def _partition(self, key: bytes | None) -> int:
+    def _partition(self, key: bytes | None, named: int | None = None) -> int:
         if self._fixed_partition is not None:
             return self._fixed_partition
-        count = self._partition_count
-        if count == 1:
+        if named is not None:
+            return self._topic.check_partition(named)
+        if (count := self._partition_count) == 1:
             return 0
-        return self._sticky if key is None else self._partitioner()(key, count)
+        return self._sticky if key is None else self._key_hash()(key) % count
 
-    def _partitioner(self) -> Callable[[bytes, int], int]:
-        if self._partition_of_key is None:
-            from mk.producer.partitioner import partitioner
+    def _key_hash(self) -> Callable[[bytes], int]:
+        if self._hash_of_key is None:
+            from mk.producer.partitioner import key_hash
 
             # With an id as it was when that was first used, whatever the topic says by now.
             pinned = None if self._input is None else self._input.pin
-            self._partition_of_key = partitioner(pinned.partitioner if pinned else self._topic.partitioner)
-        return self._partition_of_key
+            self._hash_of_key = key_hash(pinned.partitioner if pinned else self._topic.partitioner)
+        return self._hash_of_key
 
     def _next_sticky(self) -> None:
         """Move records without a key to the next partition: a batch each, so that batches stay large."""
@@ -540,9 +553,11 @@ class Producer:
         self._forget_what_a_parent_buffered()
         accumulator = self._accumulators.get(partition)
         if accumulator is None:
-            accumulator = RecordAccumulator(self._codec, has_all_keys=self._needs_keys)
-            self._accumulators[partition] = accumulator
+            accumulator = self._accumulators[partition] = self._new_accumulator()
         return accumulator
+
+    def _new_accumulator(self) -> RecordAccumulator:
+        return RecordAccumulator(self._codec, has_all_keys=self._needs_keys)
 
     def _take(self, input: InputSequence, partition: int, count: int) -> int:
         """Count records of the input, and return how many of them, the first ones, are stored already."""
@@ -561,29 +576,14 @@ class Producer:
         if self._pid != os.getpid():
             raise ValueError("a producer with an id cannot be shared with a fork: both would count the same input")
         if input.failed:
-            raise ValueError(
-                f"records from {input.flushed_sequence} on were not stored: set next_sequence to that or less, and send "
-                "them again"
-            )
-
-    def _append_columns(
-        self,
-        partition: int,
-        keys: Sequence[bytes | None] | None,
-        values: Sequence[bytes | None],
-        size_bytes: int,
-        extras: tuple[tuple[Header, ...], int | None],
-    ) -> None:
-        accumulator = self._accumulator(partition)
-        before = accumulator.size_bytes
-        accumulator.append_columns(keys, values, size_bytes, *extras)
-        self._flush_if_full(accumulator.size_bytes - before)
+            what = f"records from {input.flushed_sequence} on were not stored"
+            raise ValueError(f"{what}: set next_sequence to that or less, and send them again")
 
     def _forget_what_a_parent_buffered(self) -> None:
-        """After a fork, let the parent send what waited then: both would, and the records be there twice."""
+        """After a fork, let the parent send what waited: both would. Nor take its logs: a thread may have been at them."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
-            self._accumulators, self._buffered_bytes = {}, 0
+            self._accumulators, self._logs, self._buffered_bytes = {}, {}, 0
 
     def _log(self, partition: int) -> PartitionLog:
         log = self._logs.get(partition)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from mk.clock import now_ms
 from mk.errors import RecordTooLargeError
-from mk.records.record_batch import RecordBatchBuilder, encode_columns, encode_lines
+from mk.records.codecs import MAX_RAW_BYTES, NONE
+from mk.records.record_batch import EncodedBatch, RecordBatchBuilder, encode_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from mk.producer.encoding_threads import EncodingJob
+    from mk.records.columns_builder import ColumnsBuilder
     from mk.records.record import Header, Record
-    from mk.records.record_batch import EncodedBatch
 
 BATCH_BYTES = 256 << 10
 """Where a batch closes. Larger ones leave the CPU's cache between checksum and write (measured: 2.5 x slower to consume
@@ -21,8 +23,8 @@ _BYTES_OR_NONE = {bytes, type(None)}
 _MAX_TIMESTAMP_MS = 1 << 62
 """Far from where differences between two timestamps would not fit 64 bits."""
 
-_RECORD_BYTES = 16
-"""What a record counts beside its key and value: two references, while it waits."""
+RECORD_BYTES = 16
+"""What a record counts beside its key, value and headers: some references, while it waits."""
 
 
 class RecordAccumulator:
@@ -38,13 +40,8 @@ class RecordAccumulator:
     __slots__ = (
         "_builder",
         "_codec",
-        "_column_bytes",
-        "_column_headers",
-        "_columns_timestamp",
-        "_has_keys",
-        "_keys",
-        "_timestamp_asked",
-        "_values",
+        "_columns",
+        "_columns_extras",
         "batches",
         "has_all_keys",
         "size_bytes",
@@ -54,23 +51,21 @@ class RecordAccumulator:
         self._codec = codec
         self.has_all_keys = has_all_keys
         self._builder = RecordBatchBuilder()
-        self._keys: list[bytes | None] = []
-        self._values: list[bytes | None] = []
-        self._has_keys = False
-        self._column_bytes = 0
-        self._column_headers: tuple[Header, ...] = ()
-        self._columns_timestamp = 0
-        self._timestamp_asked: int | None = None
-        self.batches: list[EncodedBatch] = []
+        self._columns: ColumnsBuilder | None = None
+        self._columns_extras: tuple[tuple[Header, ...], int | None] = ((), None)
+        self.batches: list[EncodedBatch | EncodingJob] = []
         self.size_bytes = 0
 
-    def append(self, record: Record, timestamp_ms: int) -> None:
+    def append(self, record: Record, timestamp_ms: int) -> int:
+        """Take one record; returns, as the others do, what size_bytes grew by."""
         self._close_columns()
         before = self._builder.size_bytes
         self._builder.append(record, timestamp_ms)
-        self.size_bytes += self._builder.size_bytes - before
+        added = self._builder.size_bytes - before
+        self.size_bytes += added
         if self._builder.size_bytes >= BATCH_BYTES:
             self._close_builder()
+        return added
 
     def append_records(
         self,
@@ -78,10 +73,11 @@ class RecordAccumulator:
         keys: Sequence[bytes | None],
         timestamps: Sequence[int],
         headers: Sequence[tuple[Header, ...]],
-    ) -> None:
+    ) -> int:
         """Take records that each have a key, a time and headers of their own, as parallel columns."""
         self._close_columns()
-        sizes = [_RECORD_BYTES + len(value or b"") + len(key or b"") for value, key in zip(values, keys)]
+        before = self.size_bytes
+        sizes = [RECORD_BYTES + len(value or b"") + len(key or b"") for value, key in zip(values, keys)]
         if any(headers):
             sizes = [size + _size_with_frames(of_record) for size, of_record in zip(sizes, headers)]
         start = 0
@@ -100,48 +96,55 @@ class RecordAccumulator:
             start = stop
             if self._builder.size_bytes >= BATCH_BYTES:
                 self._close_builder()
+        return self.size_bytes - before
 
-    def append_lines(self, block: bytes | memoryview, count: int, timestamp_ms: int, key: bytes | None) -> None:
+    def append_lines(self, block: bytes | memoryview, count: int, timestamp_ms: int | None, key: bytes | None) -> None:
         """Take `count` newline-terminated values as one batch. The block is not copied, and not touched until drained."""
         self._close()
-        self.batches.append(encode_lines(block, count=count, timestamp_ms=timestamp_ms, key=key, codec=self._codec))
+        codec, time = self._codec, now_ms() if timestamp_ms is None else timestamp_ms
+        if len(block) > MAX_RAW_BYTES - len(key or b""):
+            raise RecordTooLargeError(size_bytes=len(block), max_bytes=MAX_RAW_BYTES, place="a batch")
+        self._add(lambda: encode_lines(block, count=count, timestamp_ms=time, key=key, codec=codec))
         self.size_bytes += len(block)
 
     def append_columns(
         self,
         keys: Sequence[bytes | None] | None,
         values: Sequence[bytes | None],
-        size_bytes: int,
         headers: tuple[Header, ...],
         timestamp_ms: int | None,
-    ) -> None:
-        """Take parallel keys and values; keys None is no key for any. timestamp_ms None is the time of the first of a batch.
+    ) -> int:
+        """Take parallel keys and values, no more of them than a batch should hold; keys None is no key for any.
 
-        size_bytes: what size_of_columns says of them.
+        timestamp_ms None is the time of the first of a batch.
         """
         self._close_builder()
-        if self._values and (timestamp_ms != self._timestamp_asked or headers != self._column_headers):
+        if self._columns is not None and self._columns_extras != (headers, timestamp_ms):
             self._close_columns()
-        if not self._values:
-            self._columns_timestamp = now_ms() if timestamp_ms is None else timestamp_ms
-            self._timestamp_asked, self._column_headers = timestamp_ms, headers
-        # A record costs memory even if it is empty.
-        size = _RECORD_BYTES * len(values) + size_bytes
-        if keys is None:
-            self._keys += [None] * len(values)
-        else:
-            self._has_keys = True
-            self._keys += keys
-        self._values += values
-        self._column_bytes += size
-        self.size_bytes += size
-        if self._column_bytes >= BATCH_BYTES:
+        if self._columns is None:
+            from mk.records.columns_builder import ColumnsBuilder
+
+            self._columns = ColumnsBuilder(headers, now_ms() if timestamp_ms is None else timestamp_ms)
+            self._columns_extras = headers, timestamp_ms
+        columns = self._columns
+        before = columns.size_bytes
+        columns.extend(keys, values)
+        added = columns.size_bytes - before
+        self.size_bytes += added
+        # A record costs whoever reads it memory even if it is empty.
+        if columns.size_bytes + RECORD_BYTES * len(columns) >= BATCH_BYTES:
             self._close_columns()
+        return added
 
     def drain(self) -> list[EncodedBatch]:
         """Return all that waits, and begin anew."""
         self._close()
-        batches, self.batches, self.size_bytes = self.batches, [], 0
+        for job in reversed(self.batches):
+            # From the end, while the other threads come from the front: to ask for one that they are at would be to wait.
+            if not isinstance(job, EncodedBatch):
+                job.run()
+        made = [batch if isinstance(batch, EncodedBatch) else batch.batch() for batch in self.batches]
+        batches, self.batches, self.size_bytes = made, [], 0
         if self.has_all_keys:
             for batch in batches:
                 batch.has_all_keys = True
@@ -153,25 +156,26 @@ class RecordAccumulator:
 
     def _close_builder(self) -> None:
         if len(self._builder):
-            self.batches.append(self._builder.build(codec=self._codec))
+            builder, codec = self._builder, self._codec
+            self._add(lambda: builder.build(codec=codec))
             self._builder = RecordBatchBuilder()
 
     def _close_columns(self) -> None:
-        """Encode the columns, as several batches if one call brought more than one should hold."""
-        keys, values = self._keys, self._values
-        if values:
-            step = max(1, len(values) * 2 * BATCH_BYTES // max(self._column_bytes, 1))
-            for at in range(0, len(values), step):
-                self.batches.append(
-                    encode_columns(
-                        values[at : at + step],
-                        base_timestamp=self._columns_timestamp,
-                        keys=keys[at : at + step] if self._has_keys else None,
-                        shared_headers=self._column_headers,
-                        codec=self._codec,
-                    )
-                )
-            self._keys, self._values, self._column_bytes, self._has_keys = [], [], 0, False
+        if self._columns is not None:
+            columns, codec = self._columns, self._codec
+            self._add(lambda: columns.build(codec))
+            self._columns = None
+
+    def _add(self, encode: Callable[[], EncodedBatch]) -> None:
+        if self._codec == NONE:
+            self.batches.append(encode())
+            return
+        from mk.producer.encoding_threads import EncodingJob, hand_over
+
+        # The last one is left for us: alone, as of a slow pipe, it is made sooner than a thread is started.
+        if self.batches and isinstance(self.batches[-1], EncodingJob):
+            hand_over(self.batches[-1])
+        self.batches.append(EncodingJob(encode))
 
 
 def size_of(headers: tuple[Header, ...]) -> int:
@@ -180,7 +184,7 @@ def size_of(headers: tuple[Header, ...]) -> int:
 
 
 def _size_with_frames(headers: tuple[Header, ...]) -> int:
-    return size_of(headers) + _RECORD_BYTES * len(headers)
+    return size_of(headers) + RECORD_BYTES * len(headers)
 
 
 def size_of_columns(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mk.producer.record_accumulator import check_bytes, check_extras
+from mk.producer.record_accumulator import check_bytes, check_extras, check_lengths, size_of, size_of_columns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +16,10 @@ def check_columns(
     keys: Sequence[bytes | None],
     headers: Sequence[tuple[Header, ...]],
     timestamps: Sequence[int | None],
+    *,
+    max_bytes: int,
 ) -> None:
-    """Raise TypeError unless these can be stored, ValueError unless they are columns of one length."""
+    """Raise TypeError unless these can be stored, ValueError unless they are columns of one length, RecordTooLargeError."""
     if not len(values) == len(keys) == len(headers) == len(timestamps):
         raise ValueError("the columns are not of one length")
     check_bytes(values)
@@ -29,3 +31,6 @@ def check_columns(
         timestamps = (min(timestamps), max(timestamps))  # type: ignore[type-var]
     for time in timestamps:
         check_extras((), time)
+    if size_of_columns(keys, values, ()) + sum(map(size_of, filter(None, headers))) > max_bytes:
+        for value, key, own in zip(values, keys, headers):
+            check_lengths((key,), (value,), size_of(own), max_bytes)

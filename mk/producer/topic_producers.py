@@ -136,6 +136,12 @@ class TopicProducers:
         if left is not None:
             raise left
 
+    def stop_soon(self) -> None:
+        """See Producer.stop_soon."""
+        self.stop_compacting()
+        for producer in list(self._producers.values()):
+            producer.stop_soon()
+
     def close(self) -> None:
         """Let go of the topics. What was not flushed is dropped."""
         for producer in self._producers.values():

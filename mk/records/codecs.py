@@ -7,7 +7,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
 NONE, GZIP, LZ4, ZSTD = 0, 1, 3, 4  # Kafka's numbers; 2 is its snappy
@@ -31,6 +31,9 @@ at 99 and 128 MB/s, and there zstd is smaller and faster."""
 ZSTD_LEVEL = 1
 """169 MB/s against 108 of level 3, for 6 % more space: a log is written by somebody who waits."""
 
+LARGE_BYTES = 1 << 20
+"""Of what is larger there is no copy more than it takes."""
+
 _MAX_STREAM_ARRAY = 1 << 20
 
 _SCALARS = (str, bytes, int, bool, type(None))
@@ -46,7 +49,8 @@ def _load_crc32c() -> Callable[..., int]:
 
     That one imports importlib.metadata, only to learn its version, and costs 40 ms: four times a start of Python.
     """
-    from importlib.machinery import PathFinder
+    # As importlib.machinery has it, which loads two more modules to say so.
+    from _frozen_importlib_external import PathFinder
 
     package = PathFinder.find_spec("crc32c")
     if package is not None:
@@ -129,6 +133,36 @@ def pack(value: object) -> bytes:
 
     packed: bytes = msgpack.packb(value, use_bin_type=True)
     return packed
+
+
+class ItemPacker:
+    """Encodes lists of bytes, integers and None as the items of an array, which array_header() makes whole.
+
+    Keeps its memory from one list to the next, unless that is large: the system would have to clear it again each time.
+    """
+
+    __slots__ = ("_pack",)
+
+    def __init__(self) -> None:
+        self._renew()
+
+    def pack(self, items: Sequence[object]) -> memoryview:
+        packed = memoryview(self._pack(items))[len(array_header(len(items))) :]
+        if len(packed) > LARGE_BYTES:
+            self._renew()
+        return packed
+
+    def _renew(self) -> None:
+        import msgpack
+
+        self._pack: Callable[[object], bytes] = msgpack.Packer(use_bin_type=True).pack
+
+
+def array_header(length: int) -> bytes:
+    """Return what stands in msgpack before so many items, and makes them one array."""
+    if length < 16:
+        return bytes((0x90 | length,))
+    return b"\xdc" + length.to_bytes(2, "big") if length < 1 << 16 else b"\xdd" + length.to_bytes(4, "big")
 
 
 def unpack(data: bytes | memoryview) -> object:

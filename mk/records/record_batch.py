@@ -33,7 +33,7 @@ Pure: no files, no clock, no locks. Format: man/mk-format.5, RECORD BATCH. Idea:
 
 from __future__ import annotations
 
-from struct import Struct
+from _struct import Struct
 
 from mk.errors import RecordTooLargeError
 from mk.records.codecs import (
@@ -50,12 +50,14 @@ from mk.records.codecs import (
     pack,
     unpack,
 )
-from mk.records.record import ConsumerRecord, Header, Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
+
+    from mk.records.record import ConsumerRecord, Header, Record
+    from mk.records.record_slice import RecordSlice
 
 MAGIC = b"\x8aMK\x01"
 HEADER_SIZE = 128
@@ -75,8 +77,8 @@ NO_KEY = -1
 NO_SEQUENCE = -1
 _MAX_INT64 = (1 << 63) - 1
 _RESERVED = bytes(24)
-_SLICE_RECORDS = 4096
-"""Records that are decoded at once; each costs some 200 bytes beside its value, and as much again when it is printed."""
+_SLICE_RECORDS = 1024
+"""Records that are decoded at once: what is printed of them stays in the processor's cache, and in memory used before."""
 
 _FIELDS = Struct(">4sIIIHHiqIIqqQQqqqI24s")
 _CRC = Struct(">I")
@@ -220,39 +222,37 @@ def encode_columns(
     keys: Sequence[bytes | None] | None = None,
     timestamps: Sequence[int] | None = None,
     headers: Sequence[tuple[Header, ...]] | None = None,
-    shared_headers: tuple[Header, ...] = (),
     codec: int = NONE,
 ) -> EncodedBatch:
-    """Make a columns batch. Sequences are parallel; `timestamps` are absolute ms, None when all are base_timestamp.
-
-    shared_headers: those of every record, instead of `headers`.
-    """
+    """Make a columns batch. Sequences are parallel; `timestamps` are absolute ms, None when all are base_timestamp."""
     deltas = None if timestamps is None else [timestamp - base_timestamp for timestamp in timestamps]
     flat = None if headers is None else [[part for header in of_record for part in header] for of_record in headers]
-    if shared_headers:
-        flat = [[part for header in shared_headers for part in header]] * len(values)
     return batch_of_columns([values, keys, deltas, flat, None], base_timestamp=base_timestamp, codec=codec)
 
 
 def batch_of_columns(columns: Sequence[Sequence[Any] | None], *, base_timestamp: int, codec: int) -> EncodedBatch:
     """Make a columns batch of the five columns as they are stored."""
-    values, _, deltas, _, _ = columns
-    assert values is not None
-    payload = pack(columns)
-    raw_length = len(payload)
-    if codec != NONE:
-        smaller = compress(codec, payload)
-        if raw_length > MAX_RATIO * len(smaller):
-            codec = NONE
-        else:
-            payload = smaller
+    values, deltas = columns[0] or (), columns[2]
+    max_timestamp = base_timestamp + max(deltas) if deltas else base_timestamp
+    return batch_of_payload([pack(columns)], len(values), base_timestamp, max_timestamp, codec)
+
+
+def batch_of_payload(
+    parts: list[bytes | memoryview], count: int, base_timestamp: int, max_timestamp: int, codec: int
+) -> EncodedBatch:
+    """Make a columns batch of its payload before compression, five columns of `count` records; one part with a codec."""
+    raw_length = sum(map(len, parts))
+    if codec != NONE and raw_length <= MAX_RATIO * len(smaller := compress(codec, parts[0])):
+        parts = [smaller]
+    else:
+        codec = NONE
     return EncodedBatch(
-        [payload],
+        parts,
         raw_length=raw_length,
         attributes=COLUMNS | codec,
-        record_count=len(values),
+        record_count=count,
         base_timestamp=base_timestamp,
-        max_timestamp=base_timestamp + max(deltas) if deltas else base_timestamp,
+        max_timestamp=max_timestamp,
     )
 
 
@@ -412,7 +412,7 @@ class RecordBatch:
         """Decode all records, in offset order. Raises CodecError where the payload is not what the header says."""
         return [record for piece in self.record_slices(topic, partition) for record in piece]
 
-    def record_slices(self, topic: str, partition: int) -> Iterator[list[ConsumerRecord]]:
+    def record_slices(self, topic: str, partition: int) -> Iterator[RecordSlice]:
         """Decode the records some thousands at a time: a batch of empty lines has 2000 times its size in records."""
         if self.attributes & CONTROL:
             return iter(())
@@ -437,7 +437,9 @@ class RecordBatch:
             return self.payload
         return decompress(self.attributes & CODEC_MASK, self.payload, self.raw_length)
 
-    def _slices_of_lines(self, topic: str, partition: int) -> Iterator[list[ConsumerRecord]]:
+    def _slices_of_lines(self, topic: str, partition: int) -> Iterator[RecordSlice]:
+        from mk.records.record_slice import RecordSlice
+
         raw = self._raw()
         start = max(self.key_length, 0)
         key = None if self.key_length < 0 else bytes(raw[:start])
@@ -450,28 +452,25 @@ class RecordBatch:
             raise CodecError(f"the payload does not hold {self.record_count} lines")
         base, time, epoch = self.base_offset, self.base_timestamp, self.leader_epoch
         for at in range(0, len(values), _SLICE_RECORDS):
-            yield [
-                ConsumerRecord(topic, partition, offset, time, key, value, (), epoch)
-                for offset, value in enumerate(values[at : at + _SLICE_RECORDS], base + at)
-            ]
+            some = values[at : at + _SLICE_RECORDS]
+            offsets, each = range(base + at, base + at + len(some)), len(some)
+            yield RecordSlice(topic, partition, offsets, [time] * each, [key] * each, some, [()] * each, epoch)
 
-    def _slices_of_columns(self, topic: str, partition: int) -> Iterator[list[ConsumerRecord]]:
+    def _slices_of_columns(self, topic: str, partition: int) -> Iterator[RecordSlice]:
+        from mk.records.record_slice import RecordSlice
+
         values, keys, deltas, headers, offset_deltas = self.columns()
         base, time, epoch, count = self.base_offset, self.base_timestamp, self.leader_epoch, self.record_count
         for at in range(0, count, _SLICE_RECORDS):
-            yield [
-                ConsumerRecord(
-                    topic,
-                    partition,
-                    base + (offset_deltas[i] if offset_deltas is not None else i),
-                    time if deltas is None else time + deltas[i],
-                    None if keys is None else keys[i],
-                    values[i],
-                    () if headers is None else _pairs(headers[i]),
-                    epoch,
-                )
-                for i in range(at, min(at + _SLICE_RECORDS, count))
-            ]
+            some = slice(at, at + _SLICE_RECORDS)
+            each = len(values[some])
+            offsets = (
+                range(base, base + count)[some] if offset_deltas is None else [base + i for i in offset_deltas[some]]
+            )
+            times = [time] * each if deltas is None else [time + i for i in deltas[some]]
+            own_keys = [None] * each if keys is None else keys[some]
+            own_headers = [()] * each if headers is None else [_pairs(flat) for flat in headers[some]]
+            yield RecordSlice(topic, partition, offsets, times, own_keys, values[some], own_headers, epoch)
 
     def columns(self) -> list[Any]:
         """Unpack and check the five columns of a columns batch; each is None or as long as it has records. Raises CodecError."""
