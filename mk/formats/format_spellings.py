@@ -465,7 +465,7 @@ def help_text() -> str:
         lines.append(f"{title}:")
         for row in rows:
             lines += _explained(row.spelling, row.meaning)
-            lines += [f"{'':21}{row.example}", *_folded(row.prints)]
+            lines += [*_indented(row.example, 23), *_indented(row.prints, 25)]
         lines.append("")
     for paragraph in (JSON_OBJECT, FRAMES, READING, ROUTES, BAD_INPUT):
         lines += [*textwrap.wrap(paragraph, 100), ""]
@@ -474,17 +474,20 @@ def help_text() -> str:
     )
     for entry in INPUT:
         lines += _explained(entry.spelling, entry.meaning)
-        lines += [f"{'':21}{entry.example}", *_folded(entry.reads), *_folded(f"-> {entry.stores}")]
+        lines += [*_indented(entry.example, 23), *_indented(entry.reads, 25), *_indented(f"-> {entry.stores}", 25)]
     return "\n".join(lines) + "\n"
 
 
 def _explained(spelling: str, meaning: str) -> list[str]:
     import textwrap
 
-    first, *rest = textwrap.wrap(meaning, 78)
-    return [f"  {spelling:<18} {first}", *(" " * 21 + line for line in rest)]
+    lines = textwrap.wrap(meaning, 80, initial_indent=" " * 21, subsequent_indent=" " * 21)
+    if len(spelling) > 18:
+        return [f"  {spelling}", *lines]
+    return [f"  {spelling:<18} {lines[0].strip()}", *lines[1:]]
 
 
-def _folded(text: str) -> list[str]:
-    """Return what a program wrote or reads, in lines that fit; it is not to be typed."""
-    return [" " * 25 + text[at : at + 80] for at in range(0, len(text), 80)]
+def _indented(text: str, indent: int) -> list[str]:
+    """Return what is typed, or what a program wrote or reads, in lines that fit everywhere."""
+    width = 80 - indent
+    return [" " * indent + text[at : at + width] for at in range(0, len(text), width)]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from struct import Struct
 
 from mk.formats.format_parts import Field, parse_format, wrong
+from mk.records.record import ConsumerRecord
+from mk.records.record_slice import fields_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,23 +57,23 @@ class _Compiler:
 
     def __init__(self, format: str, null: bytes) -> None:
         self._format = format
-        self._names: dict[str, Any] = {"null": null, "join": b"".join, "count": [0]}
+        self._names: dict[str, Any] = {"null": null, "join": b"".join, "count": [0], "fields_of": fields_of}
         self._uses: set[str] = set()
 
     def writer(self, parts: list[Part]) -> Writer:
         pieces = self._pieces(parts, value="value", key="key")
+        fields = [name for name in ConsumerRecord.__slots__ if name in self._uses] or ["offset"]
         lines = [
             "def write(records):",
             " parts = []",
-            " topic = None",
+            " shown_topic = None",
             " counter = count[0]",
-            " for record in records:",
+            f" for {', '.join(fields)}, in fields_of(records, {', '.join(map(repr, fields))}):",
         ]
         if "topic" in self._uses:
-            lines += ["  if record.topic != topic:", "   topic = record.topic", "   topic_bytes = topic.encode()"]
+            lines += ["  if topic != shown_topic:", "   shown_topic = topic", "   topic_bytes = topic.encode()"]
         if "counter" in self._uses:
             lines.append("  counter += 1")
-        lines += [f"  {name} = record.{name}" for name in ("key", "value", "headers") if name in self._uses]
         one = pieces[0] if len(pieces) == 1 else ""
         if pieces:
             lines.append(f"  parts.append({one})" if one else f"  parts += ({', '.join(pieces)})")
@@ -142,7 +144,9 @@ class _Compiler:
         if field.name == "counter":
             self._uses.add("counter")
             return "counter"
-        return "record.timestamp_ms" if field.name == "timestamp" else f"record.{field.name}"
+        name = "timestamp_ms" if field.name == "timestamp" else field.name
+        self._uses.add(name)
+        return name
 
     def _fixed_width(self, field: Field, number: str) -> str:
         order = field.modifier.rstrip("0123456789")

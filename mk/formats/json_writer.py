@@ -6,16 +6,23 @@ from binascii import b2a_base64
 from json.encoder import encode_basestring
 
 from mk.formats.writers import value_block
+from mk.records.record_slice import RecordSlice, column_of, fields_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from mk.formats.writers import Writer
-    from mk.records.record import ConsumerRecord
+    from mk.records.record_slice import Records
 
 # Typed by hand: the stubs do not have this function, which is what json.dumps(ensure_ascii=False) calls.
 quote: Callable[[str], str] = encode_basestring
+
+
+_BETWEEN = "\x7f"
+"""Stands between strings that are quoted in one call: JSON leaves it as it is, and text does not hold it."""
+
+_NO_CONTROLS = bytes(range(0x20, 0x100))
 
 
 def _base64(data: bytes) -> str:
@@ -52,28 +59,46 @@ def json_writer(delimiter: bytes) -> Writer:
         except UnicodeDecodeError:
             return f'"{name}_b64":"{_base64(data)}"'
 
-    def write(records: Iterable[ConsumerRecord]) -> bytes:
-        objects = []
+    def write(records: Records) -> bytes:
+        records = records if isinstance(records, RecordSlice) else list(records)
+        columns = [list(column_of(records, name)) for name in ("key", "value")]
+        quoted = [_quoted(column) for column in columns]
+        if None in quoted:
+            fields = [f"{member('key', key)},{member('payload', value)}" for key, value in zip(*columns)]
+        else:
+            fields = [f'"key":{key},"payload":{value}' for key, value in zip(*quoted)]
+        del columns, quoted  # Of a large record each is another copy.
         topic, partition, place = "", -1, ""
-        for record in records:
-            if record.topic != topic or record.partition != partition:
-                topic, partition = record.topic, record.partition
+        objects = []
+        where = fields_of(records, "topic", "partition", "offset", "timestamp_ms", "headers")
+        for (own_topic, own_partition, offset, time, own_headers), text in zip(where, fields):
+            if own_partition != partition or own_topic != topic:
+                topic, partition = own_topic, own_partition
                 place = f'{{"topic":{quote(topic)},"partition":{partition},"offset":'
             headers = ""
-            if record.headers:
-                headers = ",".join([f"[{item(name)},{item(value)}]" for name, value in record.headers])
-            key = record.key
-            value = record.value
-            try:
-                # The usual case in one go; member() would say the same at a fifth more time.
-                fields = (
-                    f'"key":{"null" if key is None else quote(key.decode())}'
-                    f',"payload":{"null" if value is None else quote(value.decode())}'
-                )
-            except UnicodeDecodeError:
-                fields = f"{member('key', key)},{member('payload', value)}"
-            objects.append(f'{place}{record.offset},"ts":{record.timestamp_ms},"headers":[{headers}],{fields}}}\n')
+            if own_headers:
+                headers = ",".join([f"[{item(name)},{item(value)}]" for name, value in own_headers])
+            objects.append(f'{place}{offset},"ts":{time},"headers":[{headers}],{text}}}\n')
         # JSON has no bare newline within an object.
         return bytes(value_block("".join(objects).encode(), delimiter))
 
     return write
+
+
+def _quoted(column: list[bytes | None]) -> list[str] | None:
+    """Return each as a JSON string, or null, all in one call; None if one is not UTF-8, or they cannot be told apart."""
+    if column and column[0] is None and column.count(None) == len(column):
+        return ["null"] * len(column)
+    try:
+        # Strict UTF-8, and so is each of them: what stands between is no part of a character.
+        data = _BETWEEN.encode().join(column)  # type: ignore[arg-type]
+        text = data.decode()
+    except (TypeError, UnicodeDecodeError):
+        return None
+    # Without control characters two replacements do what quote() does, in half of the time.
+    if data.translate(None, _NO_CONTROLS):
+        text = quote(text)
+    else:
+        text = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    parts = text.replace(_BETWEEN, f'"{_BETWEEN}"').split(_BETWEEN)
+    return parts if len(parts) == len(column) else None

@@ -180,29 +180,40 @@ class LineReader:
         self._view = view = memoryview(self._buffer)[:given]
         return view
 
-    def pieces(self, piece_bytes: int) -> list[tuple[memoryview, int]]:
-        """Return the block given out last, cut at line ends into pieces of at most `piece_bytes`, with their line counts.
+    def cut(self, piece_bytes: int) -> list[memoryview]:
+        """Return the block given out last, cut at line ends into pieces of at most `piece_bytes`.
 
-        A line longer than that is a piece of its own. The views are valid as long as the block is. Nothing is copied.
+        A line longer than that is a piece of its own. The views are valid as long as the block is. Nothing is copied, and
+        nothing counted: who takes the lines apart knows their number, see tell_count.
         """
         given, view = self._given, self._view
-        pieces: list[tuple[memoryview, int]] = []
-        if view is None:
-            return pieces
+        pieces: list[memoryview] = []
         start = 0
-        lines = 0
-        while start < given:
+        while view is not None and start < given:
             end = given
             if end - start > piece_bytes:
                 end = self._last_end(start, start + piece_bytes) or self._first_end(start, given) or given
-            count = self._count(start, end)
-            pieces.append((view[start:end], count))
-            lines += count
+            pieces.append(view[start:end])
             start = end
+        return pieces
+
+    def pieces(self, piece_bytes: int) -> list[tuple[memoryview, int]]:
+        """Do as cut does, and return each piece with the number of its lines."""
+        pieces: list[tuple[memoryview, int]] = []
+        start = 0
+        for piece in self.cut(piece_bytes):
+            end = start + len(piece)
+            pieces.append((piece, self._count(start, end)))
+            start = end
+        if pieces:
+            self.tell_count(sum(count for _, count in pieces))
+        return pieces
+
+    def tell_count(self, lines: int) -> None:
+        """Be told how many lines the block given out last holds; else they are counted when the next one is asked for."""
         if not self._is_counted:
             self._lines += lines
             self._is_counted = True
-        return pieces
 
     def has_more(self) -> bool:
         """Tell, without waiting, whether there is something to read already, the end of the input too."""

@@ -7,14 +7,15 @@ and to terminal.py what must not reach a terminal. One join per batch of records
 from __future__ import annotations
 
 from mk.errors import UsageError
+from mk.records.record_slice import column_of, fields_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-    from mk.records.record import ConsumerRecord
+    from mk.records.record_slice import Records
 
-    Writer = Callable[[Iterable[ConsumerRecord]], bytes]
+    Writer = Callable[[Records], bytes]
 
 PRESETS = ("value", "kv", "json", "raw", "framed")
 WITHOUT_DELIMITER = ("raw", "framed")
@@ -77,25 +78,26 @@ def value_block(payload: bytes | memoryview, delimiter: bytes) -> bytes | memory
 
 
 def _value_writer(delimiter: bytes, null: bytes) -> Writer:
-    def write(records: Iterable[ConsumerRecord]) -> bytes:
-        values = [null if record.value is None else record.value for record in records]
-        values.append(b"")  # For the delimiter behind the last value.
-        return delimiter.join(values)
+    def write(records: Records) -> bytes:
+        values = [*column_of(records, "value"), b""]  # The last one for the delimiter behind the value before.
+        try:
+            return delimiter.join(values)
+        except TypeError:
+            return delimiter.join([null if value is None else value for value in values])
 
     return write
 
 
 def _kv_writer(delimiter: bytes, null: bytes) -> Writer:
-    def write(records: Iterable[ConsumerRecord]) -> bytes:
+    def write(records: Records) -> bytes:
         # Flat: putting each pair together first would take twice as long.
         parts: list[bytes] = []
-        for record in records:
-            key, value = record.key, record.value
+        for key, value in fields_of(records, "key", "value"):
             parts += (null if key is None else key, b"\t", null if value is None else value, delimiter)
         return b"".join(parts)
 
     return write
 
 
-def _raw(records: Iterable[ConsumerRecord]) -> bytes:
-    return b"".join([record.value or b"" for record in records])
+def _raw(records: Records) -> bytes:
+    return b"".join([value or b"" for value in column_of(records, "value")])
