@@ -70,7 +70,12 @@ class Output:
         self._lock = Lock()
 
     def open(self) -> BinaryIO:
-        return tempfile.TemporaryFile(buffering=0)
+        try:
+            return tempfile.TemporaryFile(buffering=0)
+        except FileNotFoundError:
+            # No directory for such files can be written to, as in a read-only container: that stays so, and each record
+            # would be tried again for ever. What is printed then takes memory.
+            return _nameless_file()
 
     def pass_on(self, file: BinaryIO) -> None:
         """Print what a child has printed up to now. Raises BrokenPipeError when nobody reads it."""
@@ -298,24 +303,50 @@ def _say(piece: bytes) -> None:
         pass
 
 
-_lingering: list[Thread] = []
-_lingering_lock = Lock()
+_lingering: set[int] = set()
+_speaking = Lock()
+"""Held from reading what a descriptor has to passing it on, so that whoever gets it finds nothing half said."""
 
 
 def _pass_on_later(fd: int) -> None:
     """Go on passing on what comes from `fd`, so that whoever a child left behind does not die of a closed pipe."""
-    with _lingering_lock:
-        _lingering[:] = [thread for thread in _lingering if thread.is_alive()]
-        if len(_lingering) >= _MOST_LINGERING:
-            os.close(fd)
-            return
-        thread = Thread(target=_pass_on, args=(fd,), daemon=True)
-        _lingering.append(thread)
-    thread.start()
+    if len(_lingering) >= _MOST_LINGERING:
+        os.close(fd)
+        return
+    _lingering.add(fd)
+    Thread(target=_pass_on, args=(fd,), daemon=True).start()
 
 
 def _pass_on(fd: int) -> None:
-    os.set_blocking(fd, True)
-    while piece := os.read(fd, _PIECE_BYTES):
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    is_open = True
+    while is_open:
+        poll.poll()
+        with _speaking:
+            is_open = _pass_on_piece(fd)
+
+
+def _pass_on_piece(fd: int) -> bool:
+    """Pass on what there is; False if no more will come, and `fd` is closed."""
+    try:
+        piece = os.read(fd, _PIPE_BYTES)
+    except BlockingIOError:
+        return True
+    if piece:
         _say(piece)
-    os.close(fd)
+    else:
+        _lingering.discard(fd)
+        os.close(fd)
+    return bool(piece)
+
+
+def pass_on_last_words() -> None:
+    """Pass on what those that children left behind have said up to now: the threads that would do it end with this process."""
+    if not _speaking.acquire(timeout=_GRACE_SECONDS):
+        return  # Standard error takes nothing.
+    try:
+        for fd in list(_lingering):
+            _pass_on_piece(fd)
+    finally:
+        _speaking.release()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from mk.errors import CorruptBatchError, NoSuchTopicError, OffsetOutOfRangeError
+from mk.errors import CorruptBatchError, NoSuchTopicError, OffsetOutOfRangeError, UsageError
 from mk.records.codecs import CodecError
 from mk.records.record_batch import HEADER_SIZE
 from mk.storage import files
@@ -13,12 +13,13 @@ from mk.storage.partition_reader import ReadBuffer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from typing import Protocol
 
-    from mk.consumer.group_consumer import Delivery
-    from mk.consumer.offset_spec import OffsetSpec
+    from mk.consumer.offset_spec import OffsetLike, OffsetSpec
     from mk.records.record import ConsumerRecord
     from mk.records.record_batch import RecordBatch
+    from mk.records.record_slice import Records
     from mk.storage.partition_reader import PartitionReader
     from mk.storage.topic import Topic
     from mk.storage.topic_pattern import TopicPattern
@@ -26,12 +27,17 @@ if TYPE_CHECKING:
     Position = tuple[str, int, int, int]
     """Topic, partition, the offset behind the last record, and the leader epoch of that."""
     CommittedOffset = Callable[[Topic, str, PartitionReader], int | None]
+else:
+    Protocol = object
 
 _FILES_A_PARTITION = 3
 _MANY_PARTITIONS = 48
 """Up to so many, the lowest usual limit of 256 open files (macOS's) is enough."""
 
 _TRIES = 3
+
+MAX_RECORDS = 500
+"""How many records a program gets at once that does not say it: Kafka's max.poll.records."""
 
 
 class FetchedBatch:
@@ -95,14 +101,15 @@ class FetchedBatch:
         for piece in self.record_slices():
             yield from piece
 
-    def record_slices(self) -> Iterator[list[ConsumerRecord]]:
-        """Yield the records as lists of some thousands. Raises as `records` does."""
+    def record_slices(self) -> Iterator[Records]:
+        """Yield the records, some thousands at a time. Raises as `records` does."""
         is_whole = self.is_whole
         try:
             for piece in self.batch.record_slices(self.topic, self.partition):
-                if not is_whole:
-                    piece = [record for record in piece if self.first_offset <= record.offset < self.next_offset]
-                yield piece
+                if is_whole:
+                    yield piece
+                else:
+                    yield [record for record in piece if self.first_offset <= record.offset < self.next_offset]
         except CodecError as error:
             raise self._corrupt(error) from None
 
@@ -170,7 +177,10 @@ class Source:
 
 
 class Consumer:
-    """Reads partitions in turn, batch by batch, without a group and without writing anything.
+    """Reads partitions in turn, batch by batch, without a group and without writing anything. For one thread at a time.
+
+    `for record in consumer`, `batches` and `poll` are three ways to read, of which one consumer is read in one. It ends at the
+    end as of now, or follows: then it waits there for more.
 
     on_skip: called with topic, partition, first and last offset of records that were removed before they were read.
     on_note: called with a sentence on what else a reader of the output should know.
@@ -185,47 +195,55 @@ class Consumer:
         *,
         pattern: TopicPattern | None = None,
         partitions: Sequence[int] | None = None,
-        offset: OffsetSpec | dict[int, OffsetSpec] | None = None,
-        stop: OffsetSpec | None = None,
+        offset: OffsetLike | Mapping[int, OffsetLike] | None = None,
+        stop: OffsetLike | None = None,
         tail: int | None = None,
         max_time_ms: int | None = None,
         on_skip: Callable[[str, int, int, int], None] | None = None,
         on_note: Callable[[str], None] | None = None,
         delivery: Delivery | None = None,
         committed_offset: CommittedOffset | None = None,
+        in_turn: Callable[[Sequence[Source], float | None], Sequence[Source]] | None = None,
     ) -> None:
         """Open all partitions, or those numbered `partitions` in each topic, at `offset` (default: the start).
 
         The topics are closed with the consumer.
 
-        offset: a dict gives a position to each partition that is to be read, instead of `partitions`. A number behind
-            the end of a partition is an error if no partition reaches it; otherwise nothing is read there before it.
+        offset: a number, negative from the end, all that `-o` takes, such as "@-1h" or "10:20", or an OffsetSpec. A dict, or
+            "0:5,1:-3", gives a position to each partition that is to be read, instead of `partitions`. A number behind the
+            end of a partition is an error if no partition reaches it; otherwise nothing is read there before it.
         stop: where reading ends in each partition, that offset excluded; default, and at most, the end as of now.
         tail: of the records that are there, only the last so many over all partitions; see tail.py.
         pattern: where the topics came from; a partition lacking in one of them is passed over.
         max_time_ms: end after so long in any case, by a clock that nobody sets.
         delivery: what the records are handed to, if it goes on working on them after the next fetch.
         committed_offset: finds where a group stands in a partition; None looks into the topic's directory.
+        in_turn: waits until there is something to fetch, at most until the deadline, and returns the partitions that have it,
+            where a fetch would have to wait for one; None takes all in turn.
         """
         self._deadline = None if max_time_ms is None else monotonic() + max_time_ms / 1000
         self._on_skip = on_skip
         self._on_note = on_note
         self._delivery = delivery
         self._committed_offset = committed_offset
+        self._in_turn = in_turn
         self._topics = list(topics)
         self._pattern = pattern
-        self._positions = offset if isinstance(offset, dict) else None
-        self._first = None if isinstance(offset, dict) else offset
-        self._stop = stop
+        self._positions: dict[int, OffsetSpec] | None = None
+        self._first: OffsetSpec | None = None
+        self._stop: OffsetSpec | None = None
         self._partitions = tuple(dict.fromkeys(partitions)) if partitions is not None else None
-        if self._positions is not None:
-            self._partitions = tuple(self._positions)
         self._buffer = self._new_buffer()
         self._sources: list[Source] = []
         self.has_timed_out = False
+        self._turn_ends: float | None = None
+        self._polled: Iterator[list[ConsumerRecord]] | None = None
+        self._most = 1
         if pattern is not None and not topics:
             self._note(f"no topic matches {pattern.text!a}{self._MEANWHILE}")
         try:
+            if offset is not None or stop is not None:
+                self._read_offsets(offset, stop)
             self._open_all(self._open)
             self._check_range()
             if tail is not None:
@@ -235,6 +253,16 @@ class Consumer:
             raise
 
     # Opening.
+
+    def _read_offsets(self, offset: OffsetLike | Mapping[int, OffsetLike] | None, stop: OffsetLike | None) -> None:
+        from mk.consumer.offset_spec import read_offsets
+
+        first, self._stop = read_offsets(offset, stop)
+        if isinstance(first, dict):
+            self._positions = first
+            self._partitions = tuple(first)
+        else:
+            self._first = first
 
     def _open_all(self, open_one: Callable[[Topic, int], None]) -> None:
         """Open the partitions that are wanted and not open yet."""
@@ -365,9 +393,41 @@ class Consumer:
         self.close()
 
     def __iter__(self) -> Iterator[ConsumerRecord]:
+        """Yield the records, one by one."""
         for fetch in self.fetches():
             for batch in fetch:
                 yield from batch.records()
+
+    def batches(self, max_records: int = MAX_RECORDS) -> Iterator[list[ConsumerRecord]]:
+        """Yield the records in lists of at most so many, as they come: none is waited for to fill a list."""
+        self._most = _at_least_one(max_records)
+        return self._lists()
+
+    def poll(self, timeout_ms: int = 0, max_records: int = MAX_RECORDS) -> list[ConsumerRecord]:
+        """Return the next records, at most so many; [] if none came within the time, or all that is asked for was read.
+
+        Only a consumer that follows waits.
+        """
+        self._most = _at_least_one(max_records)
+        self._turn_ends = monotonic() + timeout_ms / 1000
+        try:
+            if self._polled is None:
+                self._polled = self._lists()
+            records = next(self._polled, [])
+            if not records:
+                self._polled = None
+            return records
+        finally:
+            self._turn_ends = None
+
+    def _lists(self) -> Iterator[list[ConsumerRecord]]:
+        """Yield lists of at most `_most` records, as many as that is by then, each from one fetch."""
+        from itertools import islice
+
+        for fetch in self.fetches():
+            records = (record for batch in fetch for record in batch.records())
+            while many := list(islice(records, self._most)):
+                yield many
 
     def fetches(self) -> Iterator[list[FetchedBatch]]:
         """Yield what one fetch brought, from each partition in turn, in offset order within each.
@@ -376,7 +436,7 @@ class Consumer:
         """
         while True:
             progress = False
-            for source in self._sources:
+            for source in self._turn():
                 if source.stop_offset is not None and source.reader.next_offset >= source.stop_offset:
                     continue
                 if self._deadline is not None and self._is_late():
@@ -387,6 +447,17 @@ class Consumer:
                     yield fetch
             if not self._go_on(progress):
                 return
+
+    def _turn(self) -> Sequence[Source]:
+        """Return the partitions to fetch from in this round."""
+        if self._in_turn is None:
+            return self._sources
+        sources = self._in_turn(
+            self._sources, min((end for end in (self._deadline, self._turn_ends) if end is not None), default=None)
+        )
+        if not sources and not all(source.is_complete for source in self._sources):
+            self._is_late()  # Where this reads to an end, the round is the last one, for that reason.
+        return sources
 
     def _fetch(self, source: Source) -> list[FetchedBatch]:
         """Return the next batches of a partition that hold something asked for."""
@@ -423,6 +494,8 @@ class Consumer:
         return next(topic.topic_id for topic in self._topics if topic.name == name)
 
     def close(self) -> None:
+        """Let go of all files."""
+        self._polled = None
         for source in self._sources:
             source.reader.close()
         for topic in self._topics:
@@ -439,6 +512,10 @@ class Consumer:
     def _may_lose(self, topic: Topic) -> bool:
         """Tell whether a topic may be deleted while it is read, and reading goes on with the others."""
         return False
+
+    def _is_turn_over(self) -> bool:
+        """Tell whether `poll` has waited as long as it should."""
+        return self._turn_ends is not None and monotonic() >= self._turn_ends
 
     def _is_late(self) -> bool:
         self.has_timed_out = self._deadline is not None and monotonic() >= self._deadline
@@ -460,3 +537,48 @@ class Consumer:
         if self._on_skip is not None:
             for first, last in ranges:
                 self._on_skip(source.topic.name, source.reader.partition, first, last)
+
+
+class Delivery(Protocol):
+    """Who the records are handed to, as far as the consumer needs to know: what of them has been taken.
+
+    wake_fd: readable when `settle` would have something new, -1 if that never is so.
+    """
+
+    wake_fd: int
+
+    def settle(self) -> None:
+        """Tell the consumer by `took` what is taken by now. Does not wait."""
+
+    def is_under_way(self) -> bool:
+        """Tell whether this member has to stay for what it has handed over: others may come, go or die meanwhile."""
+
+    def finish(self, topic: str, partition: int) -> None:
+        """Wait for what is under way of a partition, which is about to be another member's, then settle."""
+
+    def lost(self, topic: str, partition: int) -> None:
+        """Forget what is under way of a partition: it is another member's, or will be."""
+
+
+class NothingUnderWay:
+    """The delivery of who has taken all records when it asks for the next."""
+
+    wake_fd = -1
+
+    def settle(self) -> None:
+        pass
+
+    def is_under_way(self) -> bool:
+        return False
+
+    def finish(self, topic: str, partition: int) -> None:
+        pass
+
+    def lost(self, topic: str, partition: int) -> None:
+        pass
+
+
+def _at_least_one(max_records: int) -> int:
+    if max_records < 1:
+        raise UsageError(f"max_records cannot be {max_records}", fix="it is 1 or more; nothing was read")
+    return max_records

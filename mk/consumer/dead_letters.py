@@ -7,6 +7,7 @@ order: whoever takes the partition over sends the same again under the same numb
 It also leaves out what it does not have, once a group was reset: a record that failed only when it was read again may be
 older than the last one that failed before. So what the log says it has is looked for, and sent without a number if it is
 not there. One process at a time works on a partition, so nobody sends it between our look and our append.
+A Kafka knows no such ids. There all are looked for.
 """
 
 from __future__ import annotations
@@ -62,15 +63,20 @@ class DeadLetters:
         open_producer: Callable[[str | None], Producer],
         read: Callable[[dict[int, int]], Iterable[ConsumerRecord]],
         group: str | None,
+        has_producer_ids: bool = True,
     ) -> None:
         """open_producer: returns a producer to their topic, with that producer id. read: yields all that the topic holds, of
         the partitions that it is told a position of, from there.
 
         group: without one there is nobody who would go on after a crash, and so nothing to be left out.
+        has_producer_ids: whether the log leaves out what it has. Where it does not, the topic is read for that when a partition has
+            its first dead letter.
         """
         self._open_producer = open_producer
         self._read = read
         self._group = group
+        self._has_producer_ids = has_producer_ids
+        self._looked: set[Place] = set()
         self._plain: Producer | None = None
         self._producers: dict[Place, Producer] = {}
         self._pending: dict[Place, list[_Letter]] = {}
@@ -107,6 +113,9 @@ class DeadLetters:
             if self._group is None:
                 self._append(self._plain_producer(), record, headers)
                 continue
+            if not self._has_producer_ids:
+                self._append_unless_known(place, record, headers)
+                continue
             producer = self._producer(place, topic_id)
             if record.offset < producer.next_sequence:
                 producer.next_sequence = record.offset  # Its partition went, and came back further behind.
@@ -116,7 +125,7 @@ class DeadLetters:
 
     def flush(self, place: Place) -> None:
         """Have all that was sent of a partition on disk."""
-        if self._group is None:
+        if self._group is None or not self._has_producer_ids:
             self._plain_producer().flush()
             return
         producer = self._producers[place]
@@ -134,6 +143,7 @@ class DeadLetters:
 
     def release(self, place: Place) -> None:
         """Forget a partition that is somebody else's now."""
+        self._looked.discard(place)
         producer = self._producers.pop(place, None)
         self._pending.pop(place, None)
         self._stored_before.pop(place, None)
@@ -161,6 +171,13 @@ class DeadLetters:
         if self._plain is None:
             self._plain = self._open_producer(None)
         return self._plain
+
+    def _append_unless_known(self, place: Place, record: ConsumerRecord, headers: tuple[Header, ...]) -> None:
+        if place not in self._looked:
+            self._looked.add(place)
+            self._look()  # Whoever had the partition before may have been killed before it committed.
+        if record.offset not in self._known.get(_origin(headers), ()):
+            self._append(self._plain_producer(), record, headers)
 
     def _append(self, producer: Producer, record: ConsumerRecord, headers: tuple[Header, ...]) -> None:
         try:

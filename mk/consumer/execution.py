@@ -11,7 +11,7 @@ import select
 from time import monotonic
 
 from mk.consumer import verdicts
-from mk.consumer.child import Outcome, last_lines
+from mk.consumer.child import Outcome, last_lines, pass_on_last_words
 from mk.consumer.record_window import size_of
 from mk.consumer.worker_pool import WorkerPool
 from mk.errors import MkError
@@ -184,10 +184,16 @@ class Execution:
         return self._pool.unfinished()
 
     def close(self) -> None:
-        """Let the workers end, all of whose children have."""
+        """Let the workers end, all of whose children have. From then on there is nothing to settle."""
+        self._is_left = True
         self._pool.close()
-        for fd in (self.wake_fd, self._alarm_fd):
-            os.close(fd)
+        pass_on_last_words()
+        fds = self.wake_fd, self._alarm_fd
+        # First, since a signal may come in between: its handler would write to what is somebody else's by then.
+        self.wake_fd = self._alarm_fd = -1
+        for fd in fds:
+            if fd >= 0:
+                os.close(fd)
 
     # For the consumer: a Delivery.
 
@@ -368,5 +374,5 @@ class Execution:
     def _alarm(self) -> None:
         try:
             os.write(self._alarm_fd, b"!")
-        except BlockingIOError:
-            pass  # It is full, which wakes as well.
+        except OSError:
+            pass  # It is full, which wakes as well. Or closed: then nobody waits.

@@ -102,7 +102,7 @@ class FollowingConsumer(Consumer):
             return True
         if self._idle_seconds is not None and now - self._last_taken >= self._idle_seconds:
             return False
-        if self._deadline is not None and self._is_late():
+        if self._is_turn_over() or (self._deadline is not None and self._is_late()):
             return False
         self._wait(now)
         return True
@@ -110,28 +110,33 @@ class FollowingConsumer(Consumer):
     def _wait(self, now: float) -> None:
         """Sleep until there may be more. The watch is set up before the last look, so that nothing falls between."""
         if self._watch is None:
-            if self._open_watch is None:
-                from mk.storage.watch import Watch
-
-                self._open_watch = Watch
-            self._watch = self._open_watch(
-                [source.reader.watch_path for source in self._sources], output_fd=self._output_fd
-            )
-            if self._delivery is not None and self._delivery.wake_fd >= 0:
-                self._watch.add_waker(self._delivery.wake_fd)
-            for topic in self._topics:
-                self._watch.add_directory(topic.watch_path)
-            if self._pattern is not None:
-                self._watch.add_directory(self._pattern.watch_path)
+            self._watch = self._start_watch()
             self._next_look = now
-        elif not any(source.reader.refresh() for source in self._sources if self._awaits(source)):
+        elif not self._has_come():
             ends = [self._next_look]
-            if self._deadline is not None:
-                ends.append(self._deadline)
+            ends += (end for end in (self._deadline, self._turn_ends) if end is not None)
             if self._idle_seconds is not None:
                 ends.append(self._last_taken + self._idle_seconds)
-            if self._watch.wait(max(0, int((min(ends) - now) * 1000) + 1)):
+            if self._watch.wait(max(0, int((min(ends) - now) * 1000) + 1), self._has_come):
                 self._next_look = now
+
+    def _has_come(self) -> bool:
+        """Tell whether there is more to read."""
+        return any(source.reader.refresh() for source in self._sources if self._awaits(source))
+
+    def _start_watch(self) -> Watch:
+        if self._open_watch is None:
+            from mk.storage.watch import Watch
+
+            self._open_watch = Watch
+        watch = self._open_watch([source.reader.watch_path for source in self._sources], output_fd=self._output_fd)
+        if self._delivery is not None and self._delivery.wake_fd >= 0:
+            watch.add_waker(self._delivery.wake_fd)
+        for topic in self._topics:
+            watch.add_directory(topic.watch_path)
+        if self._pattern is not None:
+            watch.add_directory(self._pattern.watch_path)
+        return watch
 
     def _awaits(self, source: Source) -> bool:
         """Tell whether a wait is over when there is something new in this partition."""

@@ -10,39 +10,44 @@ from __future__ import annotations
 import os
 from time import monotonic
 
-from mk.consumer.consumer import Consumer, Source
+from mk.consumer.consumer import Consumer, NothingUnderWay
 from mk.consumer.following import FollowingConsumer
-from mk.errors import NoSuchTopicError, StorageError
+from mk.consumer.group_source import GroupSource
+from mk.errors import NoSuchTopicError, StorageError, UsageError
 from mk.group_errors import ClaimFencedError, CommitBeyondEndError
 from mk.groups.claim_slot import NO_OFFSET
 from mk.groups.group_coordinator import GroupCoordinator
 from mk.groups.offset_store import earlier_incarnation, epoch_before, replicated_start, stands_at
 from mk.storage import files
 from mk.storage.host import allow_open_files
-from mk.storage.partition_reader import PartitionReader
-from mk.storage.watch import Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import Any, Protocol
+    from typing import Any
 
-    from mk.consumer.consumer import FetchedBatch
+    from mk.consumer.consumer import Delivery, FetchedBatch
     from mk.groups.assignor import Key
     from mk.groups.claim import Claim
     from mk.records.record import ConsumerRecord
     from mk.storage.log_directory import LogDirectory
     from mk.storage.topic import Topic
-else:
-    Protocol = object
+    from mk.storage.watch import Watch
 
 COMMIT_INTERVAL_MS = 5000
 SESSION_TIMEOUT_MS = 10_000
 _IDLE_COMMIT_SECONDS = 0.1
 """So soon after the last record, when no more come, where the group stands is committed."""
 
-_WATCH_SECONDS = 0.002
-"""How often, between two batches, who comes and goes is looked for: each look is a system call."""
+_TURN_SECONDS = 0.005
+"""How often, between two fetches of many, all else is looked after: who comes and goes, what is taken, whether it is over."""
+
+_UNTOLD_SECONDS = 0.5
+"""So long a member that is alone looks who comes and has nobody tell it: to set that up, and to end it, takes longer than
+reading 100 MB."""
+
+_TEND_SECONDS = 0.1
+"""How often, between two records of one fetch, the group is looked after."""
 
 _DOUBT_SECONDS = 0.01
 """How soon to look again whose a partition is that nobody owns, before leaving."""
@@ -51,56 +56,24 @@ _LOST_SECONDS = 0.5
 """How often a member that has nothing to deliver looks whether it was taken for stopped."""
 
 _FILES_A_PARTITION = 5
+_MANY_PARTITIONS = 32  # Up to so many, the lowest usual limit of 256 open files (macOS's) is enough.
 
 ON_TRUNCATION = ("back", "start", "end", "fail")
 """What to do when the log does not have what the group has committed: back to where it still is the one that was read."""
 
 
-class Delivery(Protocol):
-    """Who the records are handed to, as far as the consumer needs to know: what of them has been taken.
-
-    wake_fd: readable when `settle` would have something new, -1 if that never is so.
-    """
-
-    wake_fd: int
-
-    def settle(self) -> None:
-        """Tell the consumer by `took` what is taken by now. Does not wait."""
-
-    def is_under_way(self) -> bool:
-        """Tell whether this member has to stay for what it has handed over: others may come, go or die meanwhile."""
-
-    def finish(self, topic: str, partition: int) -> None:
-        """Wait for what is under way of a partition, which is about to be another member's, then settle."""
-
-    def lost(self, topic: str, partition: int) -> None:
-        """Forget what is under way of a partition: it is another member's, or will be."""
-
-
-class GroupSource(Source):
-    """A partition that this member owns.
-
-    taken_offset: all below it has been taken; taken_epoch: of the record before it. committed_offset: what is on disk.
-    """
-
-    __slots__ = ("claim", "committed_offset", "key", "taken_epoch", "taken_offset")
-
-    def __init__(self, topic: Topic, reader: PartitionReader, claim: Claim) -> None:
-        super().__init__(topic, reader)
-        self.key = (topic.topic_id, reader.partition)
-        self.claim = claim
-        self.committed_offset = self.taken_offset = claim.committed.offset
-        self.taken_epoch = claim.committed.leader_epoch
-
-
 class GroupConsumer(FollowingConsumer):
     """A FollowingConsumer of the partitions that its group gives to it, which may come and go.
+
+    A record, or a list of `batches` or `poll`, is done when the next one is asked for; what is done is committed now and then,
+    when a partition goes to another member, and at `close`. What was in hand when the loop was left is read again.
 
     Without `follow` it ends when all that it should own is read to the end, as of when it took it. But for the heartbeat,
     everything happens in the caller's thread, between two fetches or in `tend`.
     """
 
     _delivery: Delivery
+    _is_closed = True  # Until there is something to close: one whose making has failed is tidied up, too.
 
     def __init__(
         self,
@@ -110,6 +83,7 @@ class GroupConsumer(FollowingConsumer):
         group: str,
         follow: bool = False,
         commit: bool = True,
+        auto_commit: bool = True,
         commit_interval_ms: int = COMMIT_INTERVAL_MS,
         session_timeout_ms: int = SESSION_TIMEOUT_MS,
         on_truncation: str = "back",
@@ -120,7 +94,8 @@ class GroupConsumer(FollowingConsumer):
     ) -> None:
         """Join the group, with `options` as in FollowingConsumer; offset only says where partitions begin that it never read.
 
-        commit: False reads as a member and leaves the committed offsets as they are. or_skip: do not join a group that
+        commit: False reads as a member and leaves the committed offsets as they are. auto_commit: False has `commit` alone
+            say what is taken; what it did not say is read again. or_skip: do not join a group that
             has a live member; is_skipped tells, and others how many there are.
         delivery: who has the records; by default, who asks for the next fetch, or record, has taken those before.
 
@@ -137,44 +112,47 @@ class GroupConsumer(FollowingConsumer):
         self._session_timeout_ms = session_timeout_ms
         self._on_truncation = on_truncation
         self._delivery = delivery or NothingUnderWay()
-        self._takes_fetches = delivery is None
+        self._auto_commit = auto_commit
+        self._takes_fetches = delivery is None and auto_commit
+        self._handed: dict[GroupSource, ConsumerRecord] = {}
+        self._pid = os.getpid()
         self._by_key: dict[Key, GroupSource] = {}
         self.is_stopping = self.is_suspending = self._is_in_doubt = False
-        self._next_commit = self._next_lost = self._next_watch = 0.0
+        self._next_commit = self._next_lost = self._next_turn = self._next_tend = 0.0
         self._wake_fd, self._waker = os.pipe()  # And not pipe2, which macOS lacks.
         os.set_blocking(self._wake_fd, False)
         os.set_blocking(self._waker, False)
-        watch = Watch([], output_fd=options.get("output_fd"))
-        watch.add_waker(self._wake_fd)
-        if self._delivery.wake_fd >= 0:
-            watch.add_waker(self._delivery.wake_fd)
         self._coordinator: GroupCoordinator | None = None
         self._topics = list(topics)
         self._sources = []
         self._watch = None
+        self._is_closed = False
         try:
-            self._coordinator = GroupCoordinator(
-                directory,
-                group,
-                partitions=tuple(dict.fromkeys(partitions)) if partitions is not None else None,
-                session_timeout_ms=session_timeout_ms,
-                watch=watch,
-                wake_fd=self._waker,
-            )
+            chosen = tuple(dict.fromkeys(partitions)) if partitions is not None else None
+            self._coordinator = self._new_coordinator(directory, chosen)
             if or_skip:
                 self.others = self._coordinator.look_for_others()
                 self.is_skipped = self.others > 0
             super().__init__(topics, partitions=partitions, delivery=self._delivery, **options)
+            if self._positions is not None:
+                why = "which ones a member reads changes as others come and go"
+                raise UsageError("a group has one offset to begin at", why=why, fix="give it one; nothing was read")
         except BaseException:
             self.close()
-            watch.close()
             raise
-        self._watch = watch
-        for topic in self._topics:
-            watch.add_directory(topic.watch_path)
-        if self._pattern is not None:
-            watch.add_directory(self._pattern.watch_path)
-        self._next_commit = monotonic() + self._commit_seconds
+        now = monotonic()
+        self._next_commit = now + self._commit_seconds
+        self._untold_until = now + _UNTOLD_SECONDS
+
+    def _new_coordinator(self, directory: LogDirectory, partitions: tuple[int, ...] | None) -> GroupCoordinator:
+        """Return what tells which partitions are this member's."""
+        return GroupCoordinator(
+            directory,
+            self.group,
+            partitions=partitions,
+            session_timeout_ms=self._session_timeout_ms,
+            wake_fd=self._waker,
+        )
 
     # What the caller does while it has records.
 
@@ -183,40 +161,59 @@ class GroupConsumer(FollowingConsumer):
 
         leader_epoch: of the record before that offset. Of a partition that is another member's by now, it is forgotten.
         """
-        for source in self._by_key.values():
-            if source.reader.partition == partition and source.topic.name == topic:
-                source.taken_offset = next_offset
-                source.taken_epoch = leader_epoch
+        source = self._source(topic, partition)
+        if source is not None:
+            source.taken_offset = next_offset
+            source.taken_epoch = leader_epoch
 
     def commit(self) -> None:
-        """Commit what is taken; it is on disk on return."""
+        """Commit all records that were given out, also those in hand; it is on disk on return.
+
+        Of what `fetches` gives out, and of what a delivery has, it is what is taken.
+        """
+        for source, record in self._handed.items():
+            self._take(source, record)
+        self._handed.clear()
+        self._commit_taken()
+
+    def _commit_taken(self) -> None:
         self._next_commit = monotonic() + self._commit_seconds
         self._delivery.settle()
-        for source in list(self._by_key.values()):
+        self._commit_all(list(self._by_key.values()))
+
+    def _commit_all(self, sources: Sequence[GroupSource]) -> None:
+        for source in sources:
             self._commit(source)
 
     def commit_if_due(self) -> None:
         """Commit if the last time is long enough ago: for who takes long over what it was given."""
         if monotonic() >= self._next_commit:
-            self.commit()
+            self._commit_taken()
 
     def tend(self) -> None:
         """Look after the group: to be called every 100 ms or so by who works on records without asking for more."""
         if self.is_suspending:
             self._suspend()
         now = monotonic()
-        if now >= self._next_watch:
-            self._watch_now()
-            self._next_watch = now + _WATCH_SECONDS
+        self._next_turn = now + _TURN_SECONDS
+        if self._watch is not None:
+            if self._watch.wait(0):
+                self._next_look = 0.0
+        elif self._has_to_be_told(now):
+            self._watch = self._start_watch()
         self._rebalance(now)
         self.commit_if_due()
 
     def holds(self, topic: str, partition: int) -> bool:
         """Tell whether a partition is still this member's. To be asked before each hand-over."""
-        for source in self._by_key.values():
-            if source.reader.partition == partition and source.topic.name == topic:
-                return not source.claim.is_fenced()
-        return False
+        source = self._source(topic, partition)
+        return source is not None and not source.claim.is_fenced()
+
+    def _source(self, topic: str, partition: int) -> GroupSource | None:
+        for opened in self._topics:
+            if opened.name == topic and (source := self._by_key.get((opened.topic_id, partition))) is not None:
+                return source
+        return None
 
     def stop(self) -> None:
         """Have `fetches` end as soon as what it has given out is taken. For signal handlers."""
@@ -230,13 +227,49 @@ class GroupConsumer(FollowingConsumer):
 
     # Reading.
 
+    def __enter__(self) -> GroupConsumer:
+        return self
+
     def __iter__(self) -> Iterator[ConsumerRecord]:
+        """Yield the records. With auto_commit, asking for the next one says that the one before is done, and may be committed."""
+        for source, records in self._pieces():
+            for record in records:
+                self._handed[source] = record
+                yield record
+                if not self._goes_on_with(source):
+                    break
+
+    def _lists(self) -> Iterator[list[ConsumerRecord]]:
+        from itertools import islice
+
+        for source, records in self._pieces():
+            while many := list(islice(records, self._most)):
+                self._handed[source] = many[-1]
+                yield many
+                if not self._goes_on_with(source):
+                    break
+
+    def _pieces(self) -> Iterator[tuple[GroupSource, Iterator[ConsumerRecord]]]:
         self._takes_fetches = False
         for fetch in self.fetches():
-            for batch in fetch:
-                for record in batch.records():
-                    yield record
-                    self.took(record.topic, record.partition, record.offset + 1, record.leader_epoch)
+            source = self._source(fetch[0].topic, fetch[0].partition)
+            assert source is not None
+            yield source, (record for batch in fetch for record in batch.records())
+
+    def _goes_on_with(self, source: GroupSource) -> bool:
+        """Note what was handed out as taken, look after the group now and then, and tell whether the rest of a fetch is wanted."""
+        if self._auto_commit and (record := self._handed.pop(source, None)) is not None:
+            self._take(source, record)
+        if (now := monotonic()) >= self._next_tend:
+            # A fetch may be an hour of work: others wait to be given their share, and what is done to be committed.
+            self._next_tend = now + _TEND_SECONDS
+            self.tend()
+        return self._by_key.get(source.key) is source and not self.is_stopping
+
+    def _take(self, source: GroupSource, record: ConsumerRecord) -> None:
+        """Note that a record is taken, and those before it, unless its partition is another member's by now."""
+        if self._by_key.get(source.key) is source:
+            source.taken_offset, source.taken_epoch = record.offset + 1, record.leader_epoch
 
     def fetches(self) -> Iterator[list[FetchedBatch]]:
         """Yield what comes, see Consumer.fetches. Before each hand-over the partition is proved to be this member's."""
@@ -244,13 +277,13 @@ class GroupConsumer(FollowingConsumer):
             return
         self.tend()
         while not self.is_stopping:
-            progress = False
-            for source in list(self._by_key.values()):
+            progress = has_more = is_due = False
+            for source in self._next_sources():
                 if source.is_complete or self._by_key.get(source.key) is not source:
                     continue
                 if self._deadline is not None and self._is_late():
                     return
-                if source.claim.is_fenced():
+                if source.is_lost():
                     self._lose(source)
                     continue
                 fetch = self._fetch(source)
@@ -258,7 +291,7 @@ class GroupConsumer(FollowingConsumer):
                     continue
                 progress = True
                 yield fetch
-                self._last_taken = monotonic()
+                self._last_taken = now = monotonic()
                 if self._takes_fetches and self._by_key.get(source.key) is source:
                     source.taken_offset = fetch[-1].next_offset
                     source.taken_epoch = fetch[-1].batch.leader_epoch
@@ -266,25 +299,42 @@ class GroupConsumer(FollowingConsumer):
                     return
                 if self.is_suspending:
                     break
-                self.tend()
+                if now >= self._next_turn:
+                    is_due = True
+                    self.tend()
+                has_more = has_more or source.reader.next_offset < source.reader.high_watermark
+            if has_more and not is_due and not self.is_suspending:
+                continue
             if not self._go_on(progress):
                 return
 
+    def _next_sources(self) -> Sequence[GroupSource]:
+        """Return the partitions to look into next."""
+        return list(self._by_key.values())
+
     def close(self) -> None:
-        """Commit what is taken, and leave the group."""
+        """Commit what is taken, and leave the group. Does nothing when that is done."""
+        if self._is_closed:
+            return  # Tidied up later, it would ask a delivery that is closed too, whose descriptors may be others' by then.
         coordinator, self._coordinator = self._coordinator, None
         try:
             try:
                 for source in list(self._by_key.values()):
                     self._delivery.finish(source.topic.name, source.reader.partition)
             finally:
-                self.commit()  # Also what was taken by then when a signal ends the wait.
+                if self._pid == os.getpid():  # The partitions of a fork are its parent's.
+                    self._commit_taken()  # Also what was taken by then when a signal ends the wait.
         finally:
             if coordinator is not None:
                 coordinator.close()
             self._by_key = {}
             super().close()
-            self._close_wakers()
+            # Forgotten first: the handler of a signal in between would write to what is somebody else's by then.
+            fds, self._wake_fd, self._waker = (self._wake_fd, self._waker), -1, -1
+            for fd in fds:
+                if fd >= 0:
+                    os.close(fd)
+            self._is_closed = True
 
     def _go_on(self, progress: bool) -> bool:
         now = monotonic()
@@ -303,11 +353,11 @@ class GroupConsumer(FollowingConsumer):
             return True
         if self._idle_seconds is not None and now - self._last_taken >= self._idle_seconds:
             return False
-        if self._deadline is not None and self._is_late():
+        if self._is_turn_over() or (self._deadline is not None and self._is_late()):
             return False
         is_taken = any(source.taken_offset != source.committed_offset for source in self._by_key.values())
         if is_taken and self._may_commit and now - self._last_taken >= _IDLE_COMMIT_SECONDS:
-            self.commit()
+            self._commit_taken()
             is_taken = False
         seconds = _IDLE_COMMIT_SECONDS if is_taken and self._may_commit else _LOST_SECONDS
         self._wait_for_more(now, _DOUBT_SECONDS if self._is_in_doubt else seconds)
@@ -315,17 +365,21 @@ class GroupConsumer(FollowingConsumer):
         return True
 
     def _wait_for_more(self, now: float, seconds: float) -> None:
-        if any(source.reader.refresh() for source in self._by_key.values() if not source.is_complete):
+        if self._has_come():
             return
         assert self._coordinator is not None
         ends = [self._next_look, now + seconds, self._coordinator.due]
-        if self._deadline is not None:
-            ends.append(self._deadline)
+        ends += (end for end in (self._deadline, self._turn_ends) if end is not None)
         if self._idle_seconds is not None:
             ends.append(self._last_taken + self._idle_seconds)
-        assert self._watch is not None
-        if self._watch.wait(max(0, int((min(ends) - now) * 1000) + 1)):
+        if self._watch is None:
+            self._watch = self._start_watch()  # And looks again before it waits, so that nothing falls between.
+        elif self._watch.wait(max(0, int((min(ends) - now) * 1000) + 1), self._has_come):
             self._next_look = now
+
+    def _has_come(self) -> bool:
+        # A copy: on a Kafka, partitions come and go within a refresh.
+        return any(source.reader.refresh() for source in list(self._by_key.values()) if not source.is_complete)
 
     def _is_over(self) -> bool:
         """Tell whether everything that this member should own is read as far as was asked for."""
@@ -345,6 +399,21 @@ class GroupConsumer(FollowingConsumer):
             return False
         return bool(self._sources) or not self._follow
 
+    def _has_to_be_told(self, now: float) -> bool:
+        """Tell whether something is to be heard of at once: that others die, or let go of what is to be this member's."""
+        coordinator = self._coordinator
+        return coordinator is not None and (
+            now >= self._untold_until or coordinator.has_others or not coordinator.is_settled
+        )
+
+    def _start_watch(self) -> Watch:
+        watch = super()._start_watch()
+        watch.add_waker(self._wake_fd)
+        assert self._coordinator is not None
+        self._coordinator.be_told_by(watch)
+        self._next_look = 0.0
+        return watch
+
     # Owning.
 
     def _open_all(self, open_one: Callable[[Topic, int], None]) -> None:
@@ -352,7 +421,8 @@ class GroupConsumer(FollowingConsumer):
         if self.is_skipped or self._coordinator is None:
             return
         count = sum(topic.partitions for topic in self._topics)
-        allow_open_files(_FILES_A_PARTITION * count)
+        if count > _MANY_PARTITIONS:
+            allow_open_files(_FILES_A_PARTITION * count)
         for topic in list(self._topics):
             try:
                 if self._pattern is None:
@@ -387,7 +457,7 @@ class GroupConsumer(FollowingConsumer):
 
     def _open_owned(self, topic: Topic, partition: int, claim: Claim) -> None:
         with files.about(f"{topic.path}/{partition}"):
-            source = GroupSource(topic, PartitionReader(topic, partition, self._buffer), claim)
+            source = GroupSource(topic, topic.open_reader(partition, self._buffer), claim)
             self._sources.append(source)
             self._by_key[source.key] = source
             reader = source.reader
@@ -406,9 +476,12 @@ class GroupConsumer(FollowingConsumer):
             reader.seek(first)
             if source.taken_offset != first:
                 source.taken_offset = first
-                source.taken_epoch = epoch_before(topic, partition, first)
+                source.taken_epoch = self._epoch_before(topic, partition, first)
         if self._watch is not None:
             self._watch.add(reader.watch_path)
+
+    def _epoch_before(self, topic: Topic, partition: int, offset: int) -> int:
+        return epoch_before(topic, partition, offset)
 
     def _position(self, source: GroupSource) -> int:
         """Return where to read on: where the group stands, here or else where the leader is, or else where `offset` says."""
@@ -475,15 +548,18 @@ class GroupConsumer(FollowingConsumer):
         if self._by_key.get(source.key) is not source:
             return
         topic, partition = source.topic.name, source.reader.partition
-        self._note(
-            f"another member of group {self.group} has taken partition {partition} of {topic}, since this one did not"
-            f" move for {self._session_timeout_ms / 1000:g} s or was kicked; what it had not committed is read there again"
-        )
+        self._note(self._why_lost(topic, partition))
         self._delivery.lost(topic, partition)
         self._forget(source)
         if self._coordinator is not None:
             self._coordinator.release(source.key)
             self._coordinator.look_again()
+
+    def _why_lost(self, topic: str, partition: int) -> str:
+        return (
+            f"another member of group {self.group} has taken partition {partition} of {topic}, since this one did not"
+            f" move for {self._session_timeout_ms / 1000:g} s or was kicked; what it had not committed is read there again"
+        )
 
     def _forget(self, source: GroupSource) -> None:
         self._by_key.pop(source.key, None)
@@ -505,7 +581,7 @@ class GroupConsumer(FollowingConsumer):
 
         coordinator = self._coordinator
         assert coordinator is not None
-        self.commit()
+        self._commit_taken()
         for source in list(self._by_key.values()):
             self._delivery.lost(source.topic.name, source.reader.partition)
             self._forget(source)
@@ -517,36 +593,8 @@ class GroupConsumer(FollowingConsumer):
 
     # Waking.
 
-    def _watch_now(self) -> None:
-        if self._watch is not None and self._watch.wait(0):
-            self._next_look = 0.0
-
     def _wake(self) -> None:
         try:
             os.write(self._waker, b"!")
         except OSError:
             pass  # It is full: it will be read. Or closed: then nobody waits.
-
-    def _close_wakers(self) -> None:
-        for fd in (self._wake_fd, self._waker):
-            if fd >= 0:
-                os.close(fd)
-        self._wake_fd = self._waker = -1
-
-
-class NothingUnderWay:
-    """The delivery of who has taken all records when it asks for the next."""
-
-    wake_fd = -1
-
-    def settle(self) -> None:
-        pass
-
-    def is_under_way(self) -> bool:
-        return False
-
-    def finish(self, topic: str, partition: int) -> None:
-        pass
-
-    def lost(self, topic: str, partition: int) -> None:
-        pass

@@ -6,7 +6,6 @@ position keeps the one behind it.
 
 from __future__ import annotations
 
-from mk.formats.record_filter import RecordFilter
 from mk.records.record import ConsumerRecord
 
 TYPE_CHECKING = False
@@ -14,11 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from mk.consumer.consumer import FetchedBatch, Position
-    from mk.formats.record_filter import Selector
+    from mk.formats.record_filter import RecordFilter, Selector
+
+_SLICE_RECORDS = 1024
+"""Records that are made at once: of a batch of empty lines all of them would take some hundred times its size."""
 
 
 def matching(fetches: Iterable[list[FetchedBatch]], selectors: Sequence[Selector]) -> Iterator[list[FetchedBatch]]:
     """Yield the fetches with only those of their records that all selectors want; also where that is none."""
+    from mk.formats.record_filter import RecordFilter  # Which loads `re`; who only asks for a MatchingBatch needs none.
+
     wanted = RecordFilter(selectors)
     for fetch in fetches:
         yield [MatchingBatch(fetched, wanted) for fetched in fetch]  # type: ignore[misc]  # They have its methods.
@@ -91,13 +95,17 @@ class MatchingBatch:
         for piece, wanted in self._wanted.pieces(block):
             if wanted:
                 kept = set(wanted[:-1].split(b"\n"))
-                yield [
-                    ConsumerRecord(
-                        fetched.topic, fetched.partition, fetched.offset_at(number), time, key, value, (), epoch
-                    )
-                    for number, value in enumerate(piece[:-1].split(b"\n"), passed)
-                    if value in kept
-                ]
+                values = piece[:-1].split(b"\n")
+                for first in range(0, len(values), _SLICE_RECORDS):
+                    records = [
+                        ConsumerRecord(
+                            fetched.topic, fetched.partition, fetched.offset_at(number), time, key, value, (), epoch
+                        )
+                        for number, value in enumerate(values[first : first + _SLICE_RECORDS], passed + first)
+                        if value in kept
+                    ]
+                    if records:
+                        yield records
             passed += piece.count(b"\n")
 
     def lines(self) -> bytes | None:

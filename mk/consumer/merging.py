@@ -130,7 +130,7 @@ class Head:
             if batch.batch.has_one_time:
                 self.fetched = batch
                 break
-            self._slices = batch.record_slices()
+            self._slices = map(list, batch.record_slices())
         self.key = (self.time * self._sign, *self.place)
         return True
 
@@ -300,4 +300,4 @@ class FollowingMergingConsumer(MergingConsumer, FollowingConsumer):
         wait_ms = min(head.time + _HOLD_MS - now_ms(), (head.since - now) * 1000 + _HOLD_MS)
         self._next_look = min(self._next_look, now + max(wait_ms, 1) / 1000)
         # If it is over because all that is asked for is there, what is held is passed on first.
-        return super()._go_on(progress) or not self.has_timed_out
+        return super()._go_on(progress) or not (self.has_timed_out or self._is_turn_over())

@@ -19,7 +19,7 @@ from mk.topic_partition import is_valid_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import NoReturn
 
 _ALIASES = {"beginning": "start", "earliest": "start", "oldest": "start", "latest": "end", "newest": "end"}
@@ -107,6 +107,11 @@ class OffsetSpec:
         return self.value
 
 
+if TYPE_CHECKING:
+    OffsetLike = OffsetSpec | str | int
+    """A position as programs may say it: a number, negative from the end, or a spelling of `-o`."""
+
+
 class OffsetRange:
     """Which offsets to read in each partition: from `first` up to `stop`, that one excluded.
 
@@ -156,6 +161,28 @@ def parse_offset_spec(text: str, now_ms: int | None = None) -> OffsetSpec:
 def parse_offset_range(text: str, now_ms: int | None = None) -> OffsetRange:
     """Read all that `-o` takes: a position, a range, or positions by partition. Raises as parse_offset_spec does."""
     return _Parser(text, now_ms).range()
+
+
+def read_offsets(
+    offset: OffsetLike | Mapping[int, OffsetLike] | None, stop: OffsetLike | None
+) -> tuple[OffsetSpec | dict[int, OffsetSpec] | None, OffsetSpec | None]:
+    """Return where to begin and where to stop, of all that a program may say for it. Raises as parse_offset_spec does."""
+    last = None if stop is None else _position(stop)
+    if offset is None or isinstance(offset, OffsetSpec):
+        return offset, last
+    if not isinstance(offset, str | int):
+        return {partition: _position(one) for partition, one in offset.items()}, last
+    asked = parse_offset_range(str(offset))
+    if asked.stop is not None and last is not None:
+        raise UsageError(
+            f"offset {offset!a} ends at {asked.stop}, and stop says {last}",
+            fix="leave one of them out; nothing was read",
+        )
+    return asked.by_partition or asked.first, asked.stop or last
+
+
+def _position(said: OffsetLike) -> OffsetSpec:
+    return said if isinstance(said, OffsetSpec) else parse_offset_spec(str(said))
 
 
 def is_reversed(first: OffsetSpec | None, stop: OffsetSpec | None) -> bool:

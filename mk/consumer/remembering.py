@@ -82,11 +82,20 @@ class RememberingConsumer(Consumer):
 
     def __iter__(self) -> Iterator[ConsumerRecord]:
         """Yield the records; asking for the next one marks the one before."""
+        for (record,) in self.batches(1):
+            yield record
+
+    def _lists(self) -> Iterator[list[ConsumerRecord]]:
+        """Yield lists of records; asking for the next one marks the one before."""
+        from itertools import islice
+
         for fetch in self.fetches():
             for batch in fetch:
-                for record in batch.records():
-                    yield record
-                    self.mark(((record.topic, record.partition, record.offset + 1, record.leader_epoch),))
+                records = batch.records()
+                while many := list(islice(records, self._most)):
+                    yield many
+                    last = {(record.topic, record.partition): record for record in many}
+                    self.mark((*place, record.offset + 1, record.leader_epoch) for place, record in last.items())
                 self.mark(batch.positions_behind())
                 self.save_if_due()
 

@@ -93,7 +93,8 @@ class WorkerPool:
     """
 
     def __init__(self, policy: Policy, *, alarm: Callable[[], None]) -> None:
-        """alarm: called by a worker whose child has ended. Threads begin with the first tasks."""
+        """alarm: called by a worker whose child has ended, not after `close`, and waits for nothing. Threads begin with the first
+        tasks."""
         self.policy = policy
         self.is_halted = False
         self.output_is_closed = False
@@ -220,7 +221,8 @@ class WorkerPool:
             with self._lock:
                 del self._running[task]
                 self._changed.notify_all()
-            self._alarm()
+                if not self._is_closed:  # Else the descriptor may be somebody else's.
+                    self._alarm()
 
     def _run(self, task: Task) -> Outcome:
         child = self._child(task)

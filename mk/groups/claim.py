@@ -15,7 +15,7 @@ import os
 from mk import clock
 from mk.errors import CorruptStateError, StorageError, TryAgainError
 from mk.group_errors import ClaimFencedError
-from mk.groups.claim_directory import FIRST_GENERATION, claim_name
+from mk.groups.claim_directory import FIRST_GENERATION, TEMPORARY, claim_name
 from mk.groups.claim_slot import NO_EPOCH, NO_OFFSET, OWNER_POSITION, ClaimSlot, encode_owner, new_claim
 from mk.storage import files
 from mk.storage.locks import try_acquire
@@ -23,8 +23,6 @@ from mk.storage.locks import try_acquire
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mk.groups.claim_directory import ClaimDirectory
-
-_TEMPORARY = ".tmp-"
 
 _held: set[Claim] = set()
 
@@ -45,7 +43,7 @@ class Claim:
     committed: the slot that was committed last, by whomever.
     """
 
-    __slots__ = ("_claims", "_fd", "_is_made", "_is_named", "_owner", "committed", "generation", "partition")
+    __slots__ = ("_claims", "_fd", "_is_made", "_number", "_owner", "committed", "generation", "partition")
 
     def __init__(
         self,
@@ -61,7 +59,10 @@ class Claim:
         self._claims = claims
         self._fd = fd
         self._owner = ""
-        self._is_named = False
+        claims.opened += 1
+        self._number = claims.opened
+        if is_made:
+            claims.named = self._number  # Whoever makes one syncs the directory, and with it the names of those before.
         self._is_made = is_made
         self.partition = partition
         self.generation = generation
@@ -74,8 +75,8 @@ class Claim:
         if self._fd >= 0:
             if self._owner:
                 self._write_owner("")
-            files.close(self._fd)
-            self._fd = -1
+            fd, self._fd = self._fd, -1  # So that no signal in between has it closed twice.
+            files.close(fd)
             if self._is_made:
                 self._tell()
 
@@ -120,11 +121,13 @@ class Claim:
             raise ValueError("this claim was let go, or belongs to the process that this one was forked from")
         slot = self._next_slot(offset, leader_epoch)
         try:
-            if not self._is_named:
+            if self._number > self._claims.named:
                 # Whoever made the file may have been killed before its name was on disk, and the commit stands on that
-                # name. Here and not when it is taken: who takes over from a dead member has records to deliver first.
+                # name. Here and not when it is taken: who takes over from a dead member has records to deliver first. Once
+                # for all that are open by now: their names are in the same directory.
+                opened = self._claims.opened
                 files.fsync(self._claims.fd)
-                self._is_named = True
+                self._claims.named = opened
             files.pwrite(self._fd, slot.encode(), slot.position)
             files.fdatasync(self._fd)
         except OSError as error:
@@ -209,15 +212,16 @@ def take(claims: ClaimDirectory, partition: int, listed: list[int] | None = None
     The first generation is made with a slot that says that nothing is committed yet, so that a file without a valid slot
     never stands for a group that is new.
 
-    listed: its generations, as they were listed a moment ago: for many partitions the list is long.
+    listed: its generations, as they were listed a moment ago, [] for none: for many partitions the list is long. Whoever made
+    one since has it, and it is not removed for a day.
 
     Raises:
         CorruptStateError: where the group stood cannot be read.
     """
     while True:
-        generations = listed or claims.generations().get(partition)
+        generations = claims.generations_of(partition) if listed is None else listed
         listed = None
-        if generations is None:
+        if not generations:
             first = _nothing_yet(claims, partition)
             created = _create(claims, partition, FIRST_GENERATION, first)
             if created is not None:
@@ -243,15 +247,17 @@ def take(claims: ClaimDirectory, partition: int, listed: list[int] | None = None
         return _owned(Claim(claims, partition, generation, fd, committed))
 
 
-def fence(claims: ClaimDirectory, partition: int) -> Claim | None:
+def fence(claims: ClaimDirectory, partition: int, listed: list[int] | None = None) -> Claim | None:
     """Take a partition from an owner that holds its lock and does nothing; None if somebody else was faster.
+
+    listed: as for `take`.
 
     Raises:
         ClaimFencedError: we were fenced ourselves before we were done.
         CorruptStateError: where the group stood cannot be read.
     """
-    generations = claims.generations().get(partition)
-    if generations is None:
+    generations = claims.generations_of(partition) if listed is None else listed
+    if not generations:
         return take(claims, partition)
     generation = generations[-1] + 1
     fd = _create(claims, partition, generation, None)
@@ -295,7 +301,7 @@ def _create(claims: ClaimDirectory, partition: int, generation: int, slot: Claim
     """Make a generation, whole and on disk, locked before anybody can see it; None if somebody else has made it."""
     _sweep(claims)
     while True:
-        temporary = f"{_TEMPORARY}{os.urandom(8).hex()}"
+        temporary = f"{TEMPORARY}{os.urandom(8).hex()}"
         try:
             fd = files.open_file(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=claims.fd)
         except FileNotFoundError:
@@ -344,10 +350,12 @@ def _create(claims: ClaimDirectory, partition: int, generation: int, slot: Claim
 
 
 def _sweep(claims: ClaimDirectory) -> None:
-    """Remove what killed processes left: a temporary file that became a generation, or that nobody holds."""
-    for name in os.listdir(claims.fd):
-        if not name.startswith(_TEMPORARY):
-            continue
+    """Remove what killed processes left: a temporary file that became a generation, or that nobody holds.
+
+    What there was when the claims were listed: to list them for each one that is made takes a time that grows with the square.
+    """
+    leftovers, claims.leftovers = claims.leftovers, []
+    for name in leftovers:
         try:
             fd = files.open_file(name, os.O_RDWR, dir_fd=claims.fd, linked=True)
         except (FileNotFoundError, PermissionError):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 GROUPS = "groups"
 CLAIMS = "claims"
+TEMPORARY = ".tmp-"
 FIRST_GENERATION = 1
 _GENERATION_DIGITS = 10
 _TRIES = 100
@@ -51,10 +52,11 @@ def parse_claim_name(name: str) -> tuple[int, int] | None:
 class ClaimDirectory:
     """The claims of one group on one topic, held open until `close`.
 
-    topic: its name, as it goes into the slots.
+    topic: its name, as it goes into the slots. leftovers: temporary files that were seen when it was listed last.
+    opened: how many of its claims this process has opened, and named: of how many of these the name is known to be on disk.
     """
 
-    __slots__ = ("fd", "group", "path", "topic", "topic_id")
+    __slots__ = ("fd", "group", "leftovers", "named", "opened", "path", "topic", "topic_id")
 
     def __init__(self, fd: int, path: str, *, group: str, topic: str, topic_id: str) -> None:
         self.fd = fd
@@ -62,6 +64,8 @@ class ClaimDirectory:
         self.group = group
         self.topic = topic
         self.topic_id = topic_id
+        self.leftovers: list[str] = []
+        self.opened = self.named = 0
 
     def close(self) -> None:
         files.close(self.fd)
@@ -69,11 +73,22 @@ class ClaimDirectory:
     def generations(self) -> dict[int, list[int]]:
         """Return of each partition with a claim the generations that are there, ascending."""
         found: dict[int, list[int]] = {}
-        for name in os.listdir(self.fd):
+        for name in self._names():
             numbers = parse_claim_name(name)
             if numbers is not None:
                 found.setdefault(numbers[0], []).append(numbers[1])
         return {partition: sorted(numbers) for partition, numbers in sorted(found.items())}
+
+    def generations_of(self, partition: int) -> list[int]:
+        """Return the generations of one partition, ascending; of many, `generations` tells with one listing."""
+        prefix = f"{partition}."
+        names = (parse_claim_name(name) for name in self._names() if name.startswith(prefix))
+        return sorted(numbers[1] for numbers in names if numbers is not None)
+
+    def _names(self) -> list[str]:
+        names = os.listdir(self.fd)
+        self.leftovers = [name for name in names if name.startswith(TEMPORARY)]
+        return names
 
     def exists(self, partition: int, generation: int) -> bool:
         return files.exists(claim_name(partition, generation), dir_fd=self.fd)
@@ -125,9 +140,9 @@ class ClaimDirectory:
             CorruptStateError: no generation has a valid slot.
         """
         for _ in range(_TRIES):
-            generations = listed or self.generations().get(partition)
+            generations = listed or self.generations_of(partition)
             listed = None
-            if generations is None:
+            if not generations:
                 return None
             slot = self._newest_of(partition, generations)
             if slot is not None and not self.exists(partition, generations[-1] + 1):
@@ -169,7 +184,7 @@ class ClaimDirectory:
         return is_free and not self.slots(partition, newest)
 
     def damaged(self, partition: int) -> CorruptStateError:
-        newest = self.generations().get(partition, [0])[-1]
+        newest = (self.generations_of(partition) or [0])[-1]
         return CorruptStateError(
             path=f"{self.path}/{claim_name(partition, newest)}",
             found="neither of its slots can be read, nor any of an earlier generation",
@@ -177,17 +192,24 @@ class ClaimDirectory:
         )
 
 
-def group_names(directory: LogDirectory) -> list[str]:
-    """Return the names of the groups there are, sorted. What is not a group's name is ignored."""
+def group_names(directory: LogDirectory, folded: str = "") -> list[str]:
+    """Return the names of the groups there are, sorted; or of those whose name is `folded` but for upper and lower case.
+
+    What is not a group's name is ignored.
+    """
     try:
         fd = files.open_directory(GROUPS, dir_fd=directory.fd)
     except FileNotFoundError:
         return []
     except PermissionError:
-        raise _closed(directory) from None
+        raise _closed(directory, []) from None
     try:
         return sorted(
-            entry.name for entry in os.scandir(fd) if is_valid_name(entry.name) and entry.is_dir(follow_symlinks=False)
+            entry.name
+            for entry in os.scandir(fd)
+            if (not folded or entry.name.casefold() == folded)
+            and is_valid_name(entry.name)
+            and entry.is_dir(follow_symlinks=False)
         )
     finally:
         files.close(fd)
@@ -231,15 +253,38 @@ def make_claims(topic: Topic, group: str) -> ClaimDirectory:
     """Open the same for a member of the group, made if it is the first; on disk when it returns.
 
     Each name is synced also if it was there: whoever made it may have been killed before, and a commit stands on it.
+
+    Raises:
+        PermissionDeniedError: this process may not write there.
+        CannotCreateError: a group has that name already, but for upper and lower case.
     """
     directory = topic.directory
-    fd = make_group_directory(directory, group, CLAIMS, topic.topic_id)
+    *above, fd = _make_group_directories(directory, group, CLAIMS, topic.topic_id)
+    try:
+        # Once all of them are made: then the journal of the file system is written once for them, and not for each.
+        for one in above:
+            files.fsync(one)
+    except BaseException:
+        files.close(fd)
+        raise
+    finally:
+        _close_all(above)
     path = f"{directory.path}/{GROUPS}/{group}/{CLAIMS}/{topic.topic_id}"
     return ClaimDirectory(fd, path, group=group, topic=topic.name, topic_id=topic.topic_id)
 
 
 def make_group_directory(directory: LogDirectory, group: str, *below: str) -> int:
-    """Open a directory of a group, made with all above it if it is the first; their names are on disk when it returns.
+    """Open a directory of a group, made with all above it if it is the first, for what need not survive a power cut.
+
+    Raises as make_claims does.
+    """
+    *above, fd = _make_group_directories(directory, group, *below)
+    _close_all(above)
+    return fd
+
+
+def _make_group_directories(directory: LogDirectory, group: str, *below: str) -> list[int]:
+    """Open a directory of a group and all above it, from that of the log on.
 
     Raises:
         PermissionDeniedError: this process may not write there.
@@ -250,8 +295,8 @@ def make_group_directory(directory: LogDirectory, group: str, *below: str) -> in
         _ = directory.locks_fd  # Refuses whoever may only read, and a file system on which locks are not proven.
     except PermissionDeniedError:
         raise not_writable(directory, group) from None
-    for other in group_names(directory):
-        if other != group and other.casefold() == group.casefold():
+    for other in group_names(directory, group.casefold()):
+        if other != group:
             raise CannotCreateError(
                 f"there is a group {other} already",
                 why="names that differ only in upper and lower case would be one on some file systems",
@@ -269,24 +314,26 @@ def make_group_directory(directory: LogDirectory, group: str, *below: str) -> in
     raise AssertionError
 
 
-def _make_below(directory: LogDirectory, group: str, names: tuple[str, ...]) -> int:
-    fd = os.dup(directory.fd)
-    for name in names:
-        try:
+def _make_below(directory: LogDirectory, group: str, names: tuple[str, ...]) -> list[int]:
+    opened = [os.dup(directory.fd)]
+    try:
+        for name in names:
             try:
-                files.mkdir(name, PRIVATE, dir_fd=fd)
+                files.mkdir(name, PRIVATE, dir_fd=opened[-1])
             except FileExistsError:
                 pass
-            files.fsync(fd)
-            opened = files.open_directory(name, dir_fd=fd)
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                raise not_writable(directory, group) from None
-            raise
-        finally:
-            files.close(fd)
-        fd = opened
-    return fd
+            opened.append(files.open_directory(name, dir_fd=opened[-1]))
+    except BaseException as error:
+        _close_all(opened)
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise not_writable(directory, group) from None
+        raise
+    return opened
+
+
+def _close_all(fds: list[int]) -> None:
+    for fd in fds:
+        files.close(fd)
 
 
 def not_writable(directory: LogDirectory, group: str) -> PermissionDeniedError:
@@ -303,21 +350,25 @@ def not_writable(directory: LogDirectory, group: str) -> PermissionDeniedError:
 def open_group_directory(directory: LogDirectory, names: list[str]) -> int:
     """Open a directory below groups/, name by name, so that none of them is a link."""
     try:
+        opened: list[str] = []
         fd = files.open_directory(GROUPS, dir_fd=directory.fd)
         for name in names:
+            opened.append(name)
             try:
                 below = files.open_directory(name, dir_fd=fd)
             finally:
                 files.close(fd)
             fd = below
     except PermissionError:
-        raise _closed(directory) from None
+        raise _closed(directory, opened) from None
     return fd
 
 
-def _closed(directory: LogDirectory) -> PermissionDeniedError:
+def _closed(directory: LogDirectory, names: list[str]) -> PermissionDeniedError:
+    """Return what to say of a directory below groups/ that may not be opened. names: the way to it, from the group on."""
+    which = f"group {names[0]}" if names else "the groups"
     return PermissionDeniedError(
-        f"you may not look at the groups of {directory.path}",
-        why="its groups/ directory is closed to you",
+        f"you may not look at {which} of {directory.path}",
+        why=f"its {'/'.join([GROUPS, *names])}/ directory is closed to you",
         fix="become a user who may write to the directory; nothing was changed",
     )

@@ -58,10 +58,9 @@ class GroupCoordinator:
         *,
         partitions: tuple[int, ...] | None,
         session_timeout_ms: int,
-        watch: Watch,
         wake_fd: int,
     ) -> None:
-        """Prepare to join. watch: it is told of here, and read by the caller. wake_fd: written to when a look is due.
+        """Prepare to join. wake_fd: written to when a look is due.
 
         partitions: the numbers that this member takes of each topic; None for all.
         """
@@ -71,9 +70,9 @@ class GroupCoordinator:
         self._group = group
         self._partitions = partitions
         self._session_timeout = session_timeout_ms / 1000
-        self._watch = watch
+        self._watch: Watch | None = None
         self._membership = Membership(directory, group, session_timeout_ms=session_timeout_ms, wake_fd=wake_fd)
-        self._members_number = watch.add_endings(self._membership.watch_path)
+        self._members_number = -1
         self._look_seconds = 0.0
         self._silent: frozenset[str] = frozenset()
         self._topics: dict[str, Topic] = {}
@@ -82,6 +81,21 @@ class GroupCoordinator:
         self._counts: dict[str, int] = {}
         self._unowned_since: dict[Key, float] = {}
         self._next_look = self._next_try = 0.0
+
+    def be_told_by(self, watch: Watch) -> None:
+        """Have who comes, goes and lets go told by a watch, which the caller reads. Until then each `tend` lists the members."""
+        self._watch = watch
+        self._members_number = watch.add_endings(self._membership.watch_path)
+        for topic_id in self._claims:
+            self._hear_of(topic_id)
+        watch.ended.append((-1, ""))  # What happened before, it does not tell.
+        self.look_again()
+
+    def _hear_of(self, topic_id: str) -> None:
+        if self._watch is not None:
+            number = self._watch.add_endings(f"/proc/self/fd/{self._claims[topic_id].fd}")
+            if number >= 0:
+                self._numbers[number] = topic_id
 
     def look_again(self) -> None:
         """Have the next `tend` look at everything, and try what falls to this member by that."""
@@ -131,11 +145,8 @@ class GroupCoordinator:
         self._topics = {topic.topic_id: topic for topic in topics}
         for topic_id, topic in self._topics.items():
             if topic_id not in self._claims:
-                claims = make_claims(topic, self._group)
-                self._claims[topic_id] = claims
-                number = self._watch.add_endings(f"/proc/self/fd/{claims.fd}")
-                if number >= 0:
-                    self._numbers[number] = topic_id
+                self._claims[topic_id] = make_claims(topic, self._group)
+                self._hear_of(topic_id)
         for topic_id in self._claims.keys() - self._topics.keys():
             self._claims.pop(topic_id).close()  # Deleted: a pattern may see thousands come and go.
             self._numbers = {number: one for number, one in self._numbers.items() if one != topic_id}
@@ -161,10 +172,12 @@ class GroupCoordinator:
         """
         membership = self._membership
         now = monotonic()
-        ended, self._watch.ended = self._watch.ended, []
-        if not ended and membership.silent == self._silent and now < self._next_look and now < self._next_try:
+        ended: list[tuple[int, str]] = []
+        if self._watch is not None:
+            ended, self._watch.ended = self._watch.ended, ended
+        changed = membership.silent != self._silent or (self._watch is None and membership.refresh())
+        if not ended and not changed and now < self._next_look and now < self._next_try:
             return []
-        changed = membership.silent != self._silent
         names: set[str] | None = set()
         tries: set[Key] = set()
         for number, name in ended:
@@ -290,7 +303,7 @@ class GroupCoordinator:
             topic_id, partition = key
             if topic_id not in generations:
                 generations[topic_id] = self._claims[topic_id].generations()
-            known = generations[topic_id].get(partition)
+            known = generations[topic_id].get(partition, [])
             try:
                 claim = self._take(key, known, now)
             except ClaimFencedError:
@@ -302,7 +315,7 @@ class GroupCoordinator:
                 taken.append(key)
         return taken
 
-    def _take(self, key: Key, listed: list[int] | None, now: float) -> Claim | None:
+    def _take(self, key: Key, listed: list[int], now: float) -> Claim | None:
         """Take a partition if it is free, or its owner is silent.
 
         Whether it is held is asked without opening it for writing: the closing of a descriptor that could write is what
@@ -315,7 +328,7 @@ class GroupCoordinator:
             return take(claims, partition, listed)
         owner = claims.owner(partition, newest)
         if owner in self._membership.silent:
-            return fence(claims, partition)
+            return fence(claims, partition, listed)
         if owner in self._membership.members:
             self._unowned_since.pop(key, None)
             return None
@@ -323,4 +336,4 @@ class GroupCoordinator:
         if now - self._unowned_since.setdefault(key, now) < self._session_timeout:
             return None
         del self._unowned_since[key]
-        return fence(claims, partition)
+        return fence(claims, partition, listed)

@@ -38,7 +38,7 @@ def find_member(directory: LogDirectory, group: str, wanted: str) -> str:
 def kick_member(directory: LogDirectory, group: str, member_id: str) -> list[tuple[str, int]]:
     """Fence each claim that a member holds, and let go of it; return topic and partition of each.
 
-    What it has committed stands. It is told at its next commit, or before it hands over the next records, and may join again.
+    What it has committed stands. It sees that within milliseconds, or before it hands over the next records, and may join again.
     """
     _ = directory.locks_fd
     kicked = []
@@ -51,9 +51,9 @@ def kick_member(directory: LogDirectory, group: str, member_id: str) -> list[tup
                 if not owner_of(claims, partition, generations[-1], {member_id: None}):
                     continue
                 try:
-                    slot = claims.newest(partition)
+                    slot = claims.newest(partition, generations)
                     claims.topic = slot.topic if slot is not None else ""
-                    claim = fence(claims, partition)
+                    claim = fence(claims, partition, generations)
                 except (ClaimFencedError, CorruptStateError):
                     continue  # Somebody else was faster; or nobody can go on there, and verify says so.
                 if claim is not None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import _thread
 import errno
 import os
-import sys
 from time import monotonic
 
 from mk import clock
@@ -29,11 +28,13 @@ from mk.groups.member import (
     is_member_id,
 )
 from mk.storage import files
-from mk.storage.host import boot_id
+from mk.storage.host import boot_id, command_line
 from mk.storage.locks import is_held, try_acquire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _thread import LockType
+
     from mk.storage.log_directory import LogDirectory
 
 MEMBERS = "members"
@@ -76,9 +77,9 @@ class Membership:
         self._directory_fd = make_group_directory(directory, group, MEMBERS)
         self._fd = -1
         self._member: Member | None = None
-        self._stop = _thread.allocate_lock()
-        self._stop.acquire()
-        self._ended = _thread.allocate_lock()
+        # The lock that the thread of this membership waits on between two turns, and the one that it holds within a turn.
+        self._stop: LockType | None = None
+        self._turn = _thread.allocate_lock()
 
     @property
     def watch_path(self) -> str:
@@ -94,7 +95,7 @@ class Membership:
             pid=os.getpid(),
             user=_user_name(),
             boot_id=boot_id(),
-            command=_command(),
+            command=command_line(),
             topics=topics,
             partitions=partitions,
             since_ms=clock.now_ms(),
@@ -110,11 +111,11 @@ class Membership:
         _joined.add(self)
         self.others = {}
         self.refresh()
-        self._ended.acquire()
+        self._stop = _thread.allocate_lock()
+        self._stop.acquire()
         try:
-            _thread.start_new_thread(self._beat, (self._fd,))
+            _thread.start_new_thread(self._beat_and_listen, (self._fd, self._stop))
         except RuntimeError:
-            self._ended.release()  # Or `leave` would wait for a thread that there never was.
             raise TryAgainError(
                 f"cannot be a member of group {self.group}: no thread can be started",
                 why="this user has as many processes and threads as the system allows, or memory is short",
@@ -140,9 +141,10 @@ class Membership:
         """Be no member any more; what it owned is the others' as soon as it lets go of it."""
         if self._fd < 0:
             return
-        self._stop.release()
-        self._ended.acquire()
-        self._ended.release()
+        with self._turn:
+            stop, self._stop = self._stop, None
+        if stop is not None:
+            stop.release()  # The thread need not have ended: it takes no turn any more.
         _unlink_quietly(self.member_id, self._directory_fd)
         self.forget()
         self.silent = frozenset()
@@ -150,17 +152,17 @@ class Membership:
     def forget(self) -> None:
         """Let go of the file without a word, as a process that dies does."""
         _joined.discard(self)
-        if self._fd >= 0:
-            files.close(self._fd)
-        self._fd = -1
+        fd, self._fd = self._fd, -1  # So that no signal in between has it closed twice.
+        if fd >= 0:
+            files.close(fd)
         self._member = None
 
     def close(self) -> None:
         """Leave, and let go of the group."""
         self.leave()
-        if self._directory_fd >= 0:
-            files.close(self._directory_fd)
-            self._directory_fd = -1
+        fd, self._directory_fd = self._directory_fd, -1
+        if fd >= 0:
+            files.close(fd)
 
     @property
     def is_joined(self) -> bool:
@@ -225,13 +227,7 @@ class Membership:
                 raise
             files.close(fd)
 
-    def _beat(self, fd: int) -> None:
-        try:
-            self._beat_and_listen(fd)
-        finally:
-            self._ended.release()
-
-    def _beat_and_listen(self, fd: int) -> None:
+    def _beat_and_listen(self, fd: int, stop: LockType) -> None:
         """Move the own heartbeat, and time the others', until `leave`. In a thread of its own.
 
         A member has been silent for as long as this thread has run without seeing it move: of the time between two turns only
@@ -242,34 +238,41 @@ class Membership:
         heard: dict[str, tuple[int, float]] = {}
         counter = 0
         before = monotonic()
-        while not self._stop.acquire(timeout=tick):
-            now = monotonic()
-            passed = min(now - before, 2 * tick)
-            before = now
-            counter += 1
-            try:
-                files.pwrite(fd, encode_heartbeat(counter), 0)
-            except OSError:
-                pass  # The others will take us for stopped, and we shall notice that: nobody needs telling here.
-            silent = set()
-            now_heard: dict[str, tuple[int, float]] = {}
-            for member in list(self.others.values()):
-                last, silence = heard.get(member.member_id, (-1, 0.0))
-                count = _heartbeat(member.member_id, self._directory_fd)
-                if count is None:
-                    count = last  # It is being written, or we could not read it: that proves nothing.
-                else:
-                    silence = silence + passed if count == last else 0.0
-                now_heard[member.member_id] = (count, silence)
-                if silence >= member.session_timeout_ms / 1000:
-                    silent.add(member.member_id)
-            heard = now_heard
-            if silent != self.silent:
-                self.silent = frozenset(silent)
+        while not stop.acquire(timeout=tick):
+            with self._turn:
+                if self._stop is not stop:
+                    return  # We have left since this thread woke: the descriptor may be another file's by now.
+                now = monotonic()
+                passed = min(now - before, 2 * tick)
+                before = now
+                counter += 1
                 try:
-                    os.write(self._wake_fd, b"!")
-                except BlockingIOError:
-                    pass  # It has been told often enough.
+                    files.pwrite(fd, encode_heartbeat(counter), 0)
+                except OSError:
+                    pass  # The others will take us for stopped, and we shall notice that: nobody needs telling here.
+                heard = self._listen(heard, passed)
+
+    def _listen(self, heard: dict[str, tuple[int, float]], passed: float) -> dict[str, tuple[int, float]]:
+        """Time the others' heartbeats; returns of each the counter, and for how many seconds it has not moved, as `heard` has."""
+        silent = set()
+        now_heard: dict[str, tuple[int, float]] = {}
+        for member in list(self.others.values()):
+            last, silence = heard.get(member.member_id, (-1, 0.0))
+            count = _heartbeat(member.member_id, self._directory_fd)
+            if count is None:
+                count = last  # It is being written, or we could not read it: that proves nothing.
+            else:
+                silence = silence + passed if count == last else 0.0
+            now_heard[member.member_id] = (count, silence)
+            if silence >= member.session_timeout_ms / 1000:
+                silent.add(member.member_id)
+        if silent != self.silent:
+            self.silent = frozenset(silent)
+            try:
+                os.write(self._wake_fd, b"!")
+            except BlockingIOError:
+                pass  # It has been told often enough.
+        return now_heard
 
 
 def members_of(directory: LogDirectory, group: str) -> list[Member]:
@@ -375,7 +378,3 @@ def _user_name() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except (ImportError, KeyError):
         return str(os.geteuid())
-
-
-def _command() -> str:
-    return " ".join(["mk", *sys.argv[1:]])

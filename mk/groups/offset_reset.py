@@ -152,13 +152,13 @@ class _Reset:
             claims = self._directories[change.topic]
             claim = None
             for tries_left in reversed(range(tries(wait_ms))):
-                claim = take(claims, change.partition, listed[change.topic].get(change.partition))
+                claim = take(claims, change.partition, listed[change.topic].get(change.partition, []))
                 if claim is not None:
                     break
                 # By a member, which is then named, or by one that is about to join or to leave.
                 check_is_empty(self._directory, self._group)
                 if not tries_left:
-                    newest = claims.generations().get(change.partition, [0])[-1]
+                    newest = (claims.generations_of(change.partition) or [0])[-1]
                     raise held_error(claims, change.partition, newest, wait_ms)
                 time.sleep(PAUSE_SECONDS)
             assert claim is not None

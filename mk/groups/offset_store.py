@@ -104,8 +104,8 @@ def earlier_incarnation(topic: Topic, group: str) -> int | None:
         if claims is None:
             continue
         try:
-            for partition in claims.generations():
-                slot = claims.newest(partition)
+            for partition, generations in claims.generations().items():
+                slot = claims.newest(partition, generations)
                 if slot is not None and slot.topic == topic.name and slot.offset > 0:
                     found = max(found or 0, slot.offset)
         except CorruptStateError:

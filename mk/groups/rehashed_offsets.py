@@ -93,8 +93,9 @@ def commit_beforehand(topic: Topic, name: str, group: str, offsets: Sequence[int
     claims = make_claims(topic, group)
     claims.topic = name
     try:
+        listed = claims.generations()
         for partition, offset in enumerate(offsets):
-            claim = take(claims, partition)
+            claim = take(claims, partition, listed.get(partition, []))
             if claim is None:
                 raise TryAgainError(f"partition {partition} of {name} is owned by somebody in group {group} already")
             try:

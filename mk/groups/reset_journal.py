@@ -13,13 +13,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-import sys
 
 from mk import clock
 from mk.errors import LockTimeoutError, StorageError
 from mk.group_errors import NoSuchGroupError
 from mk.records.codecs import crc32c
 from mk.storage import files
+from mk.storage.host import command_line
 from mk.storage.locks import acquire
 
 TYPE_CHECKING = False
@@ -219,7 +219,7 @@ class Journal:
             "user": _user(),
             "host": os.uname().nodename,
             "pid": os.getpid(),
-            "command": " ".join(["mk", *sys.argv[1:]]),
+            "command": command_line(),
             "undoes": undoes,
             "offsets": [offset.document() for offset in offsets],
         }

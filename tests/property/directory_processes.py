@@ -9,7 +9,8 @@ from mk.groups import claim as claims
 from mk.groups import membership
 
 if TYPE_CHECKING:
-    from mk.consumer.group_consumer import GroupConsumer, GroupSource
+    from mk.consumer.group_consumer import GroupConsumer
+    from mk.consumer.group_source import GroupSource
     from mk.producer.producer import Producer
     from mk.storage.partition_log import AppendResult
     from mk.storage.partition_reader import PartitionReader
@@ -30,9 +31,10 @@ class Process:
     def die(self) -> None:
         """Have the kernel close what is open, and nobody do anything more."""
         for member in [one for one in membership._joined if one._fd in self.fds]:
-            if member._stop.locked():  # Else it was about to leave, and its thread has ended.
-                member._stop.release()
-                member._ended.acquire()
+            with member._turn:  # A turn that has begun would write to a descriptor that is another's by then.
+                stop, member._stop = member._stop, None
+            if stop is not None:
+                stop.release()
             member._fd = -1
             membership._joined.discard(member)
         for claim in [one for one in claims._held if one._fd in self.fds]:

@@ -129,22 +129,12 @@ def test_whoever_is_fenced_is_told_and_its_commit_does_not_count(topic, claims):
 def test_of_two_who_fence_one_gets_it(topic, claims):
     stopped = take(claims, 0)
     stopped.commit(5, 0)
-    real = claims.generations()
+    listed = claims.generations_of(0)
     first = fence(claims, 0)
-
-    class Late(type(claims)):
-        """Looked before the other one linked."""
-
-        __slots__ = ()
-
-        def generations(self):
-            return real
-
-    late = Late(os.dup(claims.fd), claims.path, group="billing", topic="t", topic_id=topic.topic_id)
-    assert fence(late, 0) is None
+    assert fence(claims, 0, listed) is None, "it looked before the other one linked"
     assert names(claims) == ["0.0000000001", "0.0000000002"]
     first.commit(6, 0)
-    for one in (stopped, first, late):
+    for one in (stopped, first):
         one.close()
 
 

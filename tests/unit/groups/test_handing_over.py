@@ -1,15 +1,18 @@
 """The moment before records are handed over, and before a claim is taken: whose the partition is by then."""
 
+import os
 import time
+from collections import Counter
 
 import pytest
 
 import mk
-from mk.consumer import group_consumer
+from mk.consumer import group_consumer, group_source
 from mk.group_errors import GroupNotEmptyError, OffsetsMovedError
 from mk.groups import group_removal, offset_reset
 from mk.groups.claim import fence, take
 from mk.groups.claim_directory import make_claims
+from mk.groups.member_kick import kick_member
 from mk.groups.membership import Membership
 
 
@@ -28,8 +31,10 @@ def test_a_claim_that_was_fenced_and_let_go_between_look_and_lock_is_not_taken(t
 
 
 @pytest.mark.parametrize("how", ["fetch", "record"])
-def test_a_member_that_was_fenced_hands_over_nothing_more(directory, topic, monkeypatch, how):
+def test_a_member_that_was_stopped_and_fenced_hands_over_nothing_more(directory, topic, monkeypatch, how):
     """However soon after its last look at what it has lost. Here it gets the partition back, and begins where the group stands."""
+    stopped_seconds = 0.0
+    monkeypatch.setattr(group_source, "monotonic", lambda: time.monotonic() + stopped_seconds)
     monkeypatch.setattr(group_consumer, "_LOST_SECONDS", 1e9)
     notes = []
     with mk.connect(directory.path) as cluster:
@@ -43,6 +48,7 @@ def test_a_member_that_was_fenced_hands_over_nothing_more(directory, topic, monk
             first = next(given)
             fencer = fence(make_claims(topic, "billing"), 1)
             assert not consumer.holds("t", 1)
+            stopped_seconds += 0.2
             again = next(given)
             assert fencer.is_fenced(), "it went on with what is another's"
             if how == "record":
@@ -68,6 +74,21 @@ def test_a_partition_of_a_member_that_lives_is_waited_for_until_it_lets_go(direc
                     member._coordinator.look_again()
                     member.tend()
             assert len(first._coordinator.owned) == len(second._coordinator.owned) == 1
+
+
+def test_a_member_that_is_alone_sets_up_nothing_to_be_told_and_shares_with_who_comes(directory):
+    with mk.connect(directory.path) as cluster, cluster.group_consumer("billing", ["t"]) as first:
+        first.tend()
+        assert len(first._coordinator.owned) == 2 and first._watch is None
+        with cluster.group_consumer("billing", ["t"]) as second:
+            deadline = time.monotonic() + 60
+            while len(second._coordinator.owned) != 1:
+                assert time.monotonic() < deadline
+                for member in (first, second):
+                    member.tend()
+            first.tend()
+            assert len(first._coordinator.owned) == 1
+            assert first._watch is not None and second._watch is not None
 
 
 def test_what_was_taken_of_a_partition_is_committed_before_it_is_let_go_of(directory, topic):
@@ -160,3 +181,24 @@ def test_who_joins_while_claims_are_locked_for_a_deletion_keeps_them(directory, 
     with pytest.raises(GroupNotEmptyError):
         group_removal.delete_claims(directory, "billing", [topic.topic_id], wait_ms=0)
     assert claims.newest(0).offset == 5
+
+
+def test_a_member_lists_the_claims_a_few_times_however_many_partitions_it_takes_or_loses(directory, monkeypatch):
+    listings = []
+    real = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda place: listings.append(place) or real(place))
+    with mk.connect(directory.path) as cluster:
+        cluster.create_topic("many", partitions=40)
+        counts = []
+        for group in ("new", "new", "stopped"):
+            del listings[:]
+            with cluster.group_consumer(group, ["many"]) as consumer:
+                consumer.tend()
+                assert len(consumer._coordinator.owned) == 40
+                counts.append(max(Counter(listings).values()))
+                if group == "stopped":
+                    del listings[:]
+                    member_id = consumer._coordinator._membership.member_id
+                    assert len(kick_member(directory, group, member_id)) == 40
+                    counts.append(max(Counter(listings).values()))
+        assert max(counts) < 5, counts

@@ -37,15 +37,15 @@ class Turns:
 
 @pytest.fixture
 def members(directory, monkeypatch):
-    """Two members whose threads have ended; the second is made to take turns by `turns`."""
+    """Two members whose threads take no turns; the second is made to take some by `turns`."""
     clock = [1000.0]
     joined = []
     for _ in range(2):
         member = Membership(directory, "billing", session_timeout_ms=TIMEOUT_MS, wake_fd=-1)
         member.join({}, None)
-        member._stop.release()
-        member._ended.acquire()
-        member._ended.release()
+        with member._turn:
+            stop, member._stop = member._stop, None
+        stop.release()
         joined.append(member)
     monkeypatch.setattr(membership_module, "monotonic", lambda: clock[0])
     monkeypatch.setattr(membership_module.os, "write", lambda fd, data: len(data))
@@ -53,13 +53,12 @@ def members(directory, monkeypatch):
 
     def turns(*seconds):
         looking._stop = Turns(clock, seconds)
-        looking._beat_and_listen(looking._fd)
+        looking._beat_and_listen(looking._fd, looking._stop)
         return looking.silent
 
     looking.refresh()
     yield stopped, looking, turns
     for member in joined:
-        member._stop = Turns(clock, ())
         member.close()
 
 
@@ -86,7 +85,7 @@ def test_who_moves_is_not_silent_and_who_lives_moves(members):
             return super().acquire(timeout)
 
     looking._stop = Moving([0.0], [TICK] * 60)
-    looking._beat_and_listen(looking._fd)
+    looking._beat_and_listen(looking._fd, looking._stop)
     assert looking.silent == frozenset()
 
 
@@ -94,6 +93,21 @@ def test_a_pause_of_whoever_looks_is_no_silence_of_the_others(members):
     """All of them were stopped together, or the machine slept: the others have had no time to move either."""
     _, _, turns = members
     assert turns(TICK, 100 * TIMEOUT_MS, TICK, TICK) == frozenset()
+
+
+def test_a_thread_that_wakes_when_its_member_has_left_writes_nothing(directory, tmp_path):
+    """It may wake just then, and the descriptor be another file's by the time it runs."""
+    member = Membership(directory, "billing", session_timeout_ms=TIMEOUT_MS, wake_fd=-1)
+    member.join({}, None)
+    fd, stop = member._fd, Turns([0.0], [TICK] * 2)
+    member.leave()
+    other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
+    os.dup2(other, fd)
+    member._beat_and_listen(fd, stop)
+    assert os.fstat(fd).st_size == 0
+    for one in {other, fd}:
+        os.close(one)
+    member.close()
 
 
 def test_silence_is_timed_by_a_clock_that_nobody_sets():
