@@ -9,12 +9,12 @@ from mk.transport.connection import connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
-    from mk.consumer.consumer import Consumer
-    from mk.consumer.group_consumer import Delivery
-    from mk.consumer.offset_spec import OffsetSpec
+    from mk.consumer.awaiting import AwaitingConsumer
+    from mk.consumer.consumer import Consumer, Delivery
+    from mk.consumer.offset_spec import OffsetLike
     from mk.errors import MkError
     from mk.producer.producer import Producer
     from mk.records.record_batch import EncodedBatch
@@ -55,12 +55,14 @@ ELSEWHERE = frozenset(
         "remove_old_generations",
         "rename_topic",
         "repair",
+        "reset_group",
         "seal_topic",
         "snapshot",
         "sweep",
         "unseal_topic",
         "verify_groups",
         "verify_topic",
+        "watch_group",
     )
 )
 """What a cluster has, and has to be asked for where the directory is."""
@@ -72,6 +74,8 @@ class RemoteCluster:
     It has the topics there to produce to and to consume without a group, and what is known of them. Whatever else a cluster
     has is done there: `ssh HOST mk ...`.
     """
+
+    has_producer_ids = True
 
     def __init__(self, address: Address, *, create: bool, allow_network_fs: bool) -> None:
         self._destination = address.destination
@@ -119,9 +123,13 @@ class RemoteCluster:
         *,
         partitions: int = 1,
         partitioner: str = "crc32",
-        config: dict[str, int | str] | None = None,
+        config: Mapping[str, int | str] | None = None,
+        replication_factor: int | None = None,
         wait_ms: int = 10_000,
     ) -> None:
+        from mk.config import check_no_replication
+
+        check_no_replication(replication_factor)
         settings = [part for key, value in (config or {}).items() for part in (key, str(value))]
         self._conversation.request(
             "make_topic", name, partitions, partitioner, len(settings) // 2, *settings, wait_ms
@@ -166,6 +174,16 @@ class RemoteCluster:
     def topic_rates(self, name: str) -> list[dict[str, float]]:
         return self._described("rates", name)  # type: ignore[no-any-return]
 
+    def topic_times(self, name: str) -> dict[str, Any]:
+        return self._described("times", name)  # type: ignore[no-any-return]
+
+    def sample(self, owners_of: str = "") -> dict[str, Any]:
+        from mk.remote_cluster.documents import take_document
+
+        fields = self._conversation.request("sample", owners_of)
+        fields.end()
+        return take_document("sample", self._conversation.body, fields)  # type: ignore[no-any-return]
+
     def topic_config(self, name: str) -> dict[str, int | str]:
         return self._described("config", name)  # type: ignore[no-any-return]
 
@@ -199,7 +217,7 @@ class RemoteCluster:
         self,
         topic: str,
         *,
-        acks: int = 1,
+        acks: int | str | None = None,
         partition: int | None = None,
         compression: str | None = None,
         producer_id: str | None = None,
@@ -238,8 +256,8 @@ class RemoteCluster:
         *,
         regex: str | None = None,
         partitions: Sequence[int] | None = None,
-        offset: OffsetSpec | dict[int, OffsetSpec] | None = None,
-        stop: OffsetSpec | None = None,
+        offset: OffsetLike | Mapping[int, OffsetLike] | None = None,
+        stop: OffsetLike | None = None,
         tail: int | None = None,
         follow: bool = False,
         idle_ms: int | None = None,
@@ -256,6 +274,10 @@ class RemoteCluster:
 
         if idle_ms is not None and not follow:
             raise UsageError("idle_ms means nothing without follow", fix="without it, reading ends at the end anyway")
+        if offset is not None or stop is not None:
+            from mk.consumer.offset_spec import read_offsets
+
+            offset, stop = read_offsets(offset, stop)
         opened, pattern = self._open_topics(topics, regex)
         for topic in opened:
             topic.expect_readers(_wanted(topic, partitions, offset))
@@ -293,6 +315,39 @@ class RemoteCluster:
 
         return FollowingConsumer(opened, **options)
 
+    def awaiting_consumer(
+        self,
+        topics: Sequence[str],
+        *,
+        partitions: Sequence[int] | None = None,
+        offset: OffsetLike | None = None,
+        key: bytes | None = None,
+        max_time_ms: int | None = None,
+        retry: bool = False,
+    ) -> AwaitingConsumer:
+        from mk.consumer.awaiting import AwaitingConsumer
+        from mk.producer.partitioner import partitioner
+
+        if retry:
+            from mk.storage.topic_pattern import regex_of
+
+            opened, pattern = self._open_topics((), regex_of(topics))
+        else:
+            opened, pattern = self._open_topics(topics, None)
+        only = None if key is None else lambda topic: partitioner(topic.partitioner)(key, topic.partitions)
+        for topic in opened:
+            topic.expect_readers(_wanted(topic, partitions, offset) if only is None else [only(topic)])
+        return AwaitingConsumer(
+            opened,
+            pattern=pattern,
+            partitions=partitions,
+            offset=offset,
+            only_partition=only,
+            max_time_ms=max_time_ms,
+            open_watch=self._open_watch,
+            committed_offset=_committed_offset,
+        )
+
     def _open_watch(self, paths: Sequence[str], *, output_fd: int | None = None) -> Any:
         from mk.remote_cluster.remote_watch import RemoteWatch
 
@@ -302,7 +357,8 @@ class RemoteCluster:
         if topics and regex is not None:
             raise UsageError("topics by name and by a regular expression exclude each other", fix="leave one out")
         if regex is None:
-            return list(self._directory.open_topics(dict.fromkeys(topics))), None
+            names = (topics,) if isinstance(topics, str) else topics
+            return list(self._directory.open_topics(dict.fromkeys(names))), None
         from mk.remote_cluster.remote_topic import RemoteTopicPattern
 
         pattern = RemoteTopicPattern(self._directory, regex)
@@ -317,7 +373,7 @@ class RemoteCluster:
 
 
 def _wanted(
-    topic: Topic, partitions: Sequence[int] | None, offset: OffsetSpec | dict[int, OffsetSpec] | None
+    topic: Topic, partitions: Sequence[int] | None, offset: OffsetLike | Mapping[int, OffsetLike] | None
 ) -> Sequence[int]:
     """Return the partitions of a topic that will be read."""
     if isinstance(offset, dict):

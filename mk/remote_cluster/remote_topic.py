@@ -69,7 +69,7 @@ class RemoteTopic(Topic):
     that failed; whoever has heard of that begins another run.
     """
 
-    __slots__ = ("_expected", "_is_deleted", "_opening", "conversation", "number", "run")
+    __slots__ = ("_expected", "_is_deleted", "_named_at", "_opening", "conversation", "number", "run")
 
     directory: RemoteDirectory  # type: ignore[assignment]  # What is asked of one, it answers.
 
@@ -83,6 +83,7 @@ class RemoteTopic(Topic):
         self.run = 0
         self.number = self.conversation.new_number()
         self._is_deleted = False
+        self._named_at = self.conversation.names_version
         self._expected: dict[int, tuple[int, Pending]] = {}
         self._opening: Pending | None = self.conversation.post("open_topic", self.number, name)
 
@@ -116,6 +117,19 @@ class RemoteTopic(Topic):
     def is_deleted(self) -> bool:
         self.conversation.look()
         return self._is_deleted
+
+    def check_name(self) -> None:
+        conversation = self.conversation
+        conversation.look()
+        if conversation.names_version == self._named_at:
+            return
+        named_at = conversation.names_version
+        other = RemoteTopic(self.directory, self.name)
+        other.finish_opening()
+        other.close()
+        if other.topic_id != self.topic_id:
+            raise self._gone("another topic has its name now")
+        self._named_at = named_at
 
     @property
     def watch_path(self) -> str:

@@ -6,6 +6,8 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mk.remote_cluster.conversation import Conversation
 
 _EVENT_BYTES = 4096
@@ -41,8 +43,10 @@ class RemoteWatch:
         self._wakers.add(fd)
         self._poll.register(fd, select.POLLIN)
 
-    def wait(self, timeout_ms: int) -> bool:
+    def wait(self, timeout_ms: int, until: Callable[[], bool] | None = None) -> bool:
         """Sleep until something may have changed there, at most `timeout_ms`. Returns whether topics came, changed or went.
+
+        until: not asked: the far side tells when there is more, and not when something is written to.
 
         Raises BrokenPipeError when the reader of `output_fd` has gone.
         """

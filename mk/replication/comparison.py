@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from mk.records.record import ConsumerRecord
     from mk.records.record_batch import RecordBatch
-    from mk.replication.replica import PartitionImage, Replica
+    from mk.replication.replica import PartitionImage, Replica, SourceReplica
     from mk.replication.replicator import Choice
     from mk.replication.topic_pairs import TopicPair
 
@@ -162,7 +162,7 @@ def _first_difference(
 ) -> int:
     """Return the base offset of the first batch that is another one; -1 if all are the same after all."""
     one, other = (
-        _batches(replica, topic, partition, start, stop) for (replica, topic), stop in zip(sides, stops, strict=True)
+        batches_of(replica, topic, partition, start, stop) for (replica, topic), stop in zip(sides, stops, strict=True)
     )
     for batch in one:
         theirs = next(other, None)
@@ -201,7 +201,7 @@ def _content(record: ConsumerRecord) -> tuple[object, ...]:
 
 
 def _records(replica: Replica, topic: str, image: PartitionImage, start: int, stop: int) -> Iterator[ConsumerRecord]:
-    for batch, _ in _batches(replica, topic, image.partition, image.first_offset, image.next_offset):
+    for batch, _ in batches_of(replica, topic, image.partition, image.first_offset, image.next_offset):
         if batch.base_offset >= stop:
             return
         if batch.next_offset > start:
@@ -210,8 +210,8 @@ def _records(replica: Replica, topic: str, image: PartitionImage, start: int, st
                     yield record
 
 
-def _batches(
-    replica: Replica, topic: str, partition: int, start: int, stop: int
+def batches_of(
+    replica: SourceReplica, topic: str, partition: int, start: int, stop: int
 ) -> Iterator[tuple[RecordBatch, bytes]]:
     """Yield each batch, its payload checked, with all its bytes."""
     for piece in replica.read(topic, partition, start, stop):

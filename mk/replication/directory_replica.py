@@ -261,6 +261,9 @@ class DirectoryReplica:
 
     # As a target.
 
+    def copies_of(self, sources: Sequence[TopicImage], prefix: str) -> list[TopicImage]:
+        return list(self.topics())
+
     def begin(self, directory_id: str, address: str) -> bool:
         """Take the lock of replications from that source; False if another run has it. Held until `close`."""
         replica_directory.check_directory_id(self._directory, directory_id)

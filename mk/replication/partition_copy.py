@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mk.errors import MkError
-from mk.replication import reconciliation
+from mk.replication import reconciliation, resumption
 from mk.replication.reconciliation import (
     BEGIN,
     BEGIN_ANEW,
@@ -19,15 +19,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mk.replication.replica import PartitionImage, PartitionWriter, Replica
+    from mk.replication.replica import PartitionImage, PartitionWriter, SourceReplica, TargetReplica
 
 SYNC_BYTES = 64 << 20
 """So much is on its way to the disk at most: what a kill costs, and what may wait in memory."""
 
 
 def decide(
-    source: Replica,
-    target: Replica,
+    source: SourceReplica,
+    target: TargetReplica,
     source_topic: str,
     topic: str,
     source_image: PartitionImage,
@@ -36,6 +36,8 @@ def decide(
     accept_gap: bool,
 ) -> tuple[Decision, int]:
     """Return what to do with a partition, and the source's chain where it goes on."""
+    if isinstance(target_image, resumption.PositionImage):
+        return _decide_position(source, source_topic, topic, source_image, target_image, accept_gap=accept_gap)
     ours = Side(source_image, source.directory_id)
     theirs = Side(target_image, target.directory_id)
     decision = reconcile(topic, ours, theirs, accept_gap=accept_gap)
@@ -53,8 +55,25 @@ def decide(
     return decision, UNKNOWN_CHAIN if source_chain is None else source_chain
 
 
+def _decide_position(
+    source: SourceReplica,
+    source_topic: str,
+    topic: str,
+    source_image: PartitionImage,
+    copy: resumption.PositionImage,
+    *,
+    accept_gap: bool,
+) -> tuple[Decision, int]:
+    decision = resumption.resume(topic, source_image, source.directory_id, copy, accept_gap=accept_gap)
+    if decision.kind != FOLLOW or decision.reason:
+        return decision, UNKNOWN_CHAIN
+    chain = source.chain_at(source_topic, source_image.partition, decision.prefix_offset)
+    decision = resumption.proved_again(topic, source_image, copy, decision, chain)
+    return decision, UNKNOWN_CHAIN if chain is None else chain
+
+
 def open_writer(
-    target: Replica, topic: str, image: PartitionImage, decision: Decision, source_chain: int
+    target: TargetReplica, topic: str, image: PartitionImage, decision: Decision, source_chain: int
 ) -> PartitionWriter:
     """Open a partition of the target as was decided; the target decides again, under its lock."""
     if decision.kind in (BEGIN, BEGIN_ANEW):
@@ -63,13 +82,13 @@ def open_writer(
 
 
 def copy(
-    source: Replica,
+    source: SourceReplica,
     source_topic: str,
     writer: PartitionWriter,
     image: PartitionImage,
     is_stopping: Callable[[], bool],
-) -> Iterator[tuple[int, int]]:
-    """Send what the source had when `image` was made and the writer lacks; yields (records, bytes) of each piece.
+) -> Iterator[tuple[int, int, int]]:
+    """Send what the source had when `image` was made and the writer lacks; yields (next offset, records, bytes) of each piece.
 
     The caller syncs at the end. What was yielded is on disk also when this ends before, but for a failure of the disk. Stops
     between two pieces when it is told to.
@@ -85,7 +104,7 @@ def copy(
                 if unsynced >= SYNC_BYTES:
                     unsynced = 0
                     writer.sync()
-                yield batches.next_offset - batches.base_offset, size_bytes
+                yield batches.next_offset, batches.records, size_bytes
                 if is_stopping():
                     return
         if image.next_offset and (lacks_none or image.cleaned_to > image.first_offset) and not image.lacks_producers:

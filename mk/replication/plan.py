@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mk.replication.replica import PartitionImage, Replica
+    from mk.replication.replica import PartitionImage, SourceReplica, TargetReplica
     from mk.replication.replicator import Choice
     from mk.replication.topic_pairs import TopicPair
 
@@ -46,10 +46,10 @@ class Step:
         self.error = error
 
 
-def plan(source: Replica, target: Replica | None, choice: Choice) -> Iterator[Step]:
+def plan(source: SourceReplica, target: TargetReplica | None, choice: Choice) -> Iterator[Step]:
     """Yield the steps of a run; target is None where there is no log directory yet. What is as it should be has none."""
     sources = list(source.topics())
-    targets = [] if target is None else list(target.topics())
+    targets = [] if target is None else target.copies_of(sources, choice.prefix)
     pairs = pair_topics(
         sources, targets, prefix=choice.prefix, source_id=source.directory_id, is_chosen=choice.is_chosen
     )
@@ -72,8 +72,8 @@ def plan(source: Replica, target: Replica | None, choice: Choice) -> Iterator[St
 
 
 def _step(
-    source: Replica,
-    target: Replica | None,
+    source: SourceReplica,
+    target: TargetReplica | None,
     pair: TopicPair,
     image: PartitionImage,
     there: PartitionImage | None,

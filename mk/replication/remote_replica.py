@@ -196,6 +196,9 @@ class RemoteReplica:
             # Who may only pull from an old leader cannot tell it that it is one; it stays the stale one all the same.
             return False
 
+    def copies_of(self, sources: Sequence[TopicImage], prefix: str) -> list[TopicImage]:
+        return list(self.topics())
+
     def begin(self, directory_id: str, address: str) -> bool:
         return self._flag("begin", directory_id, address)
 

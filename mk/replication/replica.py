@@ -80,10 +80,11 @@ class CopiedBatches:
 
     data: valid until the next one is asked for. begins_segment: base_offset is where a segment of the source begins, so the
     copy begins one there too, and the files are the same. producers: then the content of its `.producers` snapshot, b"" if
-    it has none. Of a log that does not begin at 0 and is empty that alone is sent, with no batches.
+    it has none. Of a log that does not begin at 0 and is empty that alone is sent, with no batches. records: how many there
+    are, as far as offsets tell where nobody has counted them.
     """
 
-    __slots__ = ("base_offset", "begins_segment", "data", "next_offset", "producers")
+    __slots__ = ("base_offset", "begins_segment", "data", "next_offset", "producers", "records")
 
     def __init__(
         self,
@@ -93,7 +94,9 @@ class CopiedBatches:
         *,
         begins_segment: bool,
         producers: bytes = b"",
+        records: int | None = None,
     ) -> None:
+        self.records = next_offset - base_offset if records is None else records
         self.base_offset = base_offset
         self.next_offset = next_offset
         self.data = data
@@ -119,8 +122,8 @@ class PartitionWriter(Protocol):
     def close(self) -> None: ...
 
 
-class Replica(Protocol):
-    """A log directory as one side of a replication. Open until `close`."""
+class AnyReplica(Protocol):
+    """One side of a replication. Open until `close`."""
 
     location: str
     """As the user named it, for people."""
@@ -130,13 +133,17 @@ class Replica(Protocol):
     takes_threads: bool
     """Whether several partitions can be read, or written to, at once, each by a thread of its own."""
 
-    # As a source; nothing here changes a log.
-
     def topics(self, names: Sequence[str] | None = None) -> Iterator[TopicImage]:
         """Yield an image of each of these topics, or of all, by name. One that is not there is left out."""
 
     def chain_at(self, topic: str, partition: int, offset: int) -> int | None:
         """Return the chain of the batch that ends at `offset`; UNKNOWN_CHAIN if it is gone, None if no batch ends there."""
+
+    def close(self) -> None: ...
+
+
+class SourceReplica(AnyReplica, Protocol):
+    """The side that is copied. Nothing here changes a log."""
 
     def read(self, topic: str, partition: int, from_offset: int, to_offset: int) -> Iterator[CopiedBatches]:
         """Yield the batches from one offset up to another, both between two batches. Not checked: the target does that.
@@ -162,7 +169,12 @@ class Replica(Protocol):
     def fence(self, topic: str, partition: int, epochs: Sequence[tuple[int, int, str]]) -> bool:
         """Have this directory know, on disk, of a leader epoch above its own. False if it knew, or may not be changed."""
 
-    # As a target.
+
+class TargetReplica(AnyReplica, Protocol):
+    """The side that becomes a copy."""
+
+    def copies_of(self, sources: Sequence[TopicImage], prefix: str) -> list[TopicImage]:
+        """Return an image of each topic that may be a copy of one of these, or has the name of one, with `prefix` in front."""
 
     def begin(self, directory_id: str, address: str) -> bool:
         """Take the lock of replications from that source; False if another run has it. Held until `close`."""
@@ -195,4 +207,6 @@ class Replica(Protocol):
     def note_source(self, directory_id: str, address: str, ends: Sequence[tuple[str, int, int]]) -> None:
         """Note where the source's logs ended when it was last seen: topic id, partition, next offset."""
 
-    def close(self) -> None: ...
+
+class Replica(SourceReplica, TargetReplica, Protocol):
+    """A log directory, which can be either."""

@@ -41,7 +41,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from mk.replication.reconciliation import Decision
-    from mk.replication.replica import CommittedOffset, PartitionImage, PartitionWriter, Replica
+    from mk.replication.replica import (
+        AnyReplica,
+        CommittedOffset,
+        PartitionImage,
+        PartitionWriter,
+        SourceReplica,
+        TargetReplica,
+    )
 
 _TELL_SECONDS = 1.0
 """How often a run that follows tells each side about the other, and copies where groups stand."""
@@ -105,7 +112,7 @@ class Replicator:
         "until",
     )
 
-    def __init__(self, source: Replica, target: Replica, choice: Choice) -> None:
+    def __init__(self, source: SourceReplica, target: TargetReplica, choice: Choice) -> None:
         self._source = source
         self._target = target
         self._choice = choice
@@ -134,7 +141,7 @@ class Replicator:
         self.is_complete = self._is_abandoned = False
         self.errors.clear()
         sources = list(self._source.topics())
-        targets = list(self._target.topics())
+        targets = self._target.copies_of(sources, self._choice.prefix)
         prefix, source_id, is_chosen = self._choice.prefix, self._source.directory_id, self._choice.is_chosen
         pairs = pair_topics(sources, targets, prefix=prefix, source_id=source_id, is_chosen=is_chosen)
         self._look(pairs)
@@ -337,10 +344,9 @@ class Replicator:
             next_offset = first_offset
             sent: list[tuple[int, int, int]] = []
             try:
-                for records, size_bytes in partition_copy.copy(
+                for next_offset, records, size_bytes in partition_copy.copy(
                     self._source, pair.source.name, writer, image, self.is_stopping
                 ):
-                    next_offset += records
                     sent.append((next_offset, records, size_bytes))
                     yield Event(PROGRESS, pair.name, partition, offset=next_offset, records=records, bytes=size_bytes)
                 self._reached[pair.source.topic_id, partition] = self._settle(writer, image)
@@ -406,7 +412,8 @@ class Replicator:
     def _images(self, pair: TopicPair, partition: int) -> tuple[PartitionImage, PartitionImage] | None:
         """Return both images of a partition as they are now; None if one is gone."""
         found = []
-        for replica, name in ((self._source, pair.source.name), (self._target, pair.name)):
+        sides: tuple[tuple[AnyReplica, str], ...] = (self._source, pair.source.name), (self._target, pair.name)
+        for replica, name in sides:
             for topic in replica.topics([name]):
                 if topic.problem:
                     raise unreadable(f"topic {name} of {'SRC' if replica is self._source else 'DST'}", topic)

@@ -112,7 +112,8 @@ def _describe_replica(replica: KnownReplica, topic_names: dict[str, str]) -> Doc
         "directory_id": replica.directory_id,
         "address": replica.address or None,
         "seen_ms": replica.seen_ms or None,
-        "follows": len(replica.follower),
+        # Who was promoted, and is followed here now, has followed this directory before.
+        "follows": len(replica.follower.keys() - replica.source.keys()),
         "followed": len(replica.source),
         "gaps": [
             {

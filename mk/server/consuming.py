@@ -261,6 +261,23 @@ def describe(session: Session, fields: Fields) -> None:
     session.answer(body=[json.dumps(document).encode()])
 
 
+def sample(session: Session, fields: Fields) -> None:
+    """GROUP -> topics, groups and copies as JSON, see Cluster.sample; owners of partitions of that group, "" for none.
+
+    A client that may not use everything is told nothing of other topics, nor who the members of groups are.
+    """
+    from mk.maintenance.sampler import Sampler
+
+    opened = opened_by(session)
+    group = fields.text()
+    fields.end()
+    if opened.sampler is None:
+        opened.sampler = Sampler(opened.directory, allows=session.allows, is_limited=session.permissions.is_limited)
+    with files.about(opened.directory.path):
+        document = opened.sampler.sample("" if session.permissions.is_limited else group)
+    session.answer(body=[json.dumps(document).encode()])
+
+
 def _describe(function: str) -> Callable[[Topic], object]:
     def run(topic: Topic) -> object:
         from mk.storage import description
@@ -282,6 +299,7 @@ _DESCRIBING: dict[str, Callable[[Topic], object]] = {
     "offsets": _describe("offsets"),
     "settings": _describe("settings"),
     "rates": _describe("rates"),
+    "times": _describe("times"),
     "config": _config,
 }
 

@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from mk.maintenance.sampler import Sampler
     from mk.server.session import Session
     from mk.storage.partition_log import PartitionLog
     from mk.storage.partition_reader import PartitionReader
@@ -104,9 +105,22 @@ class OpenReader:
 
 
 class OpenTopics:
-    """All that a client has open. directory: the log directory, made by the first client that may and wants to."""
+    """All that a client has open. directory: the log directory, made by the first client that may and wants to.
 
-    __slots__ = ("_allowed_files", "_watched", "buffer", "directory", "readers", "told_names", "topics", "watch")
+    sampler: what looks at all of it, once the client has asked for that.
+    """
+
+    __slots__ = (
+        "_allowed_files",
+        "_watched",
+        "buffer",
+        "directory",
+        "readers",
+        "sampler",
+        "told_names",
+        "topics",
+        "watch",
+    )
 
     def __init__(self, session: Session, *, create: bool) -> None:
         path, allow_network_fs = session.path, session.allow_network_fs
@@ -122,6 +136,7 @@ class OpenTopics:
         self.readers: dict[int, OpenReader] = {}
         self.buffer = ReadBuffer()
         self.watch: Watch | None = None
+        self.sampler: Sampler | None = None
         self.told_names = -1
         self._watched: set[str] = set()
         self._allowed_files = 0

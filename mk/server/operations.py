@@ -87,6 +87,7 @@ OPERATIONS = {
         Operation("committed_offset", f"{_CONSUMING}:committed_offset", PULL),
         Operation("watch", f"{_CONSUMING}:watch", PULL, PRODUCE),
         Operation("describe", f"{_CONSUMING}:describe", PULL, PRODUCE),
+        Operation("sample", f"{_CONSUMING}:sample", PULL),
         Operation("make_topic", f"{_PRODUCING}:make_topic", PRODUCE),
         Operation("pin_producer", f"{_PRODUCING}:pin_producer", PRODUCE),
         Operation("check_not_followed", f"{_PRODUCING}:check_not_followed", PRODUCE),

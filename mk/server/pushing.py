@@ -181,8 +181,13 @@ def note_source(session: Session, fields: Fields) -> None:
     directory_id, address = fields.id(), fields.text(MAX_ADDRESS)
     ends = take_ends(fields)
     fields.end()
+    replica = replica_of(session, fields)
+    if session.permissions.is_limited and any(topic_id not in session.listed for topic_id, _, _ in ends):
+        # It is said before topics are made, also of those that are about to be; of them there is nothing to tell yet.
+        here = {image.topic_id for image in replica.topics()}
+        ends = [end for end in ends if end[0] in here]
     check_listed(session, (topic_id for topic_id, _, _ in ends))
-    replica_of(session, fields).note_source(directory_id, address, ends)
+    replica.note_source(directory_id, address, ends)
     session.answer()
 
 

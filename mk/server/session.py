@@ -13,6 +13,7 @@ from mk import __version__
 from mk.errors import (
     FarSideError,
     MkError,
+    NoSuchTopicError,
     PeerUnreachableError,
     PermissionDeniedError,
     ProtocolVersionError,
@@ -235,6 +236,7 @@ class Session:
         except (FarSideError, PeerUnreachableError):
             raise
         except MkError as error:
+            self._suggest(error)
             self._send(ERROR, *error_values(error))
         except OSError as error:
             self._send(ERROR, *error_values(_from_os_error(error)))
@@ -244,6 +246,18 @@ class Session:
             traceback.print_exc(file=sys.stderr)
             bug = MkError(f"mk itself failed: {type(error).__name__}", why=f"this is a bug in mk {__version__} there")
             self._send(ERROR, *error_values(bug))
+
+    def _suggest(self, error: MkError) -> None:
+        """Add to an error which topic may be meant, of those only that the client may know of."""
+        if not isinstance(error, NoSuchTopicError) or error.why or self.opened is None:
+            return
+        from mk.near_names import did_you_mean
+
+        try:
+            names = filter(self.allows, self.opened.directory.topic_names())
+        except (MkError, OSError):
+            return  # The error at hand is the one to tell of.
+        error.fix = f"{did_you_mean(str(error.facts['topic']), names)} {error.fix}".lstrip()
 
     def _tell(self, error: MkError) -> None:
         try:

@@ -1,6 +1,7 @@
 """`[user@]host:directory`: which log directory is meant, and whether it is one of another host.
 
-As scp and rsync have it: a colon with no slash before it makes a text an address, so `./a:b` is a path of this host.
+As scp and rsync have it: a colon with no slash before it makes a text an address, so `./a:b` is a path of this host. But for
+`host:9092`, which whoever knows Kafka types, and hardly anybody calls a directory.
 Strict, since user and host become words of a command line: `-oProxyCommand=...` is no host.
 """
 
@@ -11,9 +12,12 @@ from mk.errors import UsageError
 _MAX_HOST = 255
 _MAX_USER = 64
 _MAX_DIRECTORY = 4096
+_MAX_PORT = 65535
+_PORT_DIGITS = 5
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _HOST = _LETTERS | frozenset("._-")
 _USER = _LETTERS | frozenset("._+-")
+_BROKERS = _HOST | frozenset(",:")
 _IPV6 = frozenset("0123456789abcdefABCDEF:.")
 
 
@@ -65,6 +69,13 @@ def parse_address(text: str) -> str | Address:
         raise _refused(text, "the host in it is none")
     if len(directory) > _MAX_DIRECTORY or "\0" in directory:
         raise _refused(text, "the directory in it is none")
+    if user is None and _is_port(directory):
+        raise UsageError(
+            f"{text} is a host and a port, and no directory of another host",
+            why="HOST:DIR is a directory there, by ssh, and the name of a Kafka cluster begins with kafka://",
+            fix=f"name it kafka://{text}, or {text.removesuffix(directory)}./{directory} if it is a directory; nothing was done",
+            address=text,
+        )
     return Address(user or "", host, directory)
 
 
@@ -80,6 +91,13 @@ def _split(text: str) -> tuple[str | None, str, str]:
     destination, _, directory = text.partition(":")
     user, at_sign, host = destination.rpartition("@")
     return user if at_sign else None, host, directory
+
+
+def _is_port(directory: str) -> bool:
+    """Tell whether what stands behind a host is a port, and maybe a comma and more brokers."""
+    port = directory.partition(",")[0]
+    is_number = port.isascii() and port.isdigit() and len(port) <= _PORT_DIGITS
+    return is_number and 0 < int(port) <= _MAX_PORT and _BROKERS.issuperset(directory)
 
 
 def _is_host(host: str) -> bool:
@@ -98,7 +116,7 @@ def _refused(text: str, why: str) -> UsageError:
     return UsageError(
         f"{text[:200]!a} names no directory of another host",
         why=why,
-        fix="it is HOST:DIR or USER@HOST:DIR, an IPv6 address in brackets; a path with a colon is spelled ./a:b; "
-        "nothing was done",
+        fix="it is HOST:DIR or USER@HOST:DIR, an IPv6 address in brackets; a path with a colon is spelled ./a:b, a Kafka "
+        "cluster kafka://HOST:PORT; nothing was done",
         address=text[:200],
     )

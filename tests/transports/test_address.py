@@ -4,6 +4,7 @@ import pytest
 
 from mk.errors import UsageError
 from mk.transport.address import Address, is_remote, parse_address
+from mk.transport.kafka_address import parse_kafka_address
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,14 @@ from mk.transport.address import Address, is_remote, parse_address
         ("[::ffff:1.2.3.4]:x]:y", "", "::ffff:1.2.3.4", "x]:y"),
         ("host:dir with spaces;$(rm)\n", "", "host", "dir with spaces;$(rm)\n"),
         ("host:~/log@home", "", "host", "~/log@home"),
+        ("host:9092/", "", "host", "9092/"),
+        ("host:./9092", "", "host", "./9092"),
+        ("ann@host:9092", "ann", "host", "9092"),
+        ("host:0", "", "host", "0"),
+        ("host:65536", "", "host", "65536"),
+        ("host:20240131", "", "host", "20240131"),
+        ("host:9092x", "", "host", "9092x"),
+        ("host:9092,x y", "", "host", "9092,x y"),
     ],
 )
 def test_an_address_is_taken_apart(text, user, host, directory):
@@ -77,3 +86,13 @@ def test_what_cannot_be_a_host_is_refused_and_nothing_is_run(text):
     with pytest.raises(UsageError) as caught:
         parse_address(text)
     assert caught.value.what.isprintable() and len(caught.value.what) < 1000
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:9092", "h-1.x:9092,h-2.x:9093", "h:9092,g", "[::1]:9092"])
+def test_a_port_is_taken_for_a_broker_and_not_for_a_directory(text):
+    assert is_remote(text)
+    with pytest.raises(UsageError, match="is a host and a port") as caught:
+        parse_address(text)
+    cluster, _, directory = caught.value.fix.removeprefix("name it ").partition(", or ")
+    assert cluster == f"kafka://{text}" and parse_kafka_address(cluster)
+    assert isinstance(parse_address(directory.partition(" ")[0]), Address)

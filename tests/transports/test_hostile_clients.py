@@ -6,7 +6,7 @@ import socket
 import pytest
 
 import mk.replication.replicas
-from mk import errors
+from mk import __version__, errors
 from mk.errors import FarSideError, ProtocolVersionError, UsageError
 from mk.replication import image_codec
 from mk.replication.replica import CommittedOffset
@@ -199,7 +199,7 @@ PUSHED = [
 def test_who_does_not_keep_to_the_protocol_is_told_so_and_served_no_more(said, talk):
     heard = talk(OPEN + said + frame("wait", 7))
     assert heard.ended is not None and "the client" in heard.ended.what
-    assert heard.answers[0] == ["0.1.0"] and heard.answers[1] == [DIRECTORY_ID, "here:/default"]
+    assert heard.answers[0] == [__version__] and heard.answers[1] == [DIRECTORY_ID, "here:/default"]
     assert isinstance(heard.last, FarSideError) and len(heard.answers) == 3
     assert [line for line in heard.told if not line.startswith('["open"')] == []
 
@@ -388,6 +388,17 @@ def test_a_limited_writer_cannot_make_another_topic_its_own(talk):
     offsets = image_codec.committed_values([CommittedOffset("g", SECRETS, 0, 5, 0)])
     heard = talk(OPEN + frame("store_committed_offsets", DIRECTORY_ID, *offsets), "push:orders")
     assert isinstance(heard.last, errors.PermissionDeniedError) and len(heard.told) == 1
+
+
+def test_a_limited_writer_says_how_far_its_own_topics_are_also_before_they_are_made(talk):
+    def told(*ends):
+        values = image_codec.end_values([(topic_id, 0, 5) for topic_id in ends])
+        return talk(OPEN + frame("topics", 0, False) + frame("note_source", DIRECTORY_ID, "", *values), "push:orders")
+
+    assert told(ORDERS).last == []
+    assert told(ORDERS, "f" * 32).last == []
+    for ends in ((SECRETS,), (ORDERS, SECRETS, "f" * 32)):
+        assert isinstance(told(*ends).last, errors.PermissionDeniedError)
 
 
 def test_who_may_only_push_reads_no_record(talk):

@@ -1,5 +1,8 @@
 """What `--only` allows, for each operation that there is, on a real directory. Those of replicas: test_hostile_clients."""
 
+import json
+import os
+
 import pytest
 
 import mk
@@ -22,6 +25,7 @@ REQUESTS = {
     "close_topic": ("pull produce", lambda name, number: (number,)),
     "watch": ("pull produce", lambda name, number: (0,)),
     "describe": ("pull produce", lambda name, number: ("topic", name)),
+    "sample": ("pull", lambda name, number: ("",)),
     "open_reader": ("pull", lambda name, number: (NEW, number, 0)),
     "close_reader": ("pull", lambda name, number: (READER,)),
     "fetch": ("pull", lambda name, number: (READER, 0)),
@@ -115,3 +119,29 @@ def test_an_operation_is_for_the_topics_of_its_kind_also_among_those_that_are_op
             conversation.request("open_directory", True)
             if topic in make(topic, number):
                 assert is_refused(conversation, name, make(topic, number)), topic
+
+
+def test_a_sample_tells_nothing_of_other_topics_nor_who_the_members_are(directory):
+    with mk.connect(str(directory)) as cluster:
+        members = [cluster.group_consumer(group, [topic]) for group, topic in (("both", "mine"), ("other", "theirs"))]
+        for member in members:
+            assert next(iter(member)).value == b"secret"
+        with far_side(directory, "pull:mine") as conversation:
+            conversation.request("open_directory", False)
+            for owners_of in ("", "both", "other"):
+                conversation.request("sample", owners_of)
+                told = json.loads(conversation.body)
+                assert [topic["topic"] for topic in told["topics"]] == ["mine"]
+                assert [group["group"] for group in told["groups"]] == ["both"]
+                (member,) = told["groups"][0]["members"]
+                assert {key for key, value in member.items() if value is not None} == {"member"}
+                assert [row["member"] for row in told["groups"][0]["offsets"]] == [None]
+        with far_side(directory) as conversation:
+            conversation.request("open_directory", False)
+            conversation.request("sample", "both")
+            told = json.loads(conversation.body)
+            assert len(told["topics"]) == len(told["groups"]) == 2
+            assert told["groups"][0]["members"][0]["pid"] == os.getpid()
+            assert told["groups"][0]["offsets"][0]["member"] == told["groups"][0]["members"][0]["member"]
+        for member in members:
+            member.close()
