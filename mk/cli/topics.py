@@ -7,16 +7,18 @@ from mk.cli.console import print_json, print_table, size_text
 from mk.cli.notes import counted, note
 from mk.cli.selection import matching, raise_first, selected
 from mk.cluster import connect
-from mk.config import PARTITIONERS, check_partitioner, parse_topic_config
+from mk.config import PARTITIONERS, check_no_replication, check_partitioner, parse_topic_config
 from mk.errors import (
     DataError,
     MkError,
     NoSuchDirectoryError,
     NoSuchTopicError,
+    PeerUnreachableError,
     TopicExistsError,
     UsageError,
 )
 from mk.topic_partition import check_name, check_partition_count
+from mk.transport.kafka_address import is_kafka
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,8 +58,18 @@ def list_topics(options: Options) -> int:
 
 
 def _with_leaders(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows for people: who leads is shown where it is not this directory throughout."""
+    """Return rows for people: who leads is shown where it is not this directory throughout.
+
+    Of a Kafka cluster, how many replicas there are, and where some are behind, of how many partitions.
+    """
     shown = [{key: value for key, value in row.items() if key not in ("leads", "leader")} for row in rows]
+    is_behind = any(row.get("under_replicated") for row in rows)
+    for row in shown:
+        if "replication_factor" in row:
+            row["replicas"] = row.pop("replication_factor")
+            count = row.pop("under_replicated")
+            if is_behind:
+                row["state"] = f"{counted(count, 'partition')} UNDER REPLICATED" if count else "ok"
     if not all(row["leads"] for row in rows):
         for row, document in zip(shown, rows):
             row["leader"] = "this" if document["leads"] else document["leader"] or "several"
@@ -66,9 +78,7 @@ def _with_leaders(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def create(options: Options) -> int:
     """Make a topic, and the log directory if need be."""
-    settings = dict(options.config)
-    partitioner = check_partitioner(settings.pop("partitioner", PARTITIONERS[0]))
-    config = parse_topic_config(settings)
+    partitioner, config = _parsed_settings(options)
     partitions = 1 if options.partitions is None else options.partitions
     # Before a directory is made for it.
     check_name(options.topic)
@@ -80,38 +90,41 @@ def create(options: Options) -> int:
     differences: list[dict[str, object]] = []
     is_new = True
     try:
-        if options.dry_run:
-            _check_name_is_free(options)
+        sharing = {"shared_group": options.shared_group, "shared_readers": options.shared_readers or "all"}
+        topic = {
+            "partitions": partitions,
+            "partitioner": partitioner,
+            "config": config,
+            "replication_factor": options.replication_factor,
+            "wait_ms": options.lock_wait_ms,
+        }
+        if not options.dry_run:
+            cluster = connect(options.directory, create=True, allow_network_fs=options.allow_network_fs, **sharing)
+            cluster.create_topic(options.topic, **topic)
+        elif is_kafka(options.directory or ""):
+            cluster = connect(options.directory, **sharing)
+            cluster.create_topic(options.topic, **topic, dry_run=True)  # type: ignore[call-arg]  # It is a KafkaCluster.
         else:
-            cluster = connect(
-                options.directory,
-                create=True,
-                allow_network_fs=options.allow_network_fs,
-                shared_group=options.shared_group,
-                shared_readers=options.shared_readers or "all",
-            )
-            cluster.create_topic(
-                options.topic,
-                partitions=partitions,
-                partitioner=partitioner,
-                config=config,
-                wait_ms=options.lock_wait_ms,
-            )
+            _check_name_is_free(options, sharing)
     except TopicExistsError as error:
         if not options.if_not_exists or error.facts["existing"] != options.topic:
             raise
         is_new = False
         differences = _differences(options, partitioner, config)
     if options.json:
-        document: dict[str, object] = {"topic": options.topic, "created": is_new and not options.dry_run}
+        document: dict[str, Any] = {"topic": options.topic, "created": is_new and not options.dry_run}
         if options.dry_run:
             document["plan"] = {"partitions": partitions, "partitioner": partitioner, "config": config}
+            if options.replication_factor is not None:
+                document["plan"]["replication_factor"] = options.replication_factor
         print_json({**document, "differences": differences})
     elif not options.quiet:
         if not is_new:
             note(f"mk: there is already a topic {options.topic}")
         elif options.dry_run:
             said = [counted(partitions, "partition"), f"partitioner={partitioner}"]
+            if options.replication_factor is not None:
+                said.append(counted(options.replication_factor, "replica"))
             said += [f"{setting}={config[setting]}" for setting in sorted(config)]
             note(f"mk: creates {options.topic}: {', '.join(said)}")
         else:
@@ -121,12 +134,22 @@ def create(options: Options) -> int:
     return 0
 
 
-def _check_name_is_free(options: Options) -> None:
+def _parsed_settings(options: Options) -> tuple[str, dict[str, int | str]]:
+    """Return partitioner and settings of a topic that is to be made; what else they may be, a Kafka cluster says itself."""
+    settings = dict(options.config)
+    partitioner = settings.pop("partitioner", PARTITIONERS[0])
+    if is_kafka(options.directory or ""):
+        from mk.kafka_cluster.topic_config import check_partitioner_is_known, parse_kafka_config
+
+        return check_partitioner_is_known(partitioner), parse_kafka_config(settings)
+    check_no_replication(options.replication_factor)
+    return check_partitioner(partitioner), parse_topic_config(settings)
+
+
+def _check_name_is_free(options: Options, sharing: dict[str, Any]) -> None:
     """Raise TopicExistsError as creating the topic would."""
     try:
-        cluster = connect(
-            options.directory, shared_group=options.shared_group, shared_readers=options.shared_readers or "all"
-        )
+        cluster = connect(options.directory, **sharing)
     except NoSuchDirectoryError:
         return
     cluster.check_name_is_free(options.topic)
@@ -140,11 +163,14 @@ def _differences(options: Options, partitioner: str, config: dict[str, int | str
         wanted["partitions"] = options.partitions
     if "partitioner" in options.config:
         wanted["partitioner"] = partitioner
+    if options.replication_factor is not None:
+        wanted["replication_factor"] = options.replication_factor
     found = {"partitions": len(there["partitions"]), "partitioner": there["partitioner"], **there["config"]}
+    found["replication_factor"] = there.get("replication_factor")
     return [
-        {"setting": setting, "wanted": value, "there": found[setting]}
+        {"setting": setting, "wanted": value, "there": found.get(setting)}
         for setting, value in {**wanted, **config}.items()
-        if found[setting] != value
+        if found.get(setting) != value
     ]
 
 
@@ -160,7 +186,8 @@ def delete(options: Options) -> int:
                 note(f"mk: deletes {topic['topic']}, which is damaged")
             else:
                 records = counted(topic["records"], "record")
-                note(f"mk: deletes {topic['topic']}: {records}, {counted(topic['size_bytes'], 'byte')}")
+                size = "" if topic["size_bytes"] is None else f", {counted(topic['size_bytes'], 'byte')}"
+                note(f"mk: deletes {topic['topic']}: {records}{size}")
         if not plan and options.regex is not None:
             note(f"mk: -r {options.regex} finds no topic; nothing to delete")
     if options.dry_run or not plan:
@@ -180,6 +207,8 @@ def delete(options: Options) -> int:
                 failures.append(error)
         except MkError as error:
             failures.append(error)
+            if isinstance(error, PeerUnreachableError):
+                break  # So are all others.
     if options.json:
         print_json(deleted)
     raise_first(failures)
@@ -235,13 +264,22 @@ def readable(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _for_people(name: str, value: Any) -> Any:
-    if name.endswith("_ms") and value is not None:
-        import time
-
-        try:
-            return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(value / 1000))
-        except (OverflowError, OSError):
-            return str(value)  # Somebody wrote a number there that is in no calendar.
+    if value is None:
+        return None
+    if name.endswith("_ms"):
+        return time_text(value)
     if name.endswith("_bytes"):
         return size_text(value)
     return value
+
+
+def time_text(time_ms: int) -> str:
+    """Return a time by the clock of TZ as RFC 3339 has it, which --since and -o @TIME read back."""
+    import time
+
+    try:
+        there = time.localtime(time_ms / 1000)
+    except (OverflowError, OSError):
+        return str(time_ms)  # Somebody wrote a number there that is in no calendar.
+    zone = time.strftime("%z", there)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", there) + ("Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}")

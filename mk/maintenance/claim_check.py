@@ -99,7 +99,7 @@ class _ClaimCheck:
                 what = f"generations {before + 1} to {after - 1} are missing: what was committed there is not known"
                 self._add(kinds.MISSING_GENERATION, WARNING, after, what)
         if readable:
-            self._check_offset()
+            self._check_offset(generations)
 
     def _add(
         self,
@@ -160,10 +160,10 @@ class _ClaimCheck:
             time.sleep(_SLOT_PAUSE_SECONDS)
         return slots, faults
 
-    def _check_offset(self) -> None:
+    def _check_offset(self, generations: list[int]) -> None:
         """Compare the committed offset with the log, which is read later: a commit never lies ahead of it."""
         try:
-            slot = self._claims.newest(self._partition)
+            slot = self._claims.newest(self._partition, generations)
             if slot is None or slot.offset == NO_OFFSET:
                 return
             reader = PartitionReader(self._topic, self._partition)
@@ -207,18 +207,16 @@ def orphaned_claims(directory: LogDirectory) -> list[Finding]:
 
 
 def _orphan(claims: ClaimDirectory) -> Finding:
-    generations = claims.generations()
+    partitions = claims.generations()
     name = ""
-    for partition in generations:
+    for partition, generations in partitions.items():
         try:
-            slot = claims.newest(partition)
+            slot = claims.newest(partition, generations)
         except CorruptStateError:
             continue
         if slot is not None:
             name = slot.topic
-    what = (
-        f"group {claims.group} has claims on {len(generations)} partitions of it, and the topic is not there any more"
-    )
+    what = f"group {claims.group} has claims on {len(partitions)} partitions of it, and the topic is not there any more"
     return Finding(name, None, kinds.ORPHANED_CLAIMS, NOTE, _path(claims, "").rstrip("/"), what)
 
 

@@ -326,7 +326,7 @@ class _Checks:
         try:
             files.close(self._new("named"))
             files.link("named", "named", src_dir_fd=self._fd, dst_dir_fd=other_fd)
-            self._report.add("hard-links", OK, "a file can have a second name: clones and snapshots cost nothing")
+            self._report.add("hard-links", OK, "a file can have two names: clones and snapshots are free")
         except OSError:
             text = "no second names across directories: clones and snapshots copy"
             self._report.add("hard-links", NOT_OFFERED, text, costs=1)

@@ -7,6 +7,8 @@ import re
 import pytest
 from running import read_until
 
+pytestmark = pytest.mark.both_engines
+
 
 def described(mk, topic="t"):
     (document,) = json.loads(mk.ok("topics", "describe", topic, "--json"))
@@ -20,6 +22,7 @@ def overrides(mk, topic="t"):
 # Altering.
 
 
+@pytest.mark.directory_only("Kafka has no segments that small")
 def test_alter_shows_what_changes_and_changes_it(mk):
     mk.ok("topics", "create", "t", "-c", "flush.ms=5", "-c", "segment.bytes=8192")
     words = ("topics", "alter", "t", "-c", "segment.bytes=1M", "--unset", "flush.ms", "-c", "compression.type=zstd")
@@ -39,6 +42,7 @@ def test_alter_shows_what_changes_and_changes_it(mk):
     )
 
 
+@pytest.mark.directory_only("Kafka has defaults of its own")
 def test_alter_as_json(mk):
     mk.ok("topics", "create", "t")
     words = ("topics", "alter", "t", "-c", "flush.ms=7", "-p", 3, "--json")
@@ -56,6 +60,7 @@ def test_alter_as_json(mk):
     assert len(mk.offsets("t")) == 3
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
@@ -79,6 +84,17 @@ def test_what_cannot_be_altered_is_refused_with_nothing_changed(mk, words, statu
     assert (mk.directory / "topics/t/topic.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("more", [[], ["-p", 4], ["--dry-run"]])
+def test_no_plan_is_shown_of_a_setting_that_there_is_not(mk, more):
+    mk.ok("topics", "create", "t")
+    done = mk("topics", "alter", "t", "-c", "retention.mss=1", *more)
+    assert (done.status, done.out) == (78, b"") and done.err.startswith("mk: error: "), done
+    made = mk("topics", "create", "new", "-c", "retention.mss=1", *more)
+    assert (made.status, made.out) == (78, b"") and made.err.startswith("mk: error: "), made
+    assert mk.offsets("t") == [(0, 0)] and mk.ok("topics", "-q") == b"t\n"
+
+
+@pytest.mark.directory_only("a topic of Kafka keeps no partitioner")
 @pytest.mark.parametrize("change", [["--partitions", "4"], ["-c", "partitioner=murmur2"]])
 @pytest.mark.parametrize("how", [["-k", "u1", "v"], ["-K", ":"]])
 def test_where_keys_belong_changes_only_with_yes(mk, change, how):
@@ -119,6 +135,7 @@ def test_alter_asks_on_a_terminal(mk, terminal, answer, status):
     assert len(mk.offsets("t")) == (2 if status == 0 else 1)
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_a_running_producer_goes_by_what_was_altered_from_its_next_append_on(mk):
     mk.ok("topics", "create", "t", "-c", "max.message.bytes=100")
     with mk.start("produce", "t", "-v", "-K", ":") as process:
@@ -145,6 +162,7 @@ def test_a_running_producer_goes_by_what_was_altered_from_its_next_append_on(mk)
 # Renaming.
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_rename_keeps_everything_but_the_name(mk):
     mk.ok("topics", "create", "t", "-p", 2, "-c", "flush.ms=5")
     mk.ok("produce", "t", "-p", 1, "a", "b")
@@ -162,6 +180,7 @@ def test_rename_keeps_everything_but_the_name(mk):
     assert mk("consume", "t").status == 66
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_a_name_that_is_taken_or_cannot_be_is_refused(mk):
     for name in ("t", "other", "UPPER"):
         mk.ok("topics", "create", name)
@@ -178,6 +197,7 @@ def test_a_name_that_is_taken_or_cannot_be_is_refused(mk):
     assert mk.ok("topics", "-q") == b"T\nUPPER\nother\n"
 
 
+@pytest.mark.directory_only("Kafka renames no topics")
 def test_a_producer_is_told_the_new_name_and_a_follower_reads_on(mk):
     mk.ok("produce", "t", "one")
     with mk.start("consume", "t", "-F") as reader, mk.start("produce", "t", "-v") as writer:
@@ -202,6 +222,7 @@ def test_a_producer_is_told_the_new_name_and_a_follower_reads_on(mk):
 # Sealing.
 
 
+@pytest.mark.directory_only("Kafka seals no topics")
 def test_a_sealed_topic_takes_no_records_and_gives_all_it_has(mk):
     mk.ok("produce", "t", "a")
     looked = mk("topics", "seal", "t", "--dry-run")
@@ -223,6 +244,7 @@ def test_a_sealed_topic_takes_no_records_and_gives_all_it_has(mk):
     mk.ok("topics", "delete", "u", "--yes")
 
 
+@pytest.mark.directory_only("Kafka seals no topics")
 def test_a_seal_can_be_undone(mk):
     mk.ok("produce", "t", "a")
     sealed = json.loads(mk.ok("topics", "seal", "t", "--json"))
@@ -237,6 +259,7 @@ def test_a_seal_can_be_undone(mk):
     assert (document["sealed"], document["sealed_by"]) == (None, None)
 
 
+@pytest.mark.directory_only("Kafka seals no topics")
 def test_a_running_producer_is_told_of_the_seal(mk):
     with mk.start("produce", "t", "-v") as process:
         process.stdin.write(b"one\n")
@@ -252,6 +275,7 @@ def test_a_running_producer_is_told_of_the_seal(mk):
 # What they share.
 
 
+@pytest.mark.directory_only("Kafka seals no topics")
 def test_if_exists_makes_a_missing_topic_no_error(mk):
     mk.ok("topics", "create", "other")
     for words in (["alter", "t", "-p", 2], ["rename", "t", "u"], ["seal", "t"], ["seal", "t", "--undo"]):
@@ -262,6 +286,7 @@ def test_if_exists_makes_a_missing_topic_no_error(mk):
         assert mk("topics", *words, "--if-exists", "-q").err == ""
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_a_change_waits_for_an_append_and_not_for_ever(mk):
     mk.ok("topics", "create", "t", "-p", 2)
     lock = next((mk.directory / "locks").glob("*/1"))
@@ -274,6 +299,7 @@ def test_a_change_waits_for_an_append_and_not_for_ever(mk):
     mk.ok("produce", "t", "-p", 1, "v")
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_a_damaged_partition_does_not_keep_a_topic_from_being_changed(mk):
     mk.ok("produce", "t", "-k", "k", "v")
     state = mk.partition("t") / "state"
@@ -283,6 +309,7 @@ def test_a_damaged_partition_does_not_keep_a_topic_from_being_changed(mk):
     mk.ok("topics", "rename", "t", "u")
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_what_a_killed_change_left_is_swept_away(mk):
     mk.ok("topics", "create", "t", "-p", 2)
     topic = mk.directory / "topics/t"
@@ -294,6 +321,7 @@ def test_what_a_killed_change_left_is_swept_away(mk):
     assert sorted(os.listdir(topic)) == ["0", "1", "2", "topic.json"]
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_a_topic_whose_topic_json_is_damaged_or_missing_can_be_deleted(mk):
     for damage in (lambda path: path.write_bytes(b"nonsense"), lambda path: path.unlink()):
         mk.ok("topics", "create", "t", "-p", 2)
@@ -307,6 +335,7 @@ def test_a_topic_whose_topic_json_is_damaged_or_missing_can_be_deleted(mk):
         mk.ok("topics", "delete", "other", "--yes")
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 @pytest.mark.parametrize("how", ["missing", "a file", "a link"])
 def test_a_partition_that_is_no_directory_is_damage_and_its_topic_can_be_deleted(mk, tmp_path, how):
     mk.ok("topics", "create", "t", "-p", 2)
@@ -335,6 +364,7 @@ def test_a_partition_that_is_no_directory_is_damage_and_its_topic_can_be_deleted
     assert (tmp_path / "away" / "state").exists()
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_a_damaged_topic_is_left_alone_if_its_locks_cannot_be_told(mk):
     mk.ok("topics", "create", "t")
     mk.ok("topics", "create", "other")
@@ -352,6 +382,7 @@ def test_a_damaged_topic_is_left_alone_if_its_locks_cannot_be_told(mk):
     mk.ok("produce", "other", "v")
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_a_damaged_topic_is_deleted_only_with_its_append_locks(mk):
     mk.ok("topics", "create", "t", "-p", 2)
     (mk.directory / "topics/t/topic.json").write_text("nonsense")
@@ -361,6 +392,7 @@ def test_a_damaged_topic_is_deleted_only_with_its_append_locks(mk):
     mk.ok("topics", "delete", "t", "--yes")
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_help_has_examples(mk):
     for command in ("alter", "rename", "seal", "which", "get", "describe", "list", "create", "delete"):
         text = mk.ok("topics", command, "--help").decode()

@@ -8,6 +8,8 @@ import subprocess
 import pytest
 from running import Done, read_to_end
 
+pytestmark = pytest.mark.both_engines
+
 
 def rows(text):
     headings, *lines = [re.split(r" {2,}", line.strip()) for line in text.decode().splitlines()]
@@ -17,6 +19,7 @@ def rows(text):
 # Which.
 
 
+@pytest.mark.directory_only("a topic of Kafka keeps no partitioner")
 @pytest.mark.parametrize("partitioner", ["crc32", "murmur2"])
 def test_which_tells_where_produce_puts_a_key(mk, partitioner):
     mk.ok("topics", "create", "t", "-p", 7, "-c", f"partitioner={partitioner}")
@@ -49,6 +52,7 @@ def test_which_takes_any_bytes_for_a_key(mk):
 # Get.
 
 
+@pytest.mark.directory_only("Kafka has no segments that small")
 def test_get_prints_the_last_record_with_a_key(mk):
     mk.ok("topics", "create", "t", "-p", 3, "-c", "segment.bytes=4096")
     for number in range(6):
@@ -137,6 +141,7 @@ def test_get_escapes_on_a_terminal_only(mk, terminal):
         assert process.wait(20) == 0
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_get_names_damage_and_does_not_pass_over_it(mk):
     mk.ok("produce", "t", "-k", "a", "value")
     segment = mk.segments("t")[0]
@@ -159,6 +164,7 @@ def two(mk):
     return mk
 
 
+@pytest.mark.directory_only("it looks at the leader, which a directory is")
 def test_sections_alone_and_together(two):
     summary = two.ok("topics", "describe", "app-a", "-s")
     configs = two.ok("topics", "describe", "app-a", "-c")
@@ -174,6 +180,7 @@ def test_sections_alone_and_together(two):
     assert not any(" " in heading for heading in second)
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_sections_as_json(two):
     (document,) = json.loads(two.ok("topics", "describe", "app-a", "--json", "-s"))
     assert "partitions" not in document and "config" not in document
@@ -187,6 +194,7 @@ def test_sections_as_json(two):
     assert document["overrides"] == {"flush.ms": 5}
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_a_failed_partition_is_marked(two):
     (two.partition("app-a", 1) / "FAILED").write_text("")
     assert [row["STATE"] for row in rows(two.ok("topics", "describe", "app-a", "-p"))] == ["ok", "FAILED"]
@@ -231,6 +239,7 @@ def test_delete_by_regular_expression_shows_the_plan_first(two):
     assert done.status == 0 and "nothing to delete" in done.err
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_one_topic_that_cannot_be_deleted_does_not_keep_the_others(two):
     topic = json.loads((two.directory / "topics/app-b/topic.json").read_text())
     lock = two.directory / "locks" / topic["topic_id"] / "0"
@@ -243,6 +252,7 @@ def test_one_topic_that_cannot_be_deleted_does_not_keep_the_others(two):
 # Creating.
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_create_only_to_look(mk):
     words = ("topics", "create", "t", "-p", 3, "-c", "flush.ms=5", "--dry-run")
     done = mk(*words)
@@ -260,6 +270,7 @@ def test_create_only_to_look(mk):
     assert mk("topics", "create", "u", "--dry-run", "--shared-group", "no-such-group").status == 2
 
 
+@pytest.mark.directory_only("a topic of Kafka keeps no partitioner")
 def test_create_what_is_there_says_what_is_different(mk):
     mk.ok("topics", "create", "t", "-p", 3, "-c", "flush.ms=5")
     words = ("topics", "create", "t", "--if-not-exists")
@@ -276,6 +287,7 @@ def test_create_what_is_there_says_what_is_different(mk):
     assert document["differences"] == [{"setting": "partitions", "wanted": 5, "there": 3}]
 
 
+@pytest.mark.directory_only("brokers verify their own files")
 def test_one_is_not_many(mk):
     mk.ok("produce", "t", "v")
     assert "deletes t: 1 record, " in mk("topics", "delete", "t", "--dry-run").err

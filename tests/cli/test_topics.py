@@ -5,7 +5,9 @@ import os
 import re
 
 import pytest
-from running import read_to_end, read_until
+from running import KafkaMk, read_to_end, read_until
+
+pytestmark = pytest.mark.both_engines
 
 
 def table(text):
@@ -16,7 +18,9 @@ def table(text):
 
 @pytest.fixture
 def some(mk):
-    mk.ok("topics", "create", "orders", "-p", 2, "-c", "max.message.bytes=1000", "-c", "partitioner=murmur2")
+    # Which a topic of Kafka does not keep.
+    partitioner = () if isinstance(mk, KafkaMk) else ("-c", "partitioner=murmur2")
+    mk.ok("topics", "create", "orders", "-p", 2, "-c", "max.message.bytes=1000", *partitioner)
     mk.ok("produce", "orders", "-p", 1, *"abc")
     mk.ok("topics", "create", "empty")
     return mk
@@ -32,6 +36,7 @@ def test_list(some):
     assert some.ok("topics", "list") == some.ok("topics")
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_the_list_as_json_says_the_same(some):
     documents = json.loads(some.ok("topics", "--json"))
     assert json.loads(some.ok("topics", "list", "--json")) == documents
@@ -55,6 +60,7 @@ def test_an_empty_list_is_no_error(mk):
     assert json.loads(mk.ok("topics", "--json")) == []
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_without_a_log_directory(mk):
     for words in (
         ["topics"],
@@ -121,6 +127,7 @@ def test_create_what_is_there(mk):
     assert len(mk.offsets("t")) == 3
 
 
+@pytest.mark.directory_only("to Kafka they are two names")
 def test_create_with_a_name_that_differs_only_in_case(mk):
     mk.ok("topics", "create", "orders")
     for words in ([], ["--if-not-exists"]):
@@ -130,6 +137,7 @@ def test_create_with_a_name_that_differs_only_in_case(mk):
     assert [row["topic"] for row in json.loads(mk.ok("topics", "--json"))] == ["orders"]
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 @pytest.mark.parametrize(
     "setting",
     [
@@ -153,12 +161,14 @@ def test_settings_that_cannot_be(mk, setting):
     assert not mk.directory.exists()
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 @pytest.mark.parametrize("words", [["t", "-c", "nope"], ["t", "-p", "0"], ["t", "-p", "4097"], ["t", "-p", "x"], []])
 def test_create_with_a_wrong_command_line(mk, words):
     assert mk("topics", "create", *words).status == 2
     assert not mk.directory.exists()
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_what_is_in_the_way_of_a_name_is_left_alone(mk, tmp_path):
     mk.ok("topics", "create", "t")
     outside = tmp_path / "outside"
@@ -183,6 +193,7 @@ def test_what_is_in_the_way_of_a_name_is_left_alone(mk, tmp_path):
 # Describing.
 
 
+@pytest.mark.directory_only("a topic of Kafka keeps no partitioner")
 def test_describe(some):
     text = some.ok("topics", "describe", "orders").decode()
     (document,) = json.loads(some.ok("topics", "describe", "orders", "--json"))
@@ -210,6 +221,7 @@ def test_describe_several(some):
     assert some.ok("topics", "describe", "orders", "empty").count(b"topic_id") == 2
 
 
+@pytest.mark.directory_only("a topic of Kafka keeps no partitioner")
 def test_describe_what_is_not_there(some):
     done = some("topics", "describe", "nope", "orders")
     assert done.status == 66
@@ -218,6 +230,7 @@ def test_describe_what_is_not_there(some):
     assert json.loads(done.err)["error"] == "NoSuchTopicError"
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_describe_counts_segments(mk):
     mk.ok("topics", "create", "t", "-c", "segment.bytes=4096")
     for _ in range(4):
@@ -244,6 +257,7 @@ def test_offsets(some):
 # Deleting.
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_delete(some):
     done = some("topics", "delete", "orders", "--yes")
     assert (done.status, done.out) == (0, b"")
@@ -297,6 +311,7 @@ def test_delete_asks_on_a_terminal(some, terminal, answer, status):
     assert (some("topics", "offsets", "orders").status == 0) == (status == 2)
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_deleting_a_damaged_topic_works(some):
     """Whoever has given up on a topic must be able to get rid of it."""
     state = some.partition("orders", 1) / "state"
@@ -307,6 +322,7 @@ def test_deleting_a_damaged_topic_works(some):
     assert sorted(os.listdir(some.directory / "topics")) == ["empty"]
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_one_damaged_topic_does_not_hide_the_others(some):
     state = some.partition("empty") / "state"
     state.write_bytes(b"\xff" * state.stat().st_size)
@@ -319,6 +335,7 @@ def test_one_damaged_topic_does_not_hide_the_others(some):
     assert [row["topic"] for row in json.loads(done.out)] == ["orders"]
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_what_a_killed_create_or_delete_left_is_swept_away(some):
     topics = some.directory / "topics"
     (topics / (".tmp-" + "0" * 32)).mkdir()
