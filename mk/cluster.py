@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any, Protocol
 
-    from mk.consumer.consumer import Consumer
-    from mk.consumer.group_consumer import Delivery, GroupConsumer
-    from mk.consumer.offset_spec import OffsetSpec
+    from mk.consumer.awaiting import AwaitingConsumer
+    from mk.consumer.consumer import Consumer, Delivery
+    from mk.consumer.group_consumer import GroupConsumer
+    from mk.consumer.offset_spec import OffsetLike
     from mk.errors import MkError
+    from mk.groups.group_watch import GroupWatch
     from mk.groups.offset_reset import OffsetChange
     from mk.maintenance.dump import Item
     from mk.maintenance.findings import Finding, Report
@@ -35,6 +37,9 @@ class Cluster(Protocol):
     location: str
     """Where it is, for people: the directory's path."""
 
+    has_producer_ids: bool
+    """Whether its producers can have ids, under which the log leaves out what it has already."""
+
     def topic_names(self) -> list[str]:
         """Return the names of all topics, sorted."""
 
@@ -47,10 +52,14 @@ class Cluster(Protocol):
         *,
         partitions: int = 1,
         partitioner: str = "crc32",
-        config: dict[str, int | str] | None = None,
+        config: Mapping[str, int | str] | None = None,
+        replication_factor: int | None = None,
         wait_ms: int = 10_000,
     ) -> None:
-        """Create a topic, on disk when it returns. Raises TopicExistsError."""
+        """Create a topic, on disk when it returns. Raises TopicExistsError.
+
+        replication_factor: how many brokers of a Kafka cluster shall have it, None for its default; UsageError elsewhere.
+        """
 
     def delete_topic(self, name: str, *, wait_ms: int = 10_000) -> None:
         """Delete a topic and its records. Raises NoSuchTopicError."""
@@ -59,7 +68,7 @@ class Cluster(Protocol):
         self,
         name: str,
         *,
-        config: dict[str, int | str] | None = None,
+        config: Mapping[str, int | str] | None = None,
         unset: Sequence[str] = (),
         partitions: int | None = None,
         wait_ms: int = 10_000,
@@ -103,6 +112,26 @@ class Cluster(Protocol):
     def topic_rates(self, name: str) -> list[dict[str, float]]:
         """Return of each partition records and bytes a second, in the last minute (`_1m`) and hour (`_1h`)."""
 
+    def topic_times(self, name: str) -> dict[str, Any]:
+        """Return how many records of a topic fall into each of some spans of time: `from_ms`, `step_ms` and `records`.
+
+        By a look into the indexes; all None and empty where there is no record.
+        """
+
+    def sample(self, owners_of: str = "") -> dict[str, Any]:
+        """Look at all topics, groups and copies, ready for JSON: cheaply, for whoever looks again and again.
+
+        The first call looks at everything, the next ones at what has changed since. Two samples of one cluster make rates.
+        owners_of: a group of which it is also told which member owns which partition.
+
+        Returns:
+            `clock_ms`, by a clock that never leaps, and `time_ms`: when that was. `topics`, each with `partitions`; of
+            these `appended_bytes` counts on, and comparable are counts and offsets of the same `run`. `groups`, each with
+            `members`, `lag` and `offsets`; None where this process may not look at them. `replicas`: of each other
+            directory and `role` how far the follower of the two was behind when it was seen, in `partitions`. `unseen`: what
+            could not be looked at. `problem`: why something cannot be told, which keeps nobody from seeing the rest.
+        """
+
     def has_keyed_records(self, name: str) -> bool:
         """Tell whether any record of a topic has a key. Reads headers, and no more of the log than it takes."""
 
@@ -134,6 +163,9 @@ class Cluster(Protocol):
     def describe_groups(self, groups: Sequence[str]) -> Iterator[dict[str, Any] | MkError]:
         """Yield the same of several groups; of one that is not there, or cannot be read, the error."""
 
+    def watch_group(self, group: str) -> GroupWatch:
+        """Return what waits until a group may have committed. See GroupWatch. It need not be there yet."""
+
     def check_group_is_empty(self, group: str) -> None:
         """Raise GroupNotEmptyError if a group has members that live. One that does not exist has none."""
 
@@ -145,11 +177,30 @@ class Cluster(Protocol):
         kind: str,
         undoes: int | None = None,
         wait_ms: int = 10_000,
-    ) -> int:
+    ) -> int | None:
         """Commit offsets for a group by hand; it is made if need be. Returns the number of the change in its journal.
+
+        None where a cluster keeps no journal.
 
         kind: what it is called there; undoes: the change that it takes back. Raises GroupNotEmptyError while members
         live, OffsetsMovedError if the group has committed since the changes were planned: nothing was changed then.
+        """
+
+    def reset_group(
+        self,
+        group: str,
+        topics: str | Sequence[str] = (),
+        *,
+        to: OffsetLike | Mapping[int, OffsetLike],
+        dry_run: bool = False,
+        wait_ms: int = 10_000,
+    ) -> list[dict[str, Any]]:
+        """Move a group, which is made if need be, to other offsets of some topics, or of all that it reads; on disk on return.
+
+        to: as `offset` of a consumer says it, but no range. What lies outside of a log becomes its start or end.
+
+        Returns the plan, ready for JSON: of each partition `topic`, `partition`, `committed_offset`, `new_offset` and
+        `note`; with dry_run that is all. Raises as change_offsets does.
         """
 
     def group_changes(self, group: str) -> list[dict[str, Any]]:
@@ -293,14 +344,21 @@ class Cluster(Protocol):
         self,
         topic: str,
         *,
-        acks: int = 1,
+        acks: int | str | None = None,
         partition: int | None = None,
         compression: str | None = None,
         producer_id: str | None = None,
         lock_wait_ms: int = 10_000,
         on_append: Callable[[AppendResult], None] | None = None,
     ) -> Producer:
-        """Open a producer to one topic. See Producer."""
+        """Open a producer to one topic. See Producer.
+
+        acks: 1, on disk when acknowledged, which None is; 0, survives this process but no power cut; in Kafka also "all", which
+        None is there. partition: send everything there.
+        compression: none, gzip, lz4 or zstd; None is what the topic says. producer_id: a name under which the same input can
+        be sent again from its start, and what is stored already is left out. lock_wait_ms: how long an append waits for others.
+        on_append: called with each append that is acknowledged.
+        """
 
     def append_batches(
         self, name: str, partition: int, batches: Sequence[EncodedBatch], *, wait_ms: int = 10_000
@@ -317,8 +375,8 @@ class Cluster(Protocol):
         *,
         regex: str | None = None,
         partitions: Sequence[int] | None = None,
-        offset: OffsetSpec | dict[int, OffsetSpec] | None = None,
-        stop: OffsetSpec | None = None,
+        offset: OffsetLike | Mapping[int, OffsetLike] | None = None,
+        stop: OffsetLike | None = None,
         tail: int | None = None,
         follow: bool = False,
         idle_ms: int | None = None,
@@ -331,10 +389,28 @@ class Cluster(Protocol):
         on_note: Callable[[str], None] | None = None,
         delivery: Delivery | None = None,
     ) -> Consumer:
-        """Open a consumer of some topics, or of those in whose names `regex` is found. See Consumer.
+        """Open a consumer of a topic, or some, or of those in whose names `regex` is found. See Consumer.
 
+        offset: where to begin, by default the start: a number, negative from the end, what `-o` takes ("end", "@-1h", "10:20"),
+        or a dict of these by partition. stop: where to end, that offset excluded. tail: only the last so many records.
+        follow: go on at the end, until nothing came for idle_ms, or until `stop`. max_time_ms: end after so long in any case.
         merge: all partitions as one, in the order of the records' times. reverse: the newest first.
         cursor_file: a file that remembers where each partition has been read; see RememberingConsumer.
+        """
+
+    def awaiting_consumer(
+        self,
+        topics: Sequence[str],
+        *,
+        partitions: Sequence[int] | None = None,
+        offset: OffsetLike | None = None,
+        key: bytes | None = None,
+        max_time_ms: int | None = None,
+        retry: bool = False,
+    ) -> AwaitingConsumer:
+        """Open a consumer that waits for what some topics do not hold yet. See AwaitingConsumer.
+
+        key: of each topic only the partition to which it belongs, as of now. retry: a topic that is not there is waited for.
         """
 
     def group_consumer(
@@ -344,12 +420,13 @@ class Cluster(Protocol):
         *,
         regex: str | None = None,
         partitions: Sequence[int] | None = None,
-        offset: OffsetSpec | None = None,
-        stop: OffsetSpec | None = None,
+        offset: OffsetLike | None = None,
+        stop: OffsetLike | None = None,
         follow: bool = False,
         idle_ms: int | None = None,
         max_time_ms: int | None = None,
         commit: bool = True,
+        auto_commit: bool = True,
         commit_interval_ms: int = 5000,
         session_timeout_ms: int = 10_000,
         on_truncation: str = "back",
@@ -359,7 +436,13 @@ class Cluster(Protocol):
         on_skip: Callable[[str, int, int, int], None] | None = None,
         on_note: Callable[[str], None] | None = None,
     ) -> GroupConsumer:
-        """Join a group that reads some topics, or those in whose names `regex` is found. See GroupConsumer."""
+        """Join a group that reads a topic, or some, or those in whose names `regex` is found. See GroupConsumer.
+
+        offset: where partitions begin of which the group has committed nothing; the rest as in `consumer`. auto_commit: False
+        has `commit` alone commit. commit: False reads as a member and commits nothing. on_truncation: where to go on if the log
+        is another one than the group has read: back, start, end, or fail. or_skip: read nothing if the group has a member.
+        session_timeout_ms: a member that is stopped for so long loses its partitions.
+        """
 
     def verify_topic(
         self, name: str, *, partitions: Sequence[int] = (), progress: Callable[[int, int], None] | None = None
@@ -404,7 +487,8 @@ class Cluster(Protocol):
     def topic_config(self, name: str) -> dict[str, int | str]:
         """Return a topic's settings, defaults included."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of it. Producers and consumers that were opened are closed on their own, and before it."""
 
     def __enter__(self) -> Cluster: ...
 
@@ -430,7 +514,7 @@ def connect(
     shared_group: str | None = None,
     shared_readers: str = "all",
 ) -> Cluster:
-    """Open the cluster at `location`, a directory's path, or HOST:PATH by ssh; None is MK_DIR or the user's own.
+    """Open the cluster at `location`, a directory's path, HOST:PATH by ssh, or kafka://HOST:PORT; None is MK_DIR or the user's own.
 
     create: make the directory a log directory if there is none yet; otherwise that raises NoSuchDirectoryError.
     shared_group: name or number of the group whose members write to it, if it is made. One that is there and not shared
@@ -439,6 +523,17 @@ def connect(
     import os
 
     location = os.fspath(location) if location else default_location()
+    if location.startswith("kafka://"):
+        from mk.kafka_cluster.cluster import KafkaCluster
+        from mk.transport.kafka_address import parse_kafka_address
+
+        if shared_group is not None:
+            raise UsageError(
+                "--shared-group is not offered on a Kafka cluster",
+                why="it is a group of users who share files",
+                fix="say with ACLs who may write there; nothing was done",
+            )
+        return KafkaCluster(parse_kafka_address(location))
     if ":" in location:
         from mk.transport.address import Address, parse_address
 
@@ -448,7 +543,7 @@ def connect(
 
             if shared_group is not None:
                 raise UsageError(
-                    "shared_group is not offered on another host",
+                    "--shared-group is not offered on another host",
                     why="who shares a directory is said where it is made",
                     fix=f"make it there: ssh {address.destination} mk topics create ...; nothing was done",
                 )

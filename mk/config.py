@@ -5,7 +5,7 @@ They keep Kafka's spelling (`segment.bytes`) everywhere; Topic.config looks them
 
 from __future__ import annotations
 
-from mk.errors import ConfigurationError
+from mk.errors import ConfigurationError, UsageError
 from mk.topic_partition import MAX_NAME_LENGTH, is_valid_name
 
 TYPE_CHECKING = False
@@ -192,6 +192,16 @@ def check_partitioner(name: str) -> str:
     return name
 
 
+def check_no_replication(replication_factor: int | None) -> None:
+    """Raise UsageError for a number of replicas, which a log directory has not."""
+    if replication_factor is not None:
+        raise UsageError(
+            "--replication-factor goes with a kafka:// cluster",
+            why="a log directory has one copy of each topic",
+            fix="leave it out; `mk replicate` keeps a copy elsewhere; nothing was done",
+        )
+
+
 _MAX_DIGITS = 18
 _SIZE_SUFFIXES = {"k": KIB, "kib": KIB, "m": MIB, "mib": MIB, "g": GIB, "gib": GIB, "b": 1}
 _TIME_SUFFIXES = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -234,8 +244,8 @@ def _parse_value(key: TopicConfigKey, text: str) -> int | str:
             return key.check(text)
         except ValueError as error:
             raise ConfigurationError(f"{key.name} cannot be {text!a}", fix=str(error), name=key.name) from None
-    number, factor = _split_suffix(text, _TIME_SUFFIXES if key.name.endswith(".ms") else _SIZE_SUFFIXES)
-    value = key.minimum - 1 if number is None else int(number * factor)
+    amount = parse_amount(key.name, text)
+    value = key.minimum - 1 if amount is None else amount
     if text == "-1":
         value = -1
     if not key.minimum <= value <= key.maximum:
@@ -246,6 +256,12 @@ def _parse_value(key: TopicConfigKey, text: str) -> int | str:
             name=key.name,
         )
     return value
+
+
+def parse_amount(name: str, text: str) -> int | None:
+    """Return how many bytes, or ms where the setting's name says so, a text means; None if it means none."""
+    number, factor = _split_suffix(text, _TIME_SUFFIXES if name.endswith(".ms") else _SIZE_SUFFIXES)
+    return None if number is None else int(number * factor)
 
 
 def _split_suffix(text: str, suffixes: dict[str, int]) -> tuple[float | None, int]:

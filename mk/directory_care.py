@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
+    from mk.consumer.offset_spec import OffsetLike
     from mk.maintenance.dump import Item
     from mk.maintenance.findings import Finding, Report
     from mk.storage.log_directory import LogDirectory
@@ -227,3 +228,16 @@ class DirectoryCare:
                 yield from dump_partition(topic, partition, records=records, from_offset=from_offset)
             finally:
                 topic.close()
+
+    def reset_group(
+        self,
+        group: str,
+        topics: str | Sequence[str] = (),
+        *,
+        to: OffsetLike | Mapping[int, OffsetLike],
+        dry_run: bool = False,
+        wait_ms: int = 10_000,
+    ) -> list[dict[str, Any]]:
+        from mk.group_plan import reset_group
+
+        return reset_group(self, group, topics, to, dry_run=dry_run, wait_ms=wait_ms)  # type: ignore[arg-type]  # With its other half.

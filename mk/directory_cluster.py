@@ -15,21 +15,23 @@ from mk.errors import (
     StorageError,
     UsageError,
 )
-from mk.group_errors import NoSuchGroupError
 from mk.storage import files
 from mk.storage.log_directory import LogDirectory, create_directory
 from mk.topic_partition import check_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
-    from mk.consumer.consumer import Consumer
-    from mk.consumer.group_consumer import Delivery, GroupConsumer
-    from mk.consumer.offset_spec import OffsetSpec
+    from mk.consumer.awaiting import AwaitingConsumer
+    from mk.consumer.consumer import Consumer, Delivery
+    from mk.consumer.group_consumer import GroupConsumer
+    from mk.consumer.offset_spec import OffsetLike
     from mk.errors import MkError
+    from mk.groups.group_watch import GroupWatch
     from mk.groups.offset_reset import OffsetChange
+    from mk.maintenance.sampler import Sampler
     from mk.producer.producer import Producer
     from mk.records.record import ConsumerRecord
     from mk.records.record_batch import EncodedBatch
@@ -49,10 +51,13 @@ def _group_offsets(topic: Topic, partition: int, wanted: str) -> Iterable[GroupO
 class DirectoryCluster(DirectoryCare):
     """See `help(mk.Cluster)` for what the methods do. A log directory is made by the first process that asks for it with `create`."""
 
+    has_producer_ids = True
+
     def __init__(
         self, path: str, *, create: bool, allow_network_fs: bool, shared_group: str | None, shared_readers: str
     ) -> None:
         self.location = path
+        self._sampler: Sampler | None = None
         sharing = None
         if shared_group is not None:
             from mk.storage.sharing import Sharing
@@ -102,11 +107,13 @@ class DirectoryCluster(DirectoryCare):
         *,
         partitions: int = 1,
         partitioner: str = "crc32",
-        config: dict[str, int | str] | None = None,
+        config: Mapping[str, int | str] | None = None,
+        replication_factor: int | None = None,
         wait_ms: int = 10_000,
     ) -> None:
-        from mk.config import check_partitioner, parse_topic_config
+        from mk.config import check_no_replication, check_partitioner, parse_topic_config
 
+        check_no_replication(replication_factor)
         check_partitioner(partitioner)
         overrides = parse_topic_config({key: str(value) for key, value in (config or {}).items()})
         with files.about(self.location):
@@ -133,7 +140,7 @@ class DirectoryCluster(DirectoryCare):
         self,
         name: str,
         *,
-        config: dict[str, int | str] | None = None,
+        config: Mapping[str, int | str] | None = None,
         unset: Sequence[str] = (),
         partitions: int | None = None,
         wait_ms: int = 10_000,
@@ -239,6 +246,24 @@ class DirectoryCluster(DirectoryCare):
             finally:
                 topic.close()
 
+    def topic_times(self, name: str) -> dict[str, Any]:
+        from mk.storage.description import times
+
+        with files.about(f"{self.location}/topics/{name}"):
+            topic = self._open(name)
+            try:
+                return times(topic)
+            finally:
+                topic.close()
+
+    def sample(self, owners_of: str = "") -> dict[str, Any]:
+        from mk.maintenance.sampler import Sampler
+
+        if self._sampler is None:
+            self._sampler = Sampler(self._directory)
+        with files.about(self.location):
+            return self._sampler.sample(owners_of)
+
     def has_keyed_records(self, name: str) -> bool:
         from mk.storage.key_search import has_keyed_records
 
@@ -310,6 +335,7 @@ class DirectoryCluster(DirectoryCare):
             return known_groups(self._directory)
 
     def describe_groups(self, groups: Sequence[str]) -> Iterator[dict[str, Any] | MkError]:
+        from mk.group_errors import NoSuchGroupError
         from mk.groups.group_description import GroupDescriber
 
         describer = GroupDescriber(self._directory)
@@ -325,6 +351,12 @@ class DirectoryCluster(DirectoryCare):
 
         with files.about(f"{self.location}/groups/{group}"):
             return GroupDescriber(self._directory).describe(group)
+
+    def watch_group(self, group: str) -> GroupWatch:
+        from mk.groups.group_watch import GroupWatch
+
+        with files.about(f"{self.location}/groups/{group}"):
+            return GroupWatch(self._directory, group)
 
     def check_group_is_empty(self, group: str) -> None:
         from mk.groups.offset_reset import check_is_empty
@@ -402,7 +434,7 @@ class DirectoryCluster(DirectoryCare):
         self,
         topic: str,
         *,
-        acks: int = 1,
+        acks: int | str | None = None,
         partition: int | None = None,
         compression: str | None = None,
         producer_id: str | None = None,
@@ -441,8 +473,8 @@ class DirectoryCluster(DirectoryCare):
         *,
         regex: str | None = None,
         partitions: Sequence[int] | None = None,
-        offset: OffsetSpec | dict[int, OffsetSpec] | None = None,
-        stop: OffsetSpec | None = None,
+        offset: OffsetLike | Mapping[int, OffsetLike] | None = None,
+        stop: OffsetLike | None = None,
         tail: int | None = None,
         follow: bool = False,
         idle_ms: int | None = None,
@@ -487,6 +519,34 @@ class DirectoryCluster(DirectoryCare):
 
         return FollowingConsumer(opened, idle_ms=idle_ms, output_fd=output_fd, **options)
 
+    def awaiting_consumer(
+        self,
+        topics: Sequence[str],
+        *,
+        partitions: Sequence[int] | None = None,
+        offset: OffsetLike | None = None,
+        key: bytes | None = None,
+        max_time_ms: int | None = None,
+        retry: bool = False,
+    ) -> AwaitingConsumer:
+        from mk.consumer.awaiting import AwaitingConsumer
+        from mk.producer.partitioner import partitioner
+
+        if retry:
+            from mk.storage.topic_pattern import regex_of
+
+            opened, pattern = self._open_topics((), regex_of(topics))
+        else:
+            opened, pattern = self._open_topics(topics, None)
+        return AwaitingConsumer(
+            opened,
+            pattern=pattern,
+            partitions=partitions,
+            offset=offset,
+            only_partition=None if key is None else lambda topic: partitioner(topic.partitioner)(key, topic.partitions),
+            max_time_ms=max_time_ms,
+        )
+
     def group_consumer(
         self,
         group: str,
@@ -524,7 +584,7 @@ class DirectoryCluster(DirectoryCare):
             return pattern.open_new([]), pattern
         opened: list[Topic] = []
         try:
-            for name in dict.fromkeys(topics):
+            for name in dict.fromkeys((topics,) if isinstance(topics, str) else topics):
                 opened.append(self._open(name))
         except BaseException:
             for topic in opened:

@@ -124,7 +124,7 @@ class _Rehash:
                 for fetch in consumer.fetches():
                     for batch in fetch:
                         for records in batch.record_slices():
-                            self._produce(records, producer)
+                            self._produce(list(records), producer)
                         for _, partition, offset, _ in batch.positions_behind():
                             self.next_offsets[partition] = offset
                     if progress is not None:

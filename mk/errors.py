@@ -52,11 +52,23 @@
         UnsupportedBatchError          a batch written by a newer mk
         NetworkFileSystemError         locks are not proven there
       TimedOutError               124  a --timeout ran out
+        NotMetError                    before what was waited for came
 
 A class for each thing that a caller may do differently, not for each place where it happens. Constructors take facts by
 keyword and build the sentence from them; the facts stay readable as `facts`, which is what `--json` prints.
 The command line turns an error into text and exit status in one place (mk/cli/main.py).
+
+The errors of groups are written down in mk.group_errors, and can be had from here.
 """
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mk.group_errors import ClaimFencedError as ClaimFencedError
+    from mk.group_errors import CommitBeyondEndError as CommitBeyondEndError
+    from mk.group_errors import GroupNotEmptyError as GroupNotEmptyError
+    from mk.group_errors import NoSuchGroupError as NoSuchGroupError
+    from mk.group_errors import NoSuchMemberError as NoSuchMemberError
+    from mk.group_errors import OffsetsMovedError as OffsetsMovedError
 
 
 class MkError(Exception):
@@ -64,10 +76,13 @@ class MkError(Exception):
 
     what: one line, no full stop. why: the cause, if it is known. fix: the next thing to type, and what state the data
     is in. Each of them may quote names and numbers, never record values.
+    is_of_append: raised to a producer by an append, and not because of the record that was just sent: what waited for it is
+    not stored, and no longer waits.
     """
 
     exit_status = 70
     retriable = False
+    is_of_append = False
 
     def __init__(self, what: str, *, why: str = "", fix: str = "", **facts: object) -> None:
         super().__init__(what)
@@ -75,6 +90,14 @@ class MkError(Exception):
         self.why = why
         self.fix = fix
         self.facts = facts
+
+    def __reduce__(self) -> "tuple[object, ...]":
+        """Have copies and pickles made without the constructor: those of subclasses take facts, and not the sentence."""
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: "type[MkError]", args: "tuple[object, ...]") -> MkError:
+    return kind.__new__(kind, *args)
 
 
 class RecordFailedError(MkError):
@@ -322,9 +345,10 @@ class NotFoundError(MkError):
 
 
 class NoSuchDirectoryError(NotFoundError):
-    def __init__(self, *, path: str) -> None:
+    def __init__(self, *, path: str, why: str = "") -> None:
         super().__init__(
             f"no log directory at {path}",
+            why=why,
             fix="name one with -d or MK_DIR; `mk produce` and `mk topics create` make it",
             path=path,
         )
@@ -342,11 +366,14 @@ class NoSuchTopicError(NotFoundError):
 
 
 class NoSuchPartitionError(NotFoundError):
-    def __init__(self, *, topic: str, partition: int, partitions: int) -> None:
+    def __init__(self, *, topic: str, partition: int, partitions: int, is_new: bool = False) -> None:
+        """is_new: the topic is not there, and would be made with so many."""
         super().__init__(
-            f"topic {topic} has no partition {partition}",
-            why=f"it has {partitions}, numbered from 0",
-            fix=f"`mk topics describe {topic}` shows them",
+            f"topic {topic} {'would have' if is_new else 'has'} no partition {partition}",
+            why=f"it {'is not there, and would be made with' if is_new else 'has'} {partitions}, numbered from 0",
+            fix="say with --partitions how many it shall have; no topic was made"
+            if is_new
+            else f"`mk topics describe {topic}` shows them",
             topic=topic,
             partition=partition,
             partitions=partitions,
@@ -626,3 +653,28 @@ class TimedOutError(MkError):
             timeout_ms=timeout_ms,
             records=records,
         )
+
+
+class NotMetError(TimedOutError):
+    """What a command waits for had not come by then. state: how things stood, of each thing that was not met."""
+
+    def __init__(self, *, timeout_ms: int, state: "list[str]") -> None:
+        MkError.__init__(
+            self,
+            f"not so after {timeout_ms / 1000:g} s" if timeout_ms else "not so now",
+            why="; ".join(state),
+            fix="raise --timeout, or leave it out to wait as long as it takes; nothing was changed",
+            timeout_ms=timeout_ms,
+            state=state,
+        )
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Return an error of groups, which a plain command does not load."""
+        from mk import group_errors
+
+        if not name.endswith("Error") or name not in vars(group_errors):
+            raise AttributeError(f"module 'mk.errors' has no attribute {name!r}")
+        return getattr(group_errors, name)

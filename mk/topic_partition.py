@@ -28,10 +28,15 @@ def check_name(name: str, what: str = "topic") -> str:
             f"{name!a} cannot be the name of a {what}",
             why=f"a name has at most {MAX_NAME_LENGTH} of the letters A-Z a-z 0-9 . _ -, begins with a letter or digit,"
             " does not end with a dot and does not hold .deleted",
-            fix="choose another name; nothing was done",
+            fix=f"choose another name{', or put -d in front if it is a log directory' if '/' in name else ''}; nothing was done",
             name=name,
         )
     return name
+
+
+def check_name_at(location: "str | None", name: str, what: str = "topic") -> str:
+    """Return `name`, or raise as check_name does. Of what is on a Kafka cluster, its brokers say what it may be called."""
+    return name if name and (location or "").startswith("kafka://") else check_name(name, what)
 
 
 def check_partition_count(count: int) -> int:

@@ -1,7 +1,11 @@
 """The Python API: what a program sees that says `import mk`."""
 
+import copy
 import fcntl
 import os
+import pickle
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -130,6 +134,26 @@ def test_errors_are_one_tree_and_have_facts(cluster, call, error, facts):
     assert cluster.topic_names() == ["t"]
 
 
+def test_all_errors_are_had_from_one_module_that_needs_no_import_of_its_own():
+    script = """
+import mk, pickle
+for name in "MkError NoSuchTopicError NoSuchGroupError ClaimFencedError".split():
+    assert issubclass(getattr(mk.errors, name), mk.MkError), name
+assert not hasattr(mk.errors, "NoSuchError")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_error_goes_from_one_process_to_another_whole(cluster):
+    with pytest.raises(mk.MkError) as failed:
+        cluster.describe_group("nope")
+    came = pickle.loads(pickle.dumps(failed.value))
+    assert type(came) is mk.errors.NoSuchGroupError
+    assert (str(came), came.fix, came.facts) == (str(failed.value), failed.value.fix, failed.value.facts)
+    assert str(copy.copy(came)) == str(came)
+
+
 def test_every_kind_of_record(cluster):
     cluster.create_topic("t")
     sent = [
@@ -145,6 +169,26 @@ def test_every_kind_of_record(cluster):
     got = list(cluster.consumer(["t"]))
     assert [(record.value, record.key, record.headers) for record in got] == sent
     assert [(record.offset, record.timestamp_ms) for record in got] == [(number, number) for number in range(len(sent))]
+
+
+def test_a_record_goes_to_the_partition_that_is_named_with_it(cluster):
+    cluster.create_topic("t", partitions=3)
+    with cluster.producer("t") as producer:
+        for partition in (2, 0, 2, 1):
+            producer.send(b"v", b"same key", partition=partition)
+        with pytest.raises(errors.NoSuchPartitionError):
+            producer.send(b"v", partition=3)
+    assert [entry["high_watermark"] for entry in cluster.offsets("t")] == [1, 1, 2]
+
+
+def test_headers_may_be_a_list_that_is_changed_afterwards(cluster):
+    cluster.create_topic("t")
+    headers = [(b"h", b"1")]
+    with cluster.producer("t") as producer:
+        producer.send(b"a", headers=headers)
+        headers.append((b"i", None))
+        producer.send(b"b", headers=headers)
+    assert [record.headers for record in cluster.consumer("t")] == [((b"h", b"1"),), ((b"h", b"1"), (b"i", None))]
 
 
 def test_what_is_not_bytes_is_refused_at_once(cluster):
@@ -397,3 +441,77 @@ def test_a_topic_is_cloned_and_rehashed(cluster):
     assert sorted(values(cluster, "clone")) == sorted(values(cluster, "more")) == sorted(values(cluster, "t"))
     with pytest.raises(errors.TopicExistsError):
         cluster.clone_topic("t", "more")
+
+
+def test_a_position_is_said_as_it_is_on_the_command_line(cluster):
+    cluster.create_topic("many-letters", partitions=2)
+    for partition in (0, 1):
+        with cluster.producer("many-letters", partition=partition) as producer:
+            for number in range(10):
+                producer.send(b"%d-%d" % (partition, number), timestamp_ms=1000 * number)
+
+    def read(**keywords):
+        return values(cluster, "many-letters", **keywords)
+
+    assert (
+        read(offset=8)
+        == read(offset="8")
+        == read(offset=-2)
+        == read(offset="end-2")
+        == [b"0-8", b"0-9", b"1-8", b"1-9"]
+    )
+    assert read(offset="3:4") == read(offset=3, stop=4) == read(offset="@3.000:@4.000") == [b"0-3", b"1-3"]
+    assert read(offset={1: -1}) == read(offset="1:-1,0:end") == [b"1-9"]
+    assert read(stop="start+1") == [b"0-0", b"1-0"]
+    assert [record.value for record in cluster.consumer("many-letters", offset="9")] == [b"0-9", b"1-9"]
+    for keywords in ({"offset": "yesterdays"}, {"offset": "1:2", "stop": 3}, {"offset": {0: "1:2"}}):
+        with pytest.raises(errors.UsageError):
+            cluster.consumer("many-letters", **keywords)
+
+
+def test_batches_hold_what_is_there_and_never_more_than_asked_for(cluster):
+    cluster.create_topic("t", partitions=2)
+    for partition, count in ((0, 7), (1, 2)):
+        with cluster.producer("t", partition=partition) as producer:
+            for number in range(count):
+                producer.send(b"%d" % number)
+                producer.flush()
+    with cluster.consumer("t") as consumer:
+        assert [[record.value for record in batch] for batch in consumer.batches(3)] == [
+            [b"0", b"1", b"2"],
+            [b"3", b"4", b"5"],
+            [b"6"],
+            [b"0", b"1"],
+        ]
+        assert consumer.poll() == []
+    with cluster.consumer("t", merge=True) as consumer:
+        sizes = [len(batch) for batch in consumer.batches(5)]
+        assert sum(sizes) == 9 and max(sizes) == 5
+    with pytest.raises(errors.UsageError):
+        cluster.consumer("t").batches(0)
+
+
+@pytest.mark.parametrize("options", [{}, {"merge": True}, {"cursor_file": "cursor"}], ids=str)
+def test_polling_waits_as_long_as_it_is_told_to_and_misses_nothing(cluster, tmp_path, options):
+    if "cursor_file" in options:
+        options = {"cursor_file": str(tmp_path / "cursor")}
+    cluster.create_topic("t", partitions=3)
+    with cluster.consumer("t", follow=True, **options) as consumer, cluster.producer("t") as producer:
+        assert consumer.poll() == []
+        began = time.monotonic()
+        assert consumer.poll(timeout_ms=300) == []
+        assert 0.29 < time.monotonic() - began < 10
+        got = []
+        for number in range(3):
+            producer.send(b"%d" % number)
+            producer.flush()
+            while not (records := consumer.poll(timeout_ms=60_000, max_records=1)):
+                pass
+            got += [record.value for record in records]
+            assert len(records) == 1
+        producer.send(b"a")
+        producer.send(b"b")
+        threading.Timer(0.2, producer.flush).start()
+        while len(got) < 5:
+            got += [record.value for record in consumer.poll(timeout_ms=60_000)]
+        assert got == [*(b"%d" % number for number in range(3)), b"a", b"b"]

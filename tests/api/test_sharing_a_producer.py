@@ -45,9 +45,13 @@ def test_threads_that_share_a_producer_lose_and_double_nothing(cluster: mk.Clust
 
 
 def test_a_retry_after_a_time_out_does_not_share_the_lock_with_the_waiter_that_was_given_up(
-    cluster: mk.Cluster,
+    cluster: mk.Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import fcntl
+
+    from mk.storage import locks
+
+    monkeypatch.setattr(locks, "_wait", locks._acquire_in_thread)  # As beside another thread.
 
     with cluster.producer("t", lock_wait_ms=20) as producer, open(lock_of(cluster), "r+b") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
@@ -131,3 +135,28 @@ def test_a_topic_whose_name_another_one_has_stays_refused(cluster: mk.Cluster) -
         assert caught.value.exit_status == 66
     producer.close()
     assert values(cluster) == []
+
+
+def test_a_child_that_is_forked_while_another_thread_appends_does_not_wait_for_it(cluster: mk.Cluster) -> None:
+    import fcntl
+
+    with cluster.producer("t") as producer, open(lock_of(cluster), "r+b") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        producer.send(b"parent")
+        thread = threading.Thread(target=producer.flush)
+        thread.start()
+        while " -> " not in Path("/proc/locks").read_text():
+            time.sleep(0.001)
+        if (pid := os.fork()) == 0:
+            holder.close()
+            producer.send(b"child")
+            producer.flush()
+            os._exit(0)
+        fcntl.flock(holder, fcntl.LOCK_UN)
+        thread.join()
+        deadline = time.monotonic() + 20
+        while os.waitpid(pid, os.WNOHANG) == (0, 0):
+            if time.monotonic() > deadline:
+                os.kill(pid, 9)
+            time.sleep(0.01)
+    assert sorted(values(cluster)) == [b"child", b"parent"]
