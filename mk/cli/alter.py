@@ -9,6 +9,7 @@ from mk.cluster import connect
 from mk.config import PARTITIONERS, check_partitioner, check_setting_names, parse_topic_config
 from mk.errors import NoSuchTopicError, UsageError
 from mk.topic_partition import check_name, check_partition_count
+from mk.transport.kafka_address import is_kafka
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,15 @@ def alter(options: Options) -> int:
             why="the records of those that go would go with them",
             fix="make a new topic, and produce there what this one holds; nothing was changed",
         )
+    change = {
+        "config": wanted,
+        "unset": options.unset,
+        "partitions": options.partitions,
+        "wait_ms": options.lock_wait_ms,
+    }
+    if is_kafka(options.directory or ""):
+        # Its brokers know what can be set there: before a plan is shown that cannot be carried out.
+        cluster.alter_topic(options.topic, **change, dry_run=True)  # type: ignore[call-arg]  # It is a KafkaCluster.
     remaps = after > 1 and (after != before or any(change["setting"] == "partitioner" for change in changes))
     # By reading, so only where the answer counts. Who says --yes may have a damaged topic.
     is_keyed = cluster.has_keyed_records(options.topic) if remaps and (options.dry_run or not options.yes) else None
@@ -57,13 +67,7 @@ def alter(options: Options) -> int:
             if not options.quiet and not options.json:
                 note(f"mk: {why}")
             confirm("alter it all the same?", options, what="changing where keys belong", why=why)
-        cluster.alter_topic(
-            options.topic,
-            config=wanted,
-            unset=options.unset,
-            partitions=options.partitions,
-            wait_ms=options.lock_wait_ms,
-        )
+        cluster.alter_topic(options.topic, **change)
         plan["altered"] = not nothing
     if options.json:
         print_json(plan)
@@ -79,10 +83,16 @@ def _parsed(options: Options) -> dict[str, int | str]:
     if twice:
         raise UsageError(f"-c {twice[0]} and --unset {twice[0]} exclude each other", fix="leave one of them out")
     wanted: dict[str, int | str] = {}
-    if "partitioner" in settings:
-        wanted["partitioner"] = check_partitioner(settings.pop("partitioner"))
-    wanted.update(parse_topic_config(settings))
-    check_setting_names(options.unset)
+    if is_kafka(options.directory or ""):
+        from mk.kafka_cluster.topic_config import check_are_of_kafka, parse_kafka_config
+
+        wanted.update(parse_kafka_config(settings))
+        check_are_of_kafka(options.unset)
+    else:
+        if "partitioner" in settings:
+            wanted["partitioner"] = check_partitioner(settings.pop("partitioner"))
+        wanted.update(parse_topic_config(settings))
+        check_setting_names(options.unset)
     if options.partitions is not None:
         check_partition_count(options.partitions)
     return wanted
@@ -94,7 +104,8 @@ def _changes(topic: dict[str, Any], wanted: dict[str, int | str], unset: tuple[s
     before["partitioner"] = (topic["partitioner"], True)
     changes: list[dict[str, object]] = []
     for key in (*sorted(wanted), *unset):
-        old, was_set = before[key]
+        # A setting that Kafka has in its next version, or that is none: it says so when it is asked.
+        old, was_set = before.get(key, (None, False))
         if key in wanted:
             new: object = wanted[key]
             if was_set and new == old:
@@ -106,7 +117,7 @@ def _changes(topic: dict[str, Any], wanted: dict[str, int | str], unset: tuple[s
         elif not was_set:
             continue
         else:
-            new = topic["defaults"][key]
+            new = topic["defaults"].get(key)
         changes.append(
             {
                 "setting": key,
@@ -122,7 +133,7 @@ def _changes(topic: dict[str, Any], wanted: dict[str, int | str], unset: tuple[s
 def _show(topic: str, changes: list[dict[str, Any]], before: int, after: int) -> None:
     for change in changes:
         old, new = (
-            f"{'-' if change[side] == '' else change[side]}{' (default)' if change[f'{side}_source'] == 'default' else ''}"
+            f"{'-' if change[side] in ('', None) else change[side]}{' (default)' if change[f'{side}_source'] == 'default' else ''}"
             for side in ("old", "new")
         )
         note(f"mk: alters {topic}: {change['setting']} {old} -> {new}")

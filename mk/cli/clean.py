@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from mk.cli.compact import tell
 from mk.cli.confirmation import confirm
-from mk.cli.console import print_json, progress_bar, size_text
+from mk.cli.console import print_json, size_text
 from mk.cli.notes import counted, note
+from mk.cli.progress import progress_bar
 from mk.cli.selection import fail_with, selected
 from mk.cli.topics import print_rows
 from mk.cluster import connect
@@ -34,7 +35,7 @@ def clean(options: Options) -> int:
         for partition in range(partitions):
             try:
                 label = f"compacting {name} {partition}"
-                with progress_bar(label, quiet=options.quiet, no_color=options.no_color) as progress:
+                with progress_bar(label, quiet=options.quiet) as progress:
                     document = cluster.clean(
                         name, partition, dry_run=options.dry_run, wait_ms=options.lock_wait_ms, progress=progress
                     )
@@ -85,7 +86,7 @@ def trim(options: Options) -> int:
         return 0
     if any(row["records"] for row in plan):
         confirm(f"remove {counted(sum(row['records'] for row in plan), 'record')}?", options, what="trimming")
-    removed: dict[int, int] = {}
+    removed: dict[int, int | None] = {}
     errors: list[MkError] = []
     for row in plan:
         if row["to"]:  # Also if the log begins there: whoever moved it there may have been killed half way.

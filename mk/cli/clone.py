@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mk.cli.console import print_json, progress_bar, size_text
+from mk.cli.console import print_json, size_text
 from mk.cli.notes import counted, note
+from mk.cli.progress import progress_bar
 from mk.cluster import connect
 from mk.errors import UsageError
 from mk.topic_partition import check_name, check_partition_count
@@ -42,9 +43,7 @@ def clone(options: Options) -> int:
     if options.dry_run:
         return _plan(cluster, options)
     label = f"{'rehashing' if options.rehash else 'cloning'} {options.topic}"
-    with progress_bar(
-        label, quiet=options.quiet, no_color=options.no_color, counts_bytes=not options.rehash
-    ) as progress:
+    with progress_bar(label, quiet=options.quiet, counts_bytes=not options.rehash) as progress:
         if options.rehash:
             document = cluster.rehash_topic(
                 options.topic,

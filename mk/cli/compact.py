@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mk.cli.console import print_json, progress_bar, size_text
+from mk.cli.console import print_json, size_text
 from mk.cli.notes import counted, note
+from mk.cli.progress import progress_bar
 from mk.cli.selection import fail_with, matching
 from mk.cli.topics import print_rows
 from mk.cluster import connect
@@ -35,7 +36,7 @@ def run(options: Options) -> int:
         for partition in range(partitions):
             label = f"compacting {name} {partition}"
             try:
-                with progress_bar(label, quiet=options.quiet, no_color=options.no_color) as progress:
+                with progress_bar(label, quiet=options.quiet) as progress:
                     document = cluster.compact(
                         name, partition, dry_run=options.dry_run, wait_ms=options.lock_wait_ms, progress=progress
                     )

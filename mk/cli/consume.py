@@ -8,14 +8,14 @@ from mk.errors import TimedOutError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from mk.cli.options import Options
     from mk.cluster import Cluster
-    from mk.consumer.consumer import Consumer, FetchedBatch
-    from mk.consumer.group_consumer import Delivery
+    from mk.consumer.consumer import Consumer, Delivery, FetchedBatch
     from mk.consumer.offset_spec import OffsetSpec
-    from mk.records.record import ConsumerRecord
+    from mk.formats.writers import Writer
+    from mk.records.record_slice import Records
 
 STDOUT = 1
 _SPLICE_BYTES = 32 << 10
@@ -228,7 +228,7 @@ class Output:
         is_value = options.format == "value"
         self._takes_lines = is_value and self._delimiter in (None, b"\n") and self._escape is None
         self._format = options.format
-        self._writer: Callable[[Iterable[ConsumerRecord]], bytes] | None = None
+        self._writer: Writer | None = None
         if not is_value:
             self._prepare()  # Here, so that a format which is none is refused before anything is opened.
         self._may_splice = is_pipe and hasattr(os, "splice")
@@ -247,6 +247,8 @@ class Output:
                     data = self._formatted(records)
                     buffers.append(data)
                     if len(data) >= _WRITE_BYTES:
+                        if self._pipe_is_narrow:
+                            self._widen_pipe()
                         self._put(buffers)
                         buffers = []
             elif self._may_splice and len(block) >= _SPLICE_BYTES and fetched.is_whole and fetched.batch.is_plain_lines:
@@ -260,11 +262,11 @@ class Output:
     def _put(self, buffers: "list[bytes | memoryview]") -> None:
         write_all(buffers)
 
-    def _formatted(self, records: "list[ConsumerRecord]") -> bytes:
-        data: bytes = (self._writer or self._prepare())(records)
+    def _formatted(self, records: "Records") -> bytes:
+        data = (self._writer or self._prepare())(records)
         return data if self._escape is None else self._escape(data)
 
-    def _prepare(self) -> "Callable[[Iterable[ConsumerRecord]], bytes]":
+    def _prepare(self) -> "Writer":
         from mk.formats.writers import writer
 
         self._writer = writer(self._format, delimiter=self._delimiter, null=self._null)

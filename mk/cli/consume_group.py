@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mk.cli.options import Options
-    from mk.consumer.group_consumer import Delivery, GroupConsumer
+    from mk.consumer.consumer import Delivery
+    from mk.consumer.group_consumer import GroupConsumer
 
 _STOP_SECONDS = 2.0
 """How long a signal waits for the reader of what is being written."""

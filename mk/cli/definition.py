@@ -14,6 +14,7 @@ TEXT = "text"  # str
 BYTES = "bytes"  # bytes, as they came
 DELIMITER = "delimiter"  # bytes, after the escapes \n \t \r \0 \\ \xNN
 INTEGER = "integer"  # int, not negative
+ACKS = "acks"  # int, or "all"
 PARTITIONS = "partitions"  # 0,1 becomes a tuple of int
 DURATION = "duration"  # 10s becomes int milliseconds
 OFFSET = "offset"  # an OffsetSpec: one position
@@ -32,6 +33,7 @@ FILE = "file"
 DIRECTORY = "directory"
 GROUP = "group"  # of users, as in /etc/group
 CONSUMER_GROUP = "consumer-group"
+PROPERTY = "property"  # NAME= of a connection to Kafka
 FORMAT = "format"  # the presets
 
 
@@ -103,7 +105,7 @@ class Parameter:
 class Command:
     """A command: `path` is how it is typed, `run` the function that does it, as "module:function".
 
-    examples: pairs of a command line and what it does. A command without `run` is a group; `default` names its
+    panel: the title under which help lists it. examples: pairs of a command line and what it does. A command without `run` is a group; `default` names its
     subcommand that runs when none is given. The parameters of a group are its default's, or some of them. If arguments
     are among them, the default also runs when the first word is no subcommand, and takes that word.
 
@@ -117,6 +119,7 @@ class Command:
         "examples",
         "exit_status",
         "on_error",
+        "panel",
         "parameters",
         "path",
         "run",
@@ -127,6 +130,7 @@ class Command:
         self,
         *path: str,
         summary: str,
+        panel: str = "Commands",
         run: str = "",
         description: "tuple[str, ...]" = (),
         parameters: "tuple[Parameter, ...]" = (),
@@ -137,6 +141,7 @@ class Command:
     ) -> None:
         self.path = path
         self.summary = summary
+        self.panel = panel
         self.run = run
         self.description = description
         self.parameters = parameters
@@ -160,7 +165,18 @@ DIRECTORY_OPTION = Parameter(
     environment="MK_DIR",
     complete=DIRECTORY,
     panel=PLACE,
-    help="the log directory, default $XDG_DATA_HOME/mk, else ~/.local/share/mk; [USER@]HOST:DIR is one of another host, by ssh",
+    help="the log directory, default $XDG_DATA_HOME/mk, else ~/.local/share/mk; [USER@]HOST:DIR is one of another host, by "
+    "ssh; kafka://HOST:PORT,... is a Kafka cluster",
+)
+PROPERTY_OPTION = Parameter(
+    "properties",
+    "-X",
+    kind=SETTING,
+    metavar="KEY=VALUE",
+    complete=PROPERTY,
+    multiple=True,
+    panel=PLACE,
+    help="a property of librdkafka for a kafka:// cluster, or profile=FILE with more of them; repeatable",
 )
 QUIET_OPTION = Parameter("quiet", "-q", kind=FLAG, default=False, panel=OUTPUT, help="no notes on stderr, only errors")
 VERBOSE_OPTION = Parameter(
@@ -199,6 +215,15 @@ LOCK_WAIT_OPTION = Parameter(
     help="how long to wait for another writer's lock, such as 10s or 500ms; default 10s",
 )
 
+REPLICATION_OPTION = Parameter(
+    "replication_factor",
+    "--replication-factor",
+    kind=INTEGER,
+    minimum=1,
+    metavar="N",
+    panel=PLACE,
+    help="how many brokers of a kafka:// cluster have a topic that is made; default is the cluster's",
+)
 TIMEOUT_OPTION = Parameter(
     "timeout_ms",
     "--timeout",
@@ -210,6 +235,7 @@ TIMEOUT_OPTION = Parameter(
 
 GLOBAL_OPTIONS = (
     DIRECTORY_OPTION,
+    PROPERTY_OPTION,
     QUIET_OPTION,
     VERBOSE_OPTION,
     JSON_OPTION,
@@ -239,11 +265,13 @@ _HOMES = {
     "produce": "produce",
     "consume": "consume",
     "tail": "consume",
+    "wait": "wait",
     "topics": "topics",
     "groups": "groups",
     "replicate": "replicate",
     "serve": "serve",
     "check": "check",
+    "top": "top",
     "completion": "help",
     "help": "help",
 }

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+
+from mk.cli import describe_kafka
 from mk.cli.console import print_fields, print_json, print_table
 from mk.cli.selection import raise_first, selected
 from mk.cli.topics import readable
 from mk.cluster import connect
-from mk.errors import MkError, NoSuchTopicError
+from mk.errors import DataError, FarSideError, MkError, NoSuchTopicError, PeerUnreachableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
 
     Document = dict[str, Any]
 
-_CONFIGS = ("config", "defaults", "overrides")
+_CONFIGS = ("config", "defaults", "overrides", "sources")
 _COLUMNS = (
     "partition",
     "leader",
@@ -47,6 +51,8 @@ def run(options: Options) -> int:
     for name in selected(cluster, options):
         try:
             documents.append(_document(cluster, name))
+        except PeerUnreachableError:
+            raise  # So are all others.
         except MkError as error:
             if not isinstance(error, NoSuchTopicError) or name in options.topics:
                 failures.append(error)  # One that -r found was deleted while we looked.
@@ -61,8 +67,28 @@ def run(options: Options) -> int:
             if number:
                 print()
             _print(document, *chosen, named=len(documents) > 1, options=options)
+            if chosen[2] and sys.stdout.isatty():
+                _draw(cluster, document)
     raise_first(failures)
     return 0
+
+
+def _draw(cluster: Cluster, document: Document) -> None:
+    """Show how the records are spread, where a person would rather look than read."""
+    from mk.cli.distribution import over_partitions, over_time
+    from mk.cli.drawing import letters
+
+    if not document["records"]:
+        return  # Nor can it be drawn where it is not known.
+    width, drawn = shutil.get_terminal_size().columns - 1, letters(sys.stdout)
+    pictures = [over_partitions(document["partitions"], width, drawn)] if len(document["partitions"]) > 1 else []
+    try:
+        pictures.append(over_time(cluster.topic_times(document["topic"]), width, drawn))
+    except (FarSideError, DataError, NoSuchTopicError):
+        pass  # The far side is older than this picture, or what is the matter is for verify to say.
+    for lines in filter(None, pictures):
+        print()
+        print("\n".join(lines))
 
 
 def _document(cluster: Cluster, name: str) -> Document:
@@ -71,7 +97,8 @@ def _document(cluster: Cluster, name: str) -> Document:
     for partition, rates in zip(partitions, cluster.topic_rates(name)):
         partition.update(rates)
     for rate in [key for key in (partitions[0] if partitions else ()) if "_per_s_" in key]:
-        document[rate] = round(sum(partition.get(rate, 0) for partition in partitions), 3)
+        each = [partition.get(rate, 0) for partition in partitions]
+        document[rate] = None if None in each else round(sum(each), 3)
     return document
 
 
@@ -81,7 +108,7 @@ def _sections(document: Document, summary: bool, configs: bool, partitions: bool
     for key in (*_CONFIGS, "partitions"):
         shown.pop(key, None)
     if configs:
-        shown.update({key: document[key] for key in _CONFIGS})
+        shown.update({key: document[key] for key in _CONFIGS if key in document})
     if partitions:
         shown["partitions"] = document["partitions"]
     return shown
@@ -90,7 +117,10 @@ def _sections(document: Document, summary: bool, configs: bool, partitions: bool
 def _print(
     document: Document, summary: bool, configs: bool, partitions: bool, *, named: bool, options: Options
 ) -> None:
-    if summary:
+    of_kafka = describe_kafka.is_of_kafka(document)
+    if summary and of_kafka:
+        print_fields(describe_kafka.summary(document))
+    elif summary:
         shown = _sections(document, summary=True, configs=False, partitions=False)
         shown["partitions"] = shown.pop("partition_count")
         shown.pop("directory_id")
@@ -100,14 +130,15 @@ def _print(
     if configs:
         if summary or named:
             print()
-        rows = [
-            {"key": key, "value": value, "source": "topic" if key in document["overrides"] else "default"}
-            for key, value in document["config"].items()
-        ]
+        rows = describe_kafka.settings(document) if of_kafka else _settings(document)
         print_table(("key", "value", "source"), rows, no_color=options.no_color)
     if partitions:
         if summary or configs or named:
             print()
+        if of_kafka:
+            rows = [describe_kafka.row(partition) for partition in document["partitions"]]
+            print_table(describe_kafka.COLUMNS, rows, no_color=options.no_color)
+            return
         rows = [_row(partition, document) for partition in document["partitions"]]
         print_table(_COLUMNS, rows, no_color=options.no_color)
         copies = [
@@ -118,6 +149,13 @@ def _print(
         if copies:
             print()
             print_table(REPLICA_COLUMNS, copies, no_color=options.no_color)
+
+
+def _settings(document: Document) -> list[Document]:
+    return [
+        {"key": key, "value": value, "source": "topic" if key in document["overrides"] else "default"}
+        for key, value in document["config"].items()
+    ]
 
 
 def _row(partition: Document, document: Document) -> Document:

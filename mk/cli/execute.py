@@ -28,7 +28,7 @@ from mk.errors import (
     UsageError,
 )
 from mk.formats.writers import writer
-from mk.topic_partition import check_name
+from mk.topic_partition import check_name_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def _framing(options: Options) -> Callable[[Sequence[ConsumerRecord]], bytes]:
 
 def _dead_letters(cluster: Cluster, options: Options) -> DeadLetters:
     """Open the topic of the dead letters, which is made if it is missing. Now, and not when there is one to be put there."""
-    name = check_name(options.dlq)
+    name = check_name_at(options.directory, options.dlq)
     _check_is_no_source(name, options)
 
     def open_producer(producer_id: str | None) -> Producer:
@@ -237,7 +237,9 @@ def _dead_letters(cluster: Cluster, options: Options) -> DeadLetters:
             raise
         _create(cluster, name, options)
         open_producer(None).close()
-    return DeadLetters(open_producer=open_producer, read=read, group=options.group)
+    return DeadLetters(
+        open_producer=open_producer, read=read, group=options.group, has_producer_ids=cluster.has_producer_ids
+    )
 
 
 def _check_is_no_source(name: str, options: Options) -> None:

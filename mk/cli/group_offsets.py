@@ -11,14 +11,15 @@ from mk.cli.confirmation import confirm
 from mk.cli.console import print_json, print_table
 from mk.cli.groups import selected_groups, wait_until_empty
 from mk.cli.notes import counted, note
-from mk.cli.reset_target import ResetTarget, parse_target, reset_target
+from mk.cli.reset_target import parse_target, reset_target
 from mk.cli.selection import raise_first
+from mk.cli.topics import time_text
 from mk.cluster import connect
-from mk.errors import DataError, MkError, NoSuchPartitionError, NotFoundError, UnreadableInputError, UsageError
+from mk.errors import DataError, MkError, NotFoundError, UnreadableInputError, UsageError
 from mk.formats.offset_lists import format_offset_list, parse_offset_list
 from mk.group_errors import NoSuchGroupError
-from mk.groups.offset_reset import OffsetChange
-from mk.topic_partition import check_name
+from mk.group_plan import OffsetPlanner, change_of, is_change
+from mk.topic_partition import check_name, check_name_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,116 +36,9 @@ _COLUMNS = ("group", "topic", "partition", "committed", "new_offset", "start", "
 _MAX_INPUT = 1 << 26
 
 
-class _Planner:
-    """Makes the plan of one group: what becomes of each partition, with what is known of its log."""
-
-    def __init__(self, cluster: Cluster, group: str) -> None:
-        self._cluster = cluster
-        self._group = check_name(group, "group")
-        try:
-            self.document: Document | None = cluster.describe_group(group)
-        except NoSuchGroupError:
-            self.document = None
-        self._rows = {(row["topic_id"], row["partition"]): row for row in self.offsets}
-        self._topics: dict[str, tuple[str, list[dict[str, int]]]] = {}
-        self.rows: list[Document] = []
-
-    @property
-    def offsets(self) -> list[Document]:
-        return self.document["offsets"] if self.document is not None else []
-
-    def topics(self) -> list[str]:
-        """Return the topics that are there and that the group has claims on. Raises NoSuchGroupError."""
-        if self.document is None:
-            self._cluster.describe_group(self._group)
-        return list(dict.fromkeys(row["topic"] for row in self.offsets if row["high_watermark"] is not None))
-
-    def partitions(self, topic: str) -> int:
-        return len(self._log(topic)[1])
-
-    def add(self, topic: str, partition: int, target: ResetTarget) -> None:
-        """Plan one partition. What lies outside of its log becomes its start or end, with a note, as in Kafka."""
-        topic_id, log = self._log(topic)
-        if partition >= len(log):
-            raise NoSuchPartitionError(topic=topic, partition=partition, partitions=len(log))
-        start, end = log[partition]["log_start_offset"], log[partition]["high_watermark"]
-        stands_at = self.committed(topic_id, partition).get("stands_at")
-        said = ""
-
-        def offset_for_time(timestamp_ms: int) -> int:
-            return self._cluster.offset_for_time(topic, partition, timestamp_ms)
-
-        def committed_offset(group: str) -> int | None:
-            return self._cluster.committed_offset(group, topic, partition)
-
-        after = target.resolve(partition, stands_at, start, end, offset_for_time, committed_offset)
-        if after is None:
-            if not target.needs_committed():
-                return
-            said = "nothing is committed, and it stays so"
-        elif after > end:
-            said = f"{after} is behind the end"
-            after = end
-        elif after < start:
-            said = f"{after} is before the start"
-            after = start
-        self.add_exactly(topic, topic_id, partition, after, said=said, start=start, end=end)
-
-    def add_exactly(
-        self,
-        topic: str,
-        topic_id: str,
-        partition: int,
-        after: int | None,
-        *,
-        leader_epoch: int | None = None,
-        said: str = "",
-        start: int | None = None,
-        end: int | None = None,
-    ) -> None:
-        """Plan one partition to stand at an offset, whatever its log holds; at none, if that is None."""
-        before = self.committed(topic_id, partition)
-        self.rows.append(
-            {
-                "group": self._group,
-                "topic": topic,
-                "topic_id": topic_id,
-                "partition": partition,
-                # Where it would begin by what its leader tells is nothing that it has committed here.
-                "committed_offset": None if before.get("is_replicated") else before.get("committed_offset"),
-                "new_offset": after,
-                "new_leader_epoch": leader_epoch,
-                "log_start_offset": start,
-                "high_watermark": end,
-                "note": said or None,
-            }
-        )
-
-    def not_done(self, change: Document) -> list[Document]:
-        """Return the offsets of a change that it was killed before it came to: where the group stands is what it found."""
-        found = []
-        for offset in change["offsets"]:
-            row = self.committed(offset["topic_id"], offset["partition"])
-            if row.get("high_watermark") is not None and row["sequence"] == offset["sequence"]:
-                stands = -1 if row["committed_offset"] is None else row["committed_offset"]
-                if stands == offset["before"] != offset["after"]:
-                    found.append({**offset, "topic": row["topic"]})
-        return found
-
-    def committed(self, topic_id: str, partition: int) -> Document:
-        return self._rows.get((topic_id, partition), {})
-
-    def _log(self, topic: str) -> tuple[str, list[dict[str, int]]]:
-        if topic not in self._topics:
-            # The id first: if the topic is made anew in between, its claims have another one, and nothing is changed.
-            topic_id = str(self._cluster.topic_settings(topic)["topic_id"])
-            self._topics[topic] = topic_id, self._cluster.offsets(topic)
-        return self._topics[topic]
-
-
 def reset(options: Options) -> int:
     """Move a group to other offsets."""
-    group = check_name(options.group, "group")
+    group = check_name_at(options.directory, options.group, "group")
     target = reset_target(options)
     named = _named(options)
     if target is not None and target.by_partition is not None and any(named.values()):
@@ -158,7 +52,7 @@ def reset(options: Options) -> int:
     cluster = connect(options.directory, allow_network_fs=options.allow_network_fs)
     if not options.dry_run:
         wait_until_empty(cluster, group, options.wait_ms)
-    planner = _Planner(cluster, group)
+    planner = OffsetPlanner(cluster, group)
     if target is None:
         _plan_listed(planner, listed, options.from_file)
     else:
@@ -175,7 +69,7 @@ def _named(options: Options) -> dict[str, list[int]]:
     named: dict[str, list[int]] = {}
     for word in (*options.topics, *options.more_topics):
         topic, colon, partitions = word.partition(":")
-        check_name(topic)
+        check_name_at(options.directory, topic)
         numbers = partitions.split(",") if colon else []
         if not all(number.isascii() and number.isdigit() and len(number) < 6 for number in numbers):
             raise UsageError(
@@ -219,7 +113,7 @@ def _listed(path: str, group: str | None) -> list[ListedOffset]:
     return listed
 
 
-def _plan_listed(planner: _Planner, listed: Iterable[ListedOffset], source: str) -> None:
+def _plan_listed(planner: OffsetPlanner, listed: Iterable[ListedOffset], source: str) -> None:
     for row in listed:
         try:
             target = parse_target(row.offset)
@@ -242,7 +136,7 @@ def import_offsets(options: Options) -> int:
     for group in dict.fromkeys(row.group for row in listed if row.group is not None):
         if not options.dry_run:
             wait_until_empty(cluster, group, options.wait_ms)
-        planners[group] = _Planner(cluster, group)
+        planners[group] = OffsetPlanner(cluster, group)
         _plan_listed(planners[group], [row for row in listed if row.group == group], options.file)
     return _carry_out(cluster, options, planners, "import")
 
@@ -262,7 +156,7 @@ def export(options: Options) -> int:
         for offset in document["offsets"]:
             row = {"group": name, "topic": offset["topic"], "partition": offset["partition"]}
             if offset["committed_offset"] is None:
-                if offset["committed_ms"] is None:
+                if offset["committed_ms"] is None and offset["problem"]:
                     gone.append(f"{name} {offset['topic']} {offset['partition']}: {offset['problem']}")
             elif offset["high_watermark"] is None:
                 gone.append(f"{name} {row['topic']} {row['partition']}: {offset['problem']}")
@@ -290,9 +184,10 @@ def copy(options: Options) -> int:
     source = cluster.describe_group(options.group)
     if not options.dry_run:
         wait_until_empty(cluster, options.new_group, options.wait_ms)
-    planner = _Planner(cluster, options.new_group)
+    planner = OffsetPlanner(cluster, options.new_group)
     for row in source["offsets"]:
-        if row["high_watermark"] is None or (row["committed_offset"] is None and row["committed_ms"] is None):
+        is_unread = row["committed_offset"] is None and row["committed_ms"] is None and row["problem"]
+        if row["high_watermark"] is None or is_unread:
             if not options.quiet:
                 note(f"mk: does not copy {row['topic']} {row['partition']}: {row['problem']}")
         elif row["committed_offset"] is not None:
@@ -316,7 +211,7 @@ def undo(options: Options) -> int:
     open_changes = [one for one in changes if one["kind"] != "undo" and one["change"] not in undone]
     if not options.dry_run:
         wait_until_empty(cluster, options.group, options.wait_ms)
-    planner = _Planner(cluster, options.group)
+    planner = OffsetPlanner(cluster, options.group)
     if changes and changes[-1]["kind"] == "undo" and (rest := planner.not_done(changes[-1])):
         if not options.quiet and not options.json:
             note(f"mk: finishes what change {changes[-1]['change']} has taken back only in part")
@@ -335,7 +230,7 @@ def undo(options: Options) -> int:
         )
     change = open_changes[-1]
     if not options.quiet and not options.json:
-        when = _time_text(change["time_ms"])
+        when = time_text(change["time_ms"])
         note(
             f"mk: takes back change {change['change']}, {change['kind']} by {change['user']} on {change['host']} at {when}"
         )
@@ -350,7 +245,7 @@ def undo(options: Options) -> int:
     return _carry_out(cluster, options, {options.group: planner}, "undo", undoes=change["change"])
 
 
-def _plan_undo(cluster: Cluster, planner: _Planner, change: Document) -> list[str]:
+def _plan_undo(cluster: Cluster, planner: OffsetPlanner, change: Document) -> list[str]:
     """Plan to go back to before a change, and return where the group has gone on since, in words."""
     names = _topics_by_id(cluster)
     moved = []
@@ -385,11 +280,11 @@ def _topics_by_id(cluster: Cluster) -> dict[str, str]:
 
 
 def _carry_out(
-    cluster: Cluster, options: Options, planners: dict[str, _Planner], kind: str, *, undoes: int | None = None
+    cluster: Cluster, options: Options, planners: dict[str, OffsetPlanner], kind: str, *, undoes: int | None = None
 ) -> int:
     """Show plans, ask, and have them done, group by group."""
     rows = [row for planner in planners.values() for row in planner.rows]
-    changed = [row for row in rows if row["new_offset"] != row["committed_offset"] and not _stays(row, kind)]
+    changed = [row for row in rows if is_change(row, to_none=kind == "undo")]
     if options.dry_run:
         if options.json:
             print_json(rows)
@@ -402,13 +297,13 @@ def _carry_out(
             _tell(row, row in changed)
         if not changed:
             note("mk: nothing is to be changed")
-    numbers: dict[str, int] = {}
+    numbers: dict[str, int | None] = {}
     failures: list[MkError] = []
     if changed:
         question = f"change {counted(len(changed), 'committed offset')}?"
         confirm(question, options, what="changing committed offsets")
         for group in planners:
-            changes = [_change(row) for row in changed if row["group"] == group]
+            changes = [change_of(row) for row in changed if row["group"] == group]
             if changes:
                 try:
                     numbers[group] = cluster.change_offsets(
@@ -421,18 +316,6 @@ def _carry_out(
         print_json([{**row, "change": numbers[row["group"]]} for row in done])
     raise_first(failures)
     return 0
-
-
-def _stays(row: Document, kind: str) -> bool:
-    """Tell whether a partition without an offset keeps it so: only taking a change back ends in none."""
-    return row["new_offset"] is None and kind != "undo"
-
-
-def _change(row: Document) -> OffsetChange:
-    before, after = (-1 if row[key] is None else row[key] for key in ("committed_offset", "new_offset"))
-    return OffsetChange(
-        row["topic"], row["topic_id"], row["partition"], before, after, leader_epoch=row["new_leader_epoch"]
-    )
 
 
 def _tell(row: Document, is_changed: bool) -> None:
@@ -457,16 +340,10 @@ def _for_people(row: Document) -> Document:
     }
 
 
-def _note_members(planners: dict[str, _Planner], options: Options) -> None:
+def _note_members(planners: dict[str, OffsetPlanner], options: Options) -> None:
     if options.quiet:
         return
     for group, planner in planners.items():
         members = planner.document["members"] if planner.document is not None else []
         if members:
             note(f"mk: group {group} has {counted(len(members), 'member')} that must end first")
-
-
-def _time_text(time_ms: int) -> str:
-    import time
-
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(time_ms / 1000))

@@ -9,7 +9,6 @@ A file, a terminal or a socket has taken what was written to it.
 """
 
 import os
-import select
 import sys
 import time
 from fcntl import ioctl
@@ -17,7 +16,6 @@ from time import monotonic
 
 from mk.cli.consume import STDOUT, Output, write_all
 from mk.cli.timed_output import TimedOutput
-from mk.consumer.matching import MatchingBatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,20 +44,6 @@ _PAUSE_SECONDS = 0.00005
 _LONGEST_PAUSE_SECONDS = 0.002
 
 
-class _Mark:
-    """Where in the output the records of a partition below an offset end. alone: the one before was read before it came."""
-
-    __slots__ = ("alone", "end", "leader_epoch", "next_offset", "partition", "topic")
-
-    def __init__(self, end: int, fetched: "FetchedBatch", next_offset: int, *, alone: bool) -> None:
-        self.end = end
-        self.topic = fetched.topic
-        self.partition = fetched.partition
-        self.next_offset = next_offset
-        self.leader_epoch = fetched.batch.leader_epoch
-        self.alone = alone
-
-
 class GroupOutput(TimedOutput):
     """An Output of a member of a group, and the Delivery that its consumer asks. time_ms: see TimedOutput; None is no end.
 
@@ -77,20 +61,28 @@ class GroupOutput(TimedOutput):
         self._singles = _SINGLES if self._is_pipe else 0
         self._waited = 0.0
         self._written = 0
-        self._marks: list[_Mark] = []
-        self._errors = select.poll()
-        self._errors.register(STDOUT, 0)
+        # Where in the output the records of a partition below an offset end: that position, whether the record before was read
+        # before it came, topic, partition, the offset, and the leader epoch of the record before it.
+        self._marks: list[tuple[int, bool, str, int, int, int]] = []
+        self._is_filtered = bool(options.grep)
+        if self._is_pipe:
+            import select
+
+            self._errors = select.poll()
+            self._errors.register(STDOUT, 0)
 
     def write(self, fetch: "list[FetchedBatch]") -> None:
         """Write the records of a fetch, all of them unless the time is over or the consumer is to stop."""
-        for index, fetched in enumerate(fetch):
-            if not (self._singles or self._has_deadline or self._waited > _SLOW_SECONDS):
-                rest = fetch[index:]
-                Output.write(self, rest)
-                self._mark(rest[-1], rest[-1].next_offset, alone=False)
+        while self._singles or self._has_deadline or self._waited > _SLOW_SECONDS:
+            if not fetch or not self._write_pieces(fetch[0]):
                 return
-            if not self._write_pieces(fetched):
-                return
+            fetch = fetch[1:]
+        if fetch:
+            Output.write(self, fetch)
+            last = fetch[-1]
+            self._marks.append(
+                (self._written, False, last.topic, last.partition, last.next_offset, last.batch.leader_epoch)
+            )
 
     def _write_pieces(self, fetched: "FetchedBatch") -> bool:
         is_single = True
@@ -119,7 +111,7 @@ class GroupOutput(TimedOutput):
     def _places(self, fetched: "FetchedBatch") -> "Iterator[tuple[bytes, int, int]]":
         """Cut a batch into pieces of whole records, each with their number and the offset behind them."""
         # A line does not tell the offset of what -G has passed over before it.
-        block = None if isinstance(fetched, MatchingBatch) or not self._takes_lines else fetched.lines()
+        block = fetched.lines() if self._takes_lines and not self._is_filtered else None
         if block is None:
             for piece, records in self._formatted_pieces(fetched):
                 yield piece, len(records), records[-1].offset + 1
@@ -133,16 +125,17 @@ class GroupOutput(TimedOutput):
         return 1 if self._singles else sys.maxsize
 
     def _put(self, buffers: "list[bytes | memoryview]") -> None:
-        count = sum(map(len, buffers))
+        size_bytes = sum(map(len, buffers)) if self._is_pipe else 0
         write_all(buffers)
-        self._written += count
+        self._written += size_bytes
 
     def _splice(self, fetched: "FetchedBatch", block: bytes | memoryview) -> None:
         super()._splice(fetched, block)
         self._written += len(block)
 
     def _mark(self, fetched: "FetchedBatch", next_offset: int, *, alone: bool) -> None:
-        self._marks.append(_Mark(self._written, fetched, next_offset, alone=alone))
+        epoch = fetched.batch.leader_epoch
+        self._marks.append((self._written, alone, fetched.topic, fetched.partition, next_offset, epoch))
 
     # What has been taken.
 
@@ -152,8 +145,8 @@ class GroupOutput(TimedOutput):
         is_gone = self._is_pipe and bool(self._errors.poll(0))
         taken = self._written - unread
         count = 0
-        for mark in self._marks:
-            if mark.end > taken or (is_gone and not mark.alone and taken - mark.end < _LONGEST_READ):
+        for end, alone, *_ in self._marks:
+            if end > taken or (is_gone and not alone and taken - end < _LONGEST_READ):
                 break
             count += 1
         self._took(count)
@@ -175,13 +168,13 @@ class GroupOutput(TimedOutput):
 
     def lost(self, topic: str, partition: int) -> None:
         """See Delivery."""
-        self._marks = [mark for mark in self._marks if (mark.topic, mark.partition) != (topic, partition)]
+        self._marks = [mark for mark in self._marks if mark[2:4] != (topic, partition)]
 
     def _took(self, count: int) -> None:
-        newest = {(mark.topic, mark.partition): mark for mark in self._marks[:count]}
+        newest = {mark[2:4]: mark[2:] for mark in self._marks[:count]}
         del self._marks[:count]
-        for mark in newest.values():
-            self.consumer.took(mark.topic, mark.partition, mark.next_offset, mark.leader_epoch)
+        for taken in newest.values():
+            self.consumer.took(*taken)
 
     def _await_reader(self) -> bool:
         """Wait until the reader has taken all; False if it takes nothing for too long, or we are to stop.

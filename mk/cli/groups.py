@@ -37,6 +37,9 @@ _OFFSET_COLUMNS = (
     "since",
 )
 _MEMBER_COLUMNS = ("member", "host", "pid", "user", "command", "since", "partitions", "assignment")
+_CLIENT_COLUMNS = ("member", "host", "client", "instance", "partitions", "assignment")
+"""Of a cluster that knows clients, and no processes."""
+
 _SHOWN_OF_ID = 8
 """Digits of a member's id that a table shows: they tell the members of a group apart, and `kick` takes them."""
 
@@ -136,17 +139,22 @@ def _print(document: Document, state: bool, members: bool, offsets: bool, *, nam
         if begun:
             print()
         begun = True
-        _print_offsets(document["offsets"], options)
+        _print_offsets(document, options)
     if members and (document["members"] or not offsets):
         if begun:
             print()
-        print_table(_MEMBER_COLUMNS, map(_member_row, document["members"]), no_color=options.no_color)
+        columns = _CLIENT_COLUMNS if any("client_id" in one for one in document["members"]) else _MEMBER_COLUMNS
+        print_table(columns, map(_member_row, document["members"]), no_color=options.no_color)
 
 
-def _print_offsets(offsets: list[Document], options: Options) -> None:
+def _print_offsets(document: Document, options: Options) -> None:
+    offsets = document["offsets"]
     columns = list(_OFFSET_COLUMNS)
     if not any(row["member"] for row in offsets):
         columns = columns[: columns.index("member")]
+    if document["last_commit_ms"] is None:
+        # A cluster that does not tell times, nor which processes its clients are.
+        columns = [one for one in columns if one not in ("committed at", "pid", "user", "command", "since")]
     if any(row["is_replicated"] for row in offsets):
         columns.append("replicated")
     if any(row["problem"] for row in offsets):
@@ -170,11 +178,13 @@ def _offset_row(offset: Document) -> Document:
 
 def _member_row(member: Document) -> Document:
     row = readable(member)
-    return {**row, "member": _short(row["member"]), "assignment": " ".join(row["assignment"])}
+    shown = {**row, "member": _short(row["member"]), "assignment": " ".join(row["assignment"])}
+    return {**shown, "client": row.get("client_id"), "instance": row.get("instance_id")}
 
 
 def _short(member_id: str | None) -> str | None:
-    return member_id and member_id[:_SHOWN_OF_ID]
+    # That of a client begins with its name, which many share.
+    return member_id and (member_id if "-" in member_id else member_id[:_SHOWN_OF_ID])
 
 
 def delete(options: Options) -> int:
@@ -229,7 +239,8 @@ def _deletion(document: Document, topic_id: str | None, rows: list[Document]) ->
         "topic": rows[0]["topic"] if topic_id is not None else None,
         "topic_id": topic_id,
         "partitions": len(rows),
-        "last_commit_ms": max((row["committed_ms"] or 0 for row in rows), default=document["last_commit_ms"]),
+        "last_commit_ms": document["last_commit_ms"]
+        and max((row["committed_ms"] or 0 for row in rows), default=document["last_commit_ms"]),
     }
 
 
@@ -240,8 +251,8 @@ def _show_deletions(plan: list[Document], options: Options) -> None:
         what = f"group {row['group']}"
         if row["topic_id"] is not None:
             what += f": what it has committed of {row['topic'] or row['topic_id']}"
-        last = readable(row)["last_commit"] if row["last_commit_ms"] else "unknown"
-        note(f"mk: deletes {what}: offsets of {counted(row['partitions'], 'partition')}, the last one of {last}")
+        last = f", the last one of {readable(row)['last_commit']}" if row["last_commit_ms"] else ""
+        note(f"mk: deletes {what}: offsets of {counted(row['partitions'], 'partition')}{last}")
 
 
 def _counted_deletions(plan: list[Document]) -> str:
@@ -287,6 +298,13 @@ def prune(options: Options) -> int:
     cluster = connect(options.directory, allow_network_fs=options.allow_network_fs)
     idle_since_ms = now_ms() - options.idle_ms
     documents, failures = _described(cluster, selected_groups(cluster, options), options.groups)
+    if any(document["last_commit_ms"] is None for document in documents):
+        raise UsageError(
+            "mk groups prune does not work on a Kafka cluster",
+            why="Kafka does not tell when a group has committed; its brokers forget a group that had no member for"
+            " offsets.retention.minutes, and the offsets of topics that are gone",
+            fix="`mk groups delete` deletes those that you name; nothing was done",
+        )
     plan: list[Document] = []
     generations: dict[str, int] = {}
     for document in documents:

@@ -1,21 +1,26 @@
 """`mk help`: short texts on what several commands share, and the help of each command."""
 
-import difflib
+import re
+import shutil
 import textwrap
 
 from mk.cli import definition, help_pages
 from mk.cli.exit_statuses import exit_statuses
+from mk.cli.kafka_help import kafka_help
 from mk.cli.options import Options
 from mk.config import TOPIC_CONFIG
 from mk.consumer import offset_spellings
 from mk.errors import UsageError
 from mk.formats import format_spellings
+from mk.near_names import did_you_mean
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _WIDTH = 100
+_ROW = re.compile(r" +\S+(?: \S+)*  +(?=\S)")
+"""The beginning of a line of two columns, up to the second."""
 
 
 def exec_help() -> str:
@@ -75,6 +80,75 @@ How it is kept safe is in mk-guarantees(7).
 """
 
 
+REPLICATION = """\
+Replication: copies of a log directory, on another disk or host, and failing over to one.
+
+A copy, one shot: run again, it sends what is new. DST is a directory, or HOST:DIR through ssh.
+
+  seq 3 | mk produce orders
+  mk replicate ./copy
+  mk replicate ./copy --verify
+  mk consume orders -d ./copy
+
+`-F` goes on and copies each record as it comes; from cron, one run a minute does, see `mk help cron`.
+A copy is read like any other directory and takes no records of its own: it says who leads. Groups go on
+in it where they stood. `mk check` watches how old it is, and this shows how far it is behind:
+
+  mk replicate status
+
+Failing over: stop what writes to the old directory, and have the copy lead. From then on it is copied
+the other way round.
+
+  mk replicate promote -d ./copy
+  echo 4 | mk produce orders -d ./copy
+  mk replicate ./copy "$MK_DIR"
+  mk consume orders
+
+What the old leader alone had is cut off there and kept in quarantine/; this produces it again, each
+record once:
+
+  mk replicate salvage --yes
+
+A hole, another topic of that name, or a copy that has what its source has not is refused (65), and the
+other partitions are copied all the same. `mk replicate run --help` has the options.
+"""
+
+CRON = (
+    ("* * * * *", "mk replicate -q /srv/mk backup:/srv/mk", "a copy on another host; overlapping runs are harmless"),
+    ("*/5 * * * *", "mk consume orders -g mail --or-skip | ./send", "what came since the last run; one run at a time"),
+    (
+        "* * * * *",
+        "mk wait orders -o group:mail --retry --timeout 50s -q && ./deliver",
+        "the same within milliseconds: it waits; ./deliver has the line above",
+    ),
+    ("* * * * *", "mk consume jobs -g work -F --exec ./work --max-time 50s", "a worker, started again each minute"),
+    ("* * * * *", "mk check -q -w lag=1000", "whatever is not as it should be"),
+    ("0 * * * *", "mk topics clean -q", "retention and compaction, also where nobody writes"),
+    ("30 3 * * *", r'mk topics snapshot -q "/backup/mk-$(date +\%F)"', "a backup that takes no time and no room"),
+    ("30 4 * * 0", "mk topics verify > /dev/null", "prove every byte"),
+)
+"""Lines of a crontab: when, what and why; a test runs each."""
+
+
+def cron_help() -> str:
+    """Return what `mk help cron` prints."""
+    lines = "\n".join(f"  # {meaning}\n  {when} {command}\n" for when, command, meaning in CRON)
+    return f"""\
+Cron: lines for a crontab. Each does its work and ends; what went wrong is on stderr, which cron mails,
+and in the exit status.
+
+  MAILTO=you@example.org
+  MK_DIR=/srv/mk
+  PATH=/usr/local/bin:/usr/bin:/bin
+
+{lines}
+A % in a crontab is a newline unless it is written \\%. --timeout ends a command with 124, --max-time with
+0. Nobody can be asked: what deletes needs --yes. Each command may be killed at any point, and the next
+run goes on; two at once do no harm. mk-recipes(7) has more to paste: services, log rotation, keys,
+backups.
+"""
+
+
 OTHER_STATUSES = (
     "`mk check` speaks as Nagios plugins do: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, which includes every error. `mk check fs`: 0 "
     "sound, 1 sound with less, 2 not to be trusted."
@@ -129,8 +203,45 @@ def subjects() -> "dict[str, str]":
         "exec": exec_help(),
         "compaction": compaction_help(),
         "thresholds": thresholds_help(),
+        "replication": REPLICATION,
+        "kafka": kafka_help(_table),
+        "cron": cron_help(),
         "exit-codes": f"Exit statuses.\n\n{statuses}\n{textwrap.fill(OTHER_STATUSES, _WIDTH)}\n",
     }
+
+
+def folded(text: str, width: int) -> str:
+    """Return a text for a terminal that is narrower: paragraphs, and what stands beside a word; lines to paste stay whole."""
+    if all(len(line) <= width for line in text.splitlines()):
+        return text
+    blocks: list[tuple[str, int]] = []  # With the column in which it goes on, -1 if it does not.
+    for line in text.splitlines():
+        start = len(line) - len(line.lstrip())
+        if line and blocks and blocks[-1][1] == start:
+            blocks[-1] = f"{blocks[-1][0]} {line.strip()}", start
+        else:
+            row = _ROW.match(line)
+            blocks.append((line, row.end() if row else -1 if start or not line else 0))
+    lines: list[str] = []
+    for line, column in blocks:
+        if column < 0:
+            lines.append(line)
+            continue
+        indent = min(column, width // 2)
+        lines += textwrap.wrap(
+            line, width, subsequent_indent=" " * indent, break_on_hyphens=False, break_long_words=False
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _instead(wanted: str, texts: "list[str]") -> str:
+    """Return what to ask for instead of what there is no help on. texts: what there is, apart from commands."""
+    commands = [" ".join(one.path) for one in definition.commands()]
+    ends_so = [name for name in commands if name.endswith(f" {wanted}")]
+    if ends_so:
+        return f"did you mean {' or '.join(ends_so)}?"
+    near = did_you_mean(wanted, [*texts, *commands])
+    return near or f"`mk help` lists the commands; beside these there is help on {', '.join(texts)}"
 
 
 def run(options: Options) -> int:
@@ -141,12 +252,9 @@ def run(options: Options) -> int:
     if level is not None:
         print(help_pages.page(level), end="")
     elif len(path) == 1 and path[0] in texts:
-        print(texts[path[0]], end="")
+        # A pager gets what a terminal of its usual width does, as it gets the help of a command.
+        print(folded(texts[path[0]], shutil.get_terminal_size().columns), end="")
     else:
-        known = [*texts, *(" ".join(one.path) for one in definition.commands())]
-        near = difflib.get_close_matches(" ".join(path), known, n=2)
-        raise UsageError(
-            f"there is no help on {' '.join(path)}",
-            fix=f"did you mean {' or '.join(near)}?" if near else f"there is help on: {', '.join(known)}",
-        )
+        wanted = " ".join(path)
+        raise UsageError(f"there is no help on {wanted}", fix=_instead(wanted, list(texts)))
     return 0

@@ -5,7 +5,7 @@ import sys
 
 from mk.cli import definition, fast_parser, signals
 from mk.cli.notes import visible
-from mk.errors import MkError
+from mk.errors import MkError, NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,12 +64,29 @@ def _run(arguments: "list[str]") -> int:
         if isinstance(parsed, int):
             return parsed
         options = parsed
-    if ":" in (getattr(options, "directory", None) or ""):
+    if _concerns_kafka(options):
+        from mk.cli.kafka_location import prepare
+
+        prepare(options, arguments)
+    elif ":" in (getattr(options, "directory", None) or ""):
         from mk.cli.remote_directory import check_is_offered
 
         check_is_offered(options, arguments)
     run: Callable[[object], int] = _function(options.command.run)
-    return run(options)
+    try:
+        return run(options)
+    except NotFoundError as error:
+        from mk.cli.suggestions import suggest
+
+        suggest(error, options)
+        raise
+
+
+def _concerns_kafka(options: "Any") -> bool:
+    """Tell whether a command is to work on a Kafka cluster, or is told how to."""
+    values = vars(options)
+    places = (values.get("directory"), values.get("source"), values.get("target"), values.get("destination"))
+    return bool(values.get("properties")) or any(place and place.startswith("kafka://") for place in places)
 
 
 def _function(place: str) -> "Any":

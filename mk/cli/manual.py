@@ -1,6 +1,6 @@
 """The manual pages of the commands, mdoc(7), made from the definition.
 
-`python -m mk.cli.manual DIRECTORY` writes them. The pages on the format and on the guarantees are written by hand.
+`python -m mk.cli.manual DIRECTORY` writes them. The pages on the format, the guarantees, Kafka and the recipes are written by hand.
 """
 
 import sys
@@ -15,7 +15,9 @@ from mk.cli.definitions.groups import GROUPS
 from mk.cli.definitions.produce import PRODUCE
 from mk.cli.definitions.replicate import REPLICATE
 from mk.cli.definitions.serve import SERVE
+from mk.cli.definitions.top import TOP
 from mk.cli.definitions.topics import TOPICS
+from mk.cli.definitions.wait import WAIT
 from mk.cli.exit_statuses import exit_statuses
 from mk.consumer import offset_spellings
 from mk.formats import format_spellings
@@ -36,7 +38,7 @@ _ENVIRONMENT = {
     "NO_COLOR": "no colors on a terminal",
     "COLUMNS": "the width of tables and help texts",
 }
-_PAGES = (definition.ROOT, PRODUCE, CONSUME, TOPICS, GROUPS, REPLICATE, SERVE, CHECK)
+_PAGES = (definition.ROOT, PRODUCE, CONSUME, TOPICS, GROUPS, REPLICATE, SERVE, WAIT, CHECK, TOP)
 
 
 def files() -> "dict[str, str]":
@@ -112,7 +114,7 @@ def _options(level: Command) -> "list[str]":
                 lines += ["Environment:", f".Ev {parameter.environment} ."]
     if level is definition.ROOT:
         lines += [".It Fl -version", "Print the version and exit."]
-    lines += [".It Fl h , Fl -help", "Print a help text and exit."]
+    lines += [".It Fl h", "Print a short help text and exit.", ".It Fl -help", "Print all of it and exit."]
     return [".Bl -tag -width Ds", *lines, ".El"]
 
 
@@ -196,7 +198,7 @@ def _environment(levels: "list[Command]") -> "list[str]":
     parameters = [parameter for level in levels for parameter in level.parameters]
     names = [parameter.environment for parameter in parameters if parameter.environment]
     names += ["XDG_DATA_HOME", "COLUMNS"]
-    if PRODUCE in levels or CONSUME in levels:
+    if levels[0] in (PRODUCE, CONSUME, WAIT):
         names += ["MK_RSH", "MK_REMOTE_PATH"]
     if any(parameter is definition.NO_COLOR_OPTION for parameter in parameters):
         names.append("NO_COLOR")
@@ -238,7 +240,7 @@ def _examples(levels: "list[Command]") -> "list[str]":
 
 def _see_also(level: Command) -> "list[str]":
     pages = [(_page_name(other), 1) for other in _PAGES if other is not level]
-    pages += [("mk-format", 5), ("mk-guarantees", 7)]
+    pages += [("mk-python", 3), ("mk-format", 5), ("mk-guarantees", 7), ("mk-kafka", 7), ("mk-recipes", 7)]
     pages.sort(key=lambda page: (page[1], page[0]))
     return [f".Xr {name} {section}{' ,' if (name, section) != pages[-1] else ''}" for name, section in pages]
 
@@ -274,8 +276,10 @@ def _text(text: str) -> str:
 def _argument(text: str) -> str:
     """Return `text` as the argument of a macro: quoted, so that no word in it is taken for a macro, nor a colon that
     ends it for punctuation."""
+    # Quotes do not keep %T, %V and %R, which are macros of mdoc(7), from being called: the line would have no text.
+    begin = "\\&" if text.startswith("%") else ""
     end = "\\&" if text.endswith(":") else ""
-    return '"' + _text(text).replace('"', '""') + end + '"'
+    return '"' + begin + _text(text).replace('"', '""') + end + '"'
 
 
 def _flag(flag: str) -> str:

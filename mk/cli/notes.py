@@ -5,9 +5,18 @@ Loaded by every start, also because an error that there are too many open files 
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+before_note: "Callable[[], None] | None" = None
+"""Takes away the line of a progress bar, as long as there may be one: a note would be written behind it."""
+
 
 def note(text: str) -> None:
     """Write one line to stderr, in one piece. A stderr that takes nothing (closed, a full disk) must not stop the work."""
+    if before_note is not None:
+        before_note()
     try:
         os.write(2, f"{visible(text)}\n".encode())
     except OSError:

@@ -151,6 +151,10 @@ def _integer(word: str) -> int:
     return int(word)
 
 
+def _acks(word: str) -> "int | str":
+    return word if word == "all" else _integer(word)
+
+
 def _partitions(word: str) -> "tuple[int, ...]":
     try:
         return tuple(_integer(number) for number in word.split(","))
@@ -266,6 +270,7 @@ _CONVERTERS: "dict[str, Callable[[str], Any]]" = {
     definition.BYTES: os.fsencode,
     definition.DELIMITER: _delimiter,
     definition.INTEGER: _integer,
+    definition.ACKS: _acks,
     definition.PARTITIONS: _partitions,
     definition.DURATION: _duration_ms,
     definition.OFFSET: _offset,

@@ -4,7 +4,7 @@ from mk.cli import signals
 from mk.cli.notes import counted, note
 from mk.cluster import connect
 from mk.errors import KeyRequiredError, MkError, NoSuchTopicError, RecordTooLargeError, UsageError
-from mk.topic_partition import check_name, check_partition_count, check_producer_id
+from mk.topic_partition import check_name_at, check_partition_count, check_producer_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def run(options: "Options") -> int:
     has_topic = options.topic is not None
     if not has_topic:
         options = _with(options, topic="default")
-    check_name(options.topic)
+    check_name_at(options.directory, options.topic)
     form = None
     if options.format == "raw":
         options = _with(options, whole=True)  # What `mk consume -f raw` prints has no ends within.
@@ -42,6 +42,10 @@ def run(options: "Options") -> int:
         check_partition_count(options.partitions)
     if options.producer_id is not None:
         check_producer_id(options.producer_id)
+    if options.replication_factor is not None and not (options.directory or "").startswith("kafka://"):
+        from mk.config import check_no_replication
+
+        check_no_replication(options.replication_factor)  # Also where the topic is there already.
     cluster = connect(options.directory, create=not options.no_create, allow_network_fs=options.allow_network_fs)
     has_many = not has_topic and form is not None and form.has_topic
     producer = _open_producers(cluster, options) if has_many else _open_producer(cluster, options)
@@ -109,6 +113,12 @@ def _summary(producer: "Producer | TopicProducers", skipped: int) -> str:
 
 def _check(options: "Options") -> None:
     """Refuse what contradicts itself, with the two options that do."""
+    if options.acks == "all" and not (options.directory or "").startswith("kafka://"):
+        raise UsageError(
+            "--acks (or MK_ACKS) cannot be all for a log directory",
+            why="it has no replicas that could have a record too; 1 is on disk",
+            fix="leave it out, or name a Kafka cluster with -d",
+        )
     if options.follow is not None:
         _check_follow(options)
     elif options.accept_gap:
@@ -185,6 +195,9 @@ def _open_producer(cluster: "Cluster", options: "Options") -> "Producer":
             raise
         _create_topic(cluster, options)
         producer = open_producer()
+    producer.needs_results = False
+    if options.verbose and not getattr(producer, "tells_appends", True):  # Only that of a Kafka may not.
+        note(f"mk: where records land in {options.topic} is not shown: with acks 0 no broker tells it")
     if options.producer_id is not None and options.follow is None:
         try:
             producer.check_input_is_not_followed()
@@ -228,11 +241,18 @@ def _note_stored_before(producer: "Producer | TopicProducers", options: "Options
 
 
 def _create_topic(cluster: "Cluster", options: "Options") -> None:
-    from mk.errors import TopicExistsError
+    from mk.errors import NoSuchPartitionError, TopicExistsError
 
     partitions = options.partitions or 1
+    if options.partition is not None and options.partition >= partitions:
+        raise NoSuchPartitionError(topic=options.topic, partition=options.partition, partitions=partitions, is_new=True)
     try:
-        cluster.create_topic(options.topic, partitions=partitions, wait_ms=options.lock_wait_ms)
+        cluster.create_topic(
+            options.topic,
+            partitions=partitions,
+            replication_factor=options.replication_factor,
+            wait_ms=options.lock_wait_ms,
+        )
     except TopicExistsError as error:
         if error.facts["existing"] != options.topic:
             raise

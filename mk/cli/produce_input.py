@@ -14,7 +14,7 @@ from mk.producer.record_accumulator import BATCH_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mk.cli.options import Options
     from mk.formats.block_reader import BlockReader
@@ -27,6 +27,12 @@ _SMALL_BYTES = 64 << 10
 appends, each with its fdatasync."""
 _HELD_BYTES = 1 << 20
 """What waits so at most."""
+_BLOCK_BYTES = 7 << 20
+"""What is read at once at most. A little less than the producer's buffer holds, so that also with what each record takes
+beside its bytes a block is one append for each partition, with one fdatasync, and not a large and a small one."""
+
+_LONG_BYTES = 1 << 20
+"""Input that may take a second, so that somebody may want to know how far it is."""
 
 _S_IFMT, _S_IFREG, _S_IFDIR = 0o170000, 0o100000, 0o040000
 _STDOUT = 1
@@ -52,6 +58,8 @@ class ProduceInput:
         self._key_delimiter: bytes | None = options.key_delimiter
         self._headers: tuple[tuple[bytes, bytes | None], ...] = options.headers
         self._timestamp_ms: int | None = options.timestamp_ms
+        # What a record may have beside its part of the input.
+        self._added_bytes = sum(len(name) + len(value or b"") for name, value in self._headers) + len(self._key or b"")
         self._delimiter = _NEWLINE
         if options.whole:
             self._delimiter = b""
@@ -69,6 +77,8 @@ class ProduceInput:
         self._is_held = False
         self._held_bytes = 0
         self._held_since = 0.0
+        self._tell: Callable[[int, int], None] | None = None
+        self._told_bytes = self._total_bytes = 0
         self.records_skipped = 0
 
     def send(self) -> None:
@@ -80,6 +90,37 @@ class ProduceInput:
             UnreadableInputError: a file cannot be opened. All before it are stored, and nothing behind it is read.
         """
         names = self._options.files or (STDIN,)
+        self._total_bytes = self._long_bytes(names) if os.isatty(2) else 0
+        if self._total_bytes:
+            from mk.cli.progress import progress_bar
+
+            with progress_bar("storing", quiet=False) as self._tell:
+                self._send_all(names)
+        else:
+            self._send_all(names)
+
+    def _long_bytes(self, names: "Sequence[str]") -> int:
+        """Return how many bytes there are to read, 0 if that cannot be told, is little, or is nobody's business."""
+        options = self._options
+        if options.quiet or options.verbose or options.tee or options.follow is not None:
+            return 0
+        total = 0
+        for name in names:
+            try:
+                status = os.fstat(0) if name == STDIN else os.stat(name)
+                total += status.st_size - (os.lseek(0, 0, os.SEEK_CUR) if name == STDIN else 0)
+            except OSError:
+                return 0  # It is a pipe, or whoever opens it says what is the matter.
+            if status.st_mode & _S_IFMT != _S_IFREG:
+                return 0
+        return total if total >= _LONG_BYTES else 0
+
+    def _told(self, read_bytes: int) -> None:
+        if self._tell is not None:
+            self._told_bytes += read_bytes
+            self._tell(self._told_bytes, self._total_bytes)
+
+    def _send_all(self, names: "Sequence[str]") -> None:
         for at, name in enumerate(names, 1):
             if self._is_stopped or self._left == 0:
                 break
@@ -102,7 +143,7 @@ class ProduceInput:
         """End the input here. For signal handlers, see LineReader.stop."""
         self._is_stopped = True
         try:
-            self._producer.stop_compacting()  # It raises where that goes on, and nothing is read then.
+            self._producer.stop_soon()  # It raises where that goes on, and nothing is read then.
         finally:
             if self._reader is not None:
                 self._reader.stop()
@@ -170,6 +211,7 @@ class ProduceInput:
                     self._producer.flush_later()  # There is no pause, in which somebody could want to know.
                 else:
                     self._flush()
+            self._told(len(block))
             del block
             reader.set_limits(max_line_bytes=self._max_record_bytes(), flush_ms=self._producer.flush_ms)
         self._reader = None
@@ -184,6 +226,7 @@ class ProduceInput:
             max_lines=self._left,
             max_line_bytes=self._max_record_bytes(),
             key_bytes=self._bytes_of_every_record(),
+            batch_bytes=_BLOCK_BYTES,
             flush_ms=self._producer.flush_ms,
         )
 
@@ -210,25 +253,26 @@ class ProduceInput:
         """Hand over the block that was read last, by copies if it is to outlive the reader."""
         self._is_held = is_held
         came = reader.as_it_came()
-        may_be_lines = self._may_be_lines(reader)
-        position = 0
+        if not self._may_be_lines(reader):
+            lines = 0
+            for piece in reader.cut(BATCH_BYTES):
+                lines += self._send_columns(piece, came[: len(piece)])
+                came = came[len(piece) :]
+            reader.tell_count(lines)
+            return
         for piece, count in reader.pieces(BATCH_BYTES):
-            piece_came = came[position : position + len(piece)]
-            position += len(piece)
-            if may_be_lines:
-                lines = piece if self._delimiter == _NEWLINE else self._lines_of(piece)
-                try:
-                    self._producer.send_lines(bytes(lines) if is_held else lines, count, self._key, self._timestamp_ms)
-                except (RecordTooLargeError, KeyRequiredError):
-                    # Somebody has altered the limit since the block was read, or none of these records can be stored.
-                    self._send_columns(piece, piece_came)
-                else:
-                    self._pass_on(piece_came)
-                del lines
-            else:
+            piece_came, came = came[: len(piece)], came[len(piece) :]
+            block = piece if self._delimiter == _NEWLINE else self._lines_of(piece)
+            try:
+                self._producer.send_lines(bytes(block) if is_held else block, count, self._key, self._timestamp_ms)
+            except (RecordTooLargeError, KeyRequiredError) as error:
+                if error.is_of_append:
+                    raise
+                # Somebody has altered the limit since the block was read, or none of these records can be stored.
                 self._send_columns(piece, piece_came)
-            self._count(count)
-            del piece, piece_came
+            else:
+                self._pass_on(piece_came)
+                self._count(count)
 
     def _may_be_lines(self, reader: LineReader) -> bool:
         """Tell whether the block last read can be stored as lines, without looking at each record."""
@@ -246,7 +290,8 @@ class ProduceInput:
         lines = bytes(piece).replace(self._delimiter, _NEWLINE)
         return lines if lines.endswith(_NEWLINE) else lines + _NEWLINE
 
-    def _send_columns(self, piece: memoryview, came: memoryview) -> None:
+    def _send_columns(self, piece: memoryview, came: memoryview) -> int:
+        """Take a piece apart, hand over its records and count them; returns how many there are."""
         from mk.formats.readers import split_keys, split_values
 
         keys: list[bytes | None] | None = None
@@ -259,6 +304,8 @@ class ProduceInput:
             if self._key is not None:
                 keys = [self._key] * len(values)
         self._send_records(keys, values, came)
+        self._count(len(values))
+        return len(values)
 
     def _send_records(
         self, keys: "list[bytes | None] | None", values: "Sequence[bytes | None]", came: memoryview
@@ -266,8 +313,11 @@ class ProduceInput:
         if self._options.null_value and b"" in values:
             values = [value or None for value in values]
         try:
-            self._producer.send_keyed(keys, values, self._headers, self._timestamp_ms)
-        except (RecordTooLargeError, KeyRequiredError):
+            size_bytes = len(came) + self._added_bytes * len(values)
+            self._producer.send_cut(keys, values, size_bytes, self._headers, self._timestamp_ms)
+        except (RecordTooLargeError, KeyRequiredError) as error:
+            if error.is_of_append:
+                raise  # Sent again one by one, these would be stored, and what came before them missing.
             self._send_one_by_one(keys, values, came)
         else:
             self._pass_on(came)
@@ -286,6 +336,8 @@ class ProduceInput:
             try:
                 self._producer.send(value, keys[at] if keys else None, self._headers, self._timestamp_ms)
             except (RecordTooLargeError, KeyRequiredError) as error:
+                if error.is_of_append:
+                    raise
                 self._refuse(error, at + 1)
             else:
                 self._pass_on(record_came)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from mk.cli.notes import note
 from mk.cli.produce_input import STDIN, ProduceInput
-from mk.errors import BadInputError, KeyRequiredError, NoSuchPartitionError, RecordTooLargeError, UsageError
+from mk.errors import BadInputError, KeyRequiredError, MkError, NoSuchPartitionError, RecordTooLargeError, UsageError
 from mk.formats.block_reader import BlockReader
 from mk.formats.readers import LineReader, split_values
 from mk.formats.record_columns import BadRecordError, RecordColumns
@@ -172,6 +172,7 @@ class RecordInput(ProduceInput):
                 passed += block
             self._send_stream(stream, block, passed)
             self._flush()
+            self._told(len(block))
             if not block:
                 break
         if self._left == 0:
@@ -240,7 +241,15 @@ class RecordInput(ProduceInput):
         self._complete(columns)
         try:
             self._hand_over(columns)
-        except (RecordTooLargeError, KeyRequiredError, NoSuchPartitionError, BadRecordError, CannotOpenError):
+        except (
+            RecordTooLargeError,
+            KeyRequiredError,
+            NoSuchPartitionError,
+            BadRecordError,
+            CannotOpenError,
+        ) as failure:
+            if isinstance(failure, MkError) and failure.is_of_append:
+                raise  # Sent again one by one, these would be stored, and what came before them missing.
             position = 0
             for at in range(len(columns)):
                 size = sizes[at] if at < len(sizes) else 0
@@ -253,6 +262,8 @@ class RecordInput(ProduceInput):
         try:
             self._hand_over(record)
         except (RecordTooLargeError, KeyRequiredError) as error:
+            if error.is_of_append:
+                raise
             self._refuse_record(error.at(self._place(ahead)))
         except (NoSuchPartitionError, BadRecordError) as error:
             reason = error.what if isinstance(error, NoSuchPartitionError) else str(error)

@@ -14,10 +14,12 @@ _OFFERED = {
     ("produce",),
     ("consume",),
     ("tail",),
+    ("wait",),
     ("topics", "list"),
     ("topics", "describe"),
     ("topics", "offsets"),
     ("topics", "which"),
+    ("top",),
 }
 _JUDGE_THEMSELVES = ("replicate", "serve")
 """What these work with is named in other ways too."""
@@ -34,7 +36,10 @@ def check_is_offered(options: "Options", arguments: "Sequence[str]") -> None:
     what = why = ""
     if path not in _OFFERED:
         what = f"mk {' '.join(path)}"
-        why = "over ssh there are produce, consume without a group, and topics list, describe, offsets and which"
+        why = (
+            "over ssh there are produce, consume and wait without a group, top, and topics list, describe, offsets and "
+            "which"
+        )
     elif getattr(options, "group", None) is not None:
         what = f"{path[-1]} -g"
         why = "the kernel of the host where the directory is knows who lives and owns what"

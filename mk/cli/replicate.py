@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 
-from mk.cli import signals
+from mk.cli import definition, signals
 from mk.cli.notes import counted, note
 from mk.cli.replicate_output import Output
 from mk.cluster import default_location
@@ -17,25 +18,29 @@ from mk.errors import (
     TryAgainError,
     UsageError,
 )
+from mk.near_names import did_you_mean
 from mk.replication.events import worst
 from mk.replication.replicas import open_replica
 from mk.replication.replicator import Choice, Replicator
+from mk.transport.kafka_address import is_kafka
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from mk.cli.options import Options
-    from mk.replication.replica import Replica
+    from mk.replication.comparison import Comparison
+    from mk.replication.replica import Replica, SourceReplica, TargetReplica
 
 
 def run(options: Options) -> int:
     """Replicate, or show what that would do, or compare; the status is that of the worst that happened."""
     _check(options)
     choice = _choice(options)
-    source = _open(_source_of(options), options)
+    _check_is_no_cluster_of_clusters(options)
+    source = _open_source(options)
     try:
-        target = _open_target(options)
+        target = _open_target(options, source)
         try:
             if target is not None and target.directory_id == source.directory_id:
                 raise UsageError(
@@ -61,6 +66,7 @@ def _check(options: Options) -> None:
     for name, place in (("SRC", options.source), ("DST", options.target)):
         if place == "":
             raise UsageError(f"{name} is empty", fix="name a log directory; nothing was done")
+    _check_is_no_command(options)
     if options.source is not None and options.directory is not None:
         raise UsageError("-d and SRC exclude each other", fix="leave -d out; nothing was done")
     if options.groups and options.no_groups:
@@ -78,6 +84,18 @@ def _check(options: Options) -> None:
                 raise UsageError(
                     f"{flag} means nothing to {'--dry-run' if options.dry_run else '--verify'}", fix="leave it out"
                 )
+
+
+def _check_is_no_command(options: Options) -> None:
+    """Raise UsageError for a lone word that may be a misspelled command: a copy would be made in a directory of that name."""
+    target = options.target
+    if options.source is not None or "/" in target or ":" in target or os.path.exists(target):
+        return
+    if near := did_you_mean(target, [one.path[1] for one in definition.commands() if one.path[:-1] == ("replicate",)]):
+        raise UsageError(
+            f"there is no directory {target}, and no command `mk replicate {target}`",
+            fix=f"{near} `mk replicate ./{target}` would make a copy there; nothing was done",
+        )
 
 
 def _choice(options: Options) -> Choice:
@@ -107,6 +125,26 @@ def _source_of(options: Options) -> str:
     return str(options.source or options.directory or default_location())
 
 
+def _check_is_no_cluster_of_clusters(options: Options) -> None:
+    if is_kafka(_source_of(options)) and is_kafka(options.target):
+        raise UsageError(
+            "SRC and DST are both Kafka clusters",
+            why="`mk replicate` goes between a log directory and another one, or a cluster",
+            fix="Kafka's own MirrorMaker 2 copies from one cluster to another (connect-mirror-maker.sh); nothing was done",
+        )
+
+
+def _open_source(options: Options) -> SourceReplica:
+    location = _source_of(options)
+    if is_kafka(location):
+        from mk.kafka_cluster.kafka_source import KafkaSource
+        from mk.transport.kafka_address import parse_kafka_address
+
+        source: SourceReplica = KafkaSource(parse_kafka_address(location))
+        return source
+    return _open(location, options)
+
+
 def _open(location: str, options: Options, *, create: bool = False) -> Replica:
     return open_replica(
         location,
@@ -117,18 +155,27 @@ def _open(location: str, options: Options, *, create: bool = False) -> Replica:
     )
 
 
-def _open_target(options: Options) -> Replica | None:
+def _open_target(options: Options, source: SourceReplica) -> TargetReplica | None:
     """Open DST; None where there is no log directory yet, and none is to be made."""
+    if is_kafka(options.target):
+        from mk.kafka_cluster.kafka_copy import KafkaCopy
+        from mk.transport.kafka_address import parse_kafka_address
+
+        return KafkaCopy(parse_kafka_address(options.target))
     is_looked_at = options.dry_run or options.verify
     try:
-        return _open(options.target, options, create=not is_looked_at)
+        target = _open(options.target, options, create=not is_looked_at)
     except NoSuchDirectoryError:
         if not is_looked_at:
             raise
         return None
+    if is_kafka(_source_of(options)):
+        # It makes batches of what it reads, and has to know which ones they continue.
+        source.continue_in(target)  # type: ignore[attr-defined]  # It is a KafkaSource.
+    return target
 
 
-def _replicate(source: Replica, target: Replica, choice: Choice, options: Options) -> int:
+def _replicate(source: SourceReplica, target: TargetReplica, choice: Choice, options: Options) -> int:
     if options.advertise is not None:
         _advertise(source, target, options.advertise)
     output = Output(options)
@@ -177,7 +224,7 @@ def _not_done(replicator: Replicator, options: Options) -> MkError:
     )
 
 
-def _advertise(source: Replica, target: Replica, address: str) -> None:
+def _advertise(source: SourceReplica, target: TargetReplica, address: str) -> None:
     if not address.isprintable() or len(address) > 1000:
         raise UsageError(
             "--advertise cannot be that", why="it is HOST:DIRECTORY, on one line", fix="nothing was changed"
@@ -202,7 +249,7 @@ def _fail(errors: Sequence[MkError], options: Options) -> None:
     raise last
 
 
-def _show_plan(source: Replica, target: Replica | None, choice: Choice, options: Options) -> int:
+def _show_plan(source: SourceReplica, target: TargetReplica | None, choice: Choice, options: Options) -> int:
     from mk.replication.plan import plan
 
     steps = list(plan(source, target, choice))
@@ -211,12 +258,27 @@ def _show_plan(source: Replica, target: Replica | None, choice: Choice, options:
     return 0
 
 
-def _compare(source: Replica, target: Replica | None, choice: Choice, options: Options) -> int:
+def _comparisons(
+    source: SourceReplica, target: TargetReplica | None, choice: Choice, options: Options
+) -> Iterator[Comparison]:
+    # What either side is, _open_source and _open_target know by the same words.
+    if is_kafka(_source_of(options)):
+        from mk.kafka_cluster.content_comparison import compare_with_source
+
+        return compare_with_source(source, target, choice)  # type: ignore[arg-type]  # A KafkaSource.
+    if is_kafka(options.target):
+        from mk.kafka_cluster.content_comparison import compare_with_copy
+
+        return compare_with_copy(source, target, choice)  # type: ignore[arg-type]  # Into a KafkaCopy.
     from mk.replication.comparison import compare
 
+    return compare(source, target, choice)  # type: ignore[arg-type]  # Both are directories.
+
+
+def _compare(source: SourceReplica, target: TargetReplica | None, choice: Choice, options: Options) -> int:
     output = Output(options)
     found = []
-    for comparison in compare(source, target, choice):
+    for comparison in _comparisons(source, target, choice, options):
         output.comparison(comparison)
         found.append(comparison)
     output.comparisons_end(found)

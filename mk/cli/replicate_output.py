@@ -164,9 +164,9 @@ class _Bar:
     def __enter__(self) -> None:
         options = self._output._options
         if not (options.quiet or options.json or options.follow or options.verbose) and sys.stderr.isatty():
-            from mk.cli.console import progress_bar
+            from mk.cli.progress import progress_bar
 
-            self._bar = progress_bar("copying", quiet=False, no_color=options.no_color, counts_bytes=False)
+            self._bar = progress_bar("copying", quiet=False, counts_bytes=False)
             self._output._tell = self._bar.__enter__()
 
     def __exit__(self, *exc: object) -> None:

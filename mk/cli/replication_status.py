@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Document = dict[str, Any]
 
 _PARTITION_COLUMNS = ("topic", "partition", "role", "leader", "leader_epoch", "start", "end")
-_OTHER_COLUMNS = ("directory", "address", "seen", "follows", "followed")
+_OTHER_COLUMNS = ("directory", "address", "seen", "follows this", "followed by this")
 _GAP_COLUMNS = ("topic", "partition", "from", "to", "records", "time")
 QUARANTINE_COLUMNS = ("file", "topic", "partition", "first", "end", "records", "size", "diverged", "salvaged")
 
@@ -64,7 +64,15 @@ def status(options: Options) -> int:
         for replica in row["replicas"]
     ]
     _print_section(("topic", *REPLICA_COLUMNS), copies, options)
-    others = [{**readable(replica), "directory": replica["directory_id"]} for replica in document["replicas"]]
+    others = [
+        {
+            **readable(replica),
+            "directory": replica["directory_id"],
+            "follows this": replica["follows"],
+            "followed by this": replica["followed"],
+        }
+        for replica in document["replicas"]
+    ]
     _print_section(_OTHER_COLUMNS, others, options)
     gaps = [
         {**readable(gap), "topic": gap["topic"] or gap["topic_id"], "from": gap["from_offset"], "to": gap["to_offset"]}
@@ -75,6 +83,8 @@ def status(options: Options) -> int:
     _print_section(QUARANTINE_COLUMNS, [quarantine_row(row) for row in document["quarantine"]], options)
     for problem in document["problems"]:
         note(f"mk: {problem}")
+    if not others:
+        note("mk: no other directory is known that has a copy of this one, or is copied here")
     return 0
 
 

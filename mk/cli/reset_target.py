@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from mk.consumer.offset_spec import OffsetSpec, parse_offset_range
 from mk.errors import UsageError
+from mk.group_plan import ResetTarget
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from mk.cli.options import Options
@@ -26,48 +26,6 @@ _SPELLINGS = (
     ("to_current", "--to-current"),
     ("from_file", "--from-file"),
 )
-
-
-class ResetTarget:
-    """Where each partition is moved to.
-
-    by_partition: only these partitions, each to its own position. Else `position` for all; else by `shift` offsets from
-    where the group stands, which is also what a shift of 0 is: there it stays, unless its log was cut below.
-    """
-
-    __slots__ = ("by_partition", "position", "shift")
-
-    def __init__(
-        self,
-        position: OffsetSpec | None = None,
-        *,
-        shift: int = 0,
-        by_partition: dict[int, OffsetSpec] | None = None,
-    ) -> None:
-        self.position = position
-        self.shift = shift
-        self.by_partition = by_partition
-
-    def needs_committed(self) -> bool:
-        """Tell whether it means nothing for a partition in which the group has committed nothing."""
-        return self.position is None and self.by_partition is None
-
-    def resolve(
-        self,
-        partition: int,
-        stands_at: int | None,
-        start: int,
-        end: int,
-        offset_for_time: Callable[[int], int],
-        committed_offset: Callable[[str], int | None],
-    ) -> int | None:
-        """Return the offset that is meant in a partition, which may lie outside of its log; None if it is not concerned."""
-        position = self.position if self.by_partition is None else self.by_partition.get(partition)
-        if position is not None:
-            return position.resolve(start, end, offset_for_time, committed_offset)
-        if self.by_partition is not None or stands_at is None:
-            return None
-        return stands_at + self.shift
 
 
 def reset_target(options: Options) -> ResetTarget | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mk.cli.console import print_json, progress_bar, size_text
+from mk.cli.console import print_json, size_text
 from mk.cli.notes import counted, note
+from mk.cli.progress import progress_bar
 from mk.cluster import connect
 
 TYPE_CHECKING = False
@@ -15,7 +16,7 @@ def run(options: Options) -> int:
     """Make a snapshot, or show what it would be made of."""
     cluster = connect(options.directory, allow_network_fs=options.allow_network_fs)
     label = f"snapshot {options.destination}"
-    with progress_bar(label, quiet=options.quiet, no_color=options.no_color) as progress:
+    with progress_bar(label, quiet=options.quiet) as progress:
         document = cluster.snapshot(
             options.destination, dry_run=options.dry_run, wait_ms=options.lock_wait_ms, progress=progress
         )

@@ -4,7 +4,6 @@ A pipe that says it has room takes one piece of PIPE_BUF bytes without making us
 size, and nothing is begun that might wait beyond the time: only a single record larger than that has to be waited for.
 """
 
-import select
 import sys
 from time import monotonic
 
@@ -12,13 +11,14 @@ from mk.cli.consume import STDOUT, Output, write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import select
     from collections.abc import Iterator
 
     from mk.cli.options import Options
     from mk.consumer.consumer import FetchedBatch
-    from mk.records.record import ConsumerRecord
+    from mk.records.record_slice import Records
 
-_PIECE_BYTES = select.PIPE_BUF
+_PIECE_BYTES = 4096 if sys.platform == "linux" else 512  # select.PIPE_BUF, and what POSIX promises at least
 
 
 class TimedOutput(Output):
@@ -27,8 +27,7 @@ class TimedOutput(Output):
     def __init__(self, options: "Options", time_ms: "int | None") -> None:
         super().__init__(options)
         self._deadline = None if time_ms is None else monotonic() + time_ms / 1000
-        self._poll = select.poll()
-        self._poll.register(STDOUT, select.POLLOUT)
+        self._poll: select.poll | None = None
         # What is formatted again because it was too much together would be counted again by %i.
         self._counts = "%i" in options.format
 
@@ -58,12 +57,17 @@ class TimedOutput(Output):
 
     def _has_room(self) -> bool:
         """Wait until standard output takes a piece. False when the time is over first."""
+        if self._poll is None:
+            import select
+
+            self._poll = select.poll()
+            self._poll.register(STDOUT, select.POLLOUT)
         if self._deadline is None:
             return bool(self._poll.poll())
         left = self._deadline - monotonic()
         return left > 0 and bool(self._poll.poll(left * 1000))
 
-    def _formatted_pieces(self, fetched: "FetchedBatch") -> "Iterator[tuple[bytes, list[ConsumerRecord]]]":
+    def _formatted_pieces(self, fetched: "FetchedBatch") -> "Iterator[tuple[bytes, Records]]":
         """Format as many records at a time as fit into a piece, going by those before."""
         together = 1
         for records in fetched.record_slices():

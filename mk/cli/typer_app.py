@@ -3,7 +3,6 @@
 Typer splits the words; options.resolve() turns them into values, for both parsers. Help comes from help_pages.
 """
 
-import difflib
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from mk.cli import definition, help_pages
 from mk.cli.definition import Command, Parameter
 from mk.cli.options import Options, resolve, see_help
 from mk.errors import UsageError
+from mk.near_names import did_you_mean
 
 # Typer 0.26 carries its own copy of Click, older ones import it: the base class is reached through a public name.
 _ClickUsageError: Any = typer.BadParameter.__mro__[1]
@@ -50,7 +50,7 @@ class _Group(typer.core.TyperGroup):
                 return super().resolve_command(ctx, [default.path[-1], *args])
             raise UsageError(
                 f"there is no command {args[0]}",
-                fix=_nearest(args[0], self.commands) or f"it is {_one_of(self.commands)}",
+                fix=did_you_mean(args[0], self.commands) or f"it is {_one_of(self.commands)}",
             )
         return super().resolve_command(ctx, args)
 
@@ -120,7 +120,8 @@ class Application:
         # A group leaves the arguments to its default: to Typer, what stands there is the name of a command.
         mine = [parameter for parameter in level.parameters if parameter.flags or level.run]
         signature = [_signature_parameter(parameter) for parameter in mine]
-        signature.append(_help_parameter(level))
+        signature.append(_help_parameter(level, "--help", help_pages.page))
+        signature.append(_help_parameter(level, "-h", help_pages.short_page))
         if level is definition.ROOT:
             signature.append(_version_parameter())
         callback.__name__ = level.path[-1] if level.path else "mk"
@@ -137,7 +138,8 @@ class Application:
                     self._given[parameter.name] = []
             elif parameter.multiple:
                 if value:
-                    self._given[parameter.name] = list(value)
+                    # What stood before the command counts too, in front.
+                    self._given.setdefault(parameter.name, []).extend(value)
             elif value is not None:
                 self._given[parameter.name] = [value]
 
@@ -154,14 +156,14 @@ def _signature_parameter(parameter: Parameter) -> inspect.Parameter:
     return _keyword(parameter.name, Annotated[kind, info], default)
 
 
-def _help_parameter(level: Command) -> inspect.Parameter:
+def _help_parameter(level: Command, flag: str, page: "Callable[[Command], str]") -> inspect.Parameter:
     def show(value: bool) -> None:
         if value:
-            print(help_pages.page(level), end="")
+            print(page(level), end="")
             raise typer.Exit
 
-    info = typer.Option("-h", "--help", callback=show, is_eager=True, expose_value=False)
-    return _keyword("help", Annotated[bool, info], False)
+    info = typer.Option(flag, callback=show, is_eager=True, expose_value=False)
+    return _keyword(flag.strip("-"), Annotated[bool, info], False)
 
 
 def _version_parameter() -> inspect.Parameter:
@@ -186,9 +188,10 @@ def _raise_usage_error(error: Any) -> NoReturn:
     if type(error).__name__ == "NoSuchOption":
         level = definition.command_at(path) or definition.group_at(path) or definition.ROOT
         flags = [flag for parameter in level.parameters for flag in parameter.flags if not parameter.hidden]
+        flags += ["--help", *(["--version"] if level is definition.ROOT else [])]
         raise UsageError(
             f"`{where}` has no option {option}",
-            fix=f"{_nearest(option, flags)} {see_help(path)}".strip(),
+            fix=f"{did_you_mean(option, flags)} {see_help(path)}".strip(),
             option=option,
         )
     if type(error).__name__ == "BadOptionUsage" and "requires" in error.message:
@@ -197,11 +200,6 @@ def _raise_usage_error(error: Any) -> NoReturn:
     if message.startswith("Got unexpected extra argument"):
         raise UsageError(f"too many arguments: {message.partition(' (')[2][:-1]}", fix=see_help(path))
     raise UsageError(message[:1].lower() + message[1:], fix=see_help(path))
-
-
-def _nearest(word: str, words: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(words), n=2)
-    return f"did you mean {' or '.join(near)}?" if near else ""
 
 
 def _one_of(words: Iterable[str]) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from mk.cli.console import print_json, print_table, progress_bar, size_text
+from mk.cli.console import print_json, print_table, size_text
 from mk.cli.notes import counted, note, visible
+from mk.cli.progress import progress_bar
 from mk.cli.selection import raise_first, selected
 from mk.cluster import connect
 from mk.errors import (
@@ -21,7 +22,7 @@ from mk.maintenance.findings import DAMAGE, NOTE, WARNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from mk.cli.options import Options
@@ -41,7 +42,7 @@ def verify(options: Options) -> int:
     failures: list[MkError] = []
     for name in _chosen(cluster, options):
         try:
-            with progress_bar(f"verifying {name}", quiet=options.quiet, no_color=options.no_color) as progress:
+            with progress_bar(f"verifying {name}", quiet=options.quiet) as progress:
                 report = cluster.verify_topic(name, partitions=options.partitions, progress=progress)
         except (NoSuchTopicError, NoSuchPartitionError) as error:
             if name in options.topics:
@@ -51,10 +52,10 @@ def verify(options: Options) -> int:
             failures.append(error)
             continue
         reports.append(report)
-        if not options.json:
+        if not options.json and (not options.quiet or _is_for_somebody(report.findings)):
             _print_report(report, options)
     of_groups = [] if options.topics or options.regex is not None else cluster.verify_groups()
-    if of_groups and not options.json:
+    if of_groups and not options.json and (not options.quiet or _is_for_somebody(of_groups)):
         print_table(_COLUMNS, map(_row, of_groups), no_color=options.no_color)
         severities = [finding.severity for finding in of_groups]
         counts = [counted(severities.count(one), one) for one in (WARNING, NOTE) if one in severities]
@@ -83,6 +84,10 @@ def _chosen(cluster: Cluster, options: Options) -> list[str]:
     if options.topics or options.regex is not None:
         return selected(cluster, options)
     return cluster.topic_names()
+
+
+def _is_for_somebody(findings: Iterable[Finding]) -> bool:
+    return any(finding.severity != NOTE for finding in findings)
 
 
 def _print_report(report: Report, options: Options) -> None:

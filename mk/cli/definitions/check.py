@@ -10,6 +10,7 @@ from mk.cli.definition import (
     LIMIT,
     NO_COLOR_OPTION,
     OUTPUT,
+    PROPERTY_OPTION,
     TOPIC,
     Command,
     Parameter,
@@ -92,6 +93,7 @@ CHECK_RUN = Command(
             help="be critical beyond VALUE, as --warn",
         ),
         DIRECTORY_OPTION,
+        PROPERTY_OPTION,
         Parameter(
             "quiet", "-q", kind=FLAG, default=False, panel=OUTPUT, help="print nothing if the status is OK, as for cron"
         ),
@@ -135,7 +137,7 @@ CHECK_RUN = Command(
         ),
         ("*/5 * * * * mk check -q -d /srv/mk -w lag=1000", "in a crontab: cron mails what is not OK"),
         (
-            "* * * * * mk check -d /srv/mk --prometheus --output /var/lib/node_exporter/mk.prom",
+            "* * * * * mk check --prometheus --output /var/lib/node_exporter/mk.prom",
             "in a crontab: metrics for node_exporter; the same without --output is `> x.tmp && mv x.tmp mk.prom`",
         ),
         (
@@ -190,6 +192,7 @@ CHECK_FS = Command(
 CHECK = Command(
     "check",
     summary="judge health for monitoring, and prove a file system",
+    panel="Health",
     description=(
         "Judges the health of a log directory, for Nagios, cron and Prometheus: see `mk check run`, which may be left out.",
         _THRESHOLDS,

@@ -1,6 +1,7 @@
 """`mk consume` and `mk tail`, as data."""
 
 from mk.cli.definition import (
+    CONSUMER_GROUP,
     DELIMITER,
     DIRECTORY_OPTION,
     DURATION,
@@ -13,6 +14,7 @@ from mk.cli.definition import (
     OFFSETS,
     OUTPUT,
     PARTITIONS,
+    PROPERTY_OPTION,
     QUIET_OPTION,
     REGEX,
     SELECTOR,
@@ -162,6 +164,7 @@ RECORD_OUTPUT = (
     ),
     QUIET_OPTION,
     DIRECTORY_OPTION,
+    PROPERTY_OPTION,
 )
 
 _GROUP = "Groups"
@@ -172,6 +175,7 @@ _GROUP_OPTIONS = (
         "--group",
         metavar="NAME",
         environment="MK_GROUP",
+        complete=CONSUMER_GROUP,
         panel=_GROUP,
         help="read as a member of this group: share the partitions with its other members, from where the group stands, and "
         "commit what was printed",
@@ -280,6 +284,7 @@ _EXECUTION = (
 CONSUME = Command(
     "consume",
     summary="print the records of topics",
+    panel="Records",
     run="mk.cli.consume:run",
     description=(
         (
@@ -467,7 +472,7 @@ CONSUME = Command(
             "five hundred at a time, one JSON object a line",
         ),
         (
-            "mk consume hooks -g hooks --exec 'curl -fsS --data-binary @- http://localhost/hook' --retries 5 --backoff 10s",
+            "mk consume hooks -g hooks --retries 5 --exec 'curl -fs --data-binary @- web1/'",
             "deliver each, patiently",
         ),
     ),
@@ -478,6 +483,7 @@ CONSUME = Command(
 TAIL = Command(
     "tail",
     summary="print the last records of topics, and follow them",
+    panel="Records",
     run="mk.cli.tail:run",
     description=(
         (

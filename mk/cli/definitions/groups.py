@@ -13,6 +13,7 @@ from mk.cli.definition import (
     NO_COLOR_OPTION,
     OFFSET,
     OUTPUT,
+    PROPERTY_OPTION,
     QUIET_OPTION,
     TIME,
     TOPIC,
@@ -60,8 +61,8 @@ _IF_EXISTS_OPTION = Parameter(
     panel="Safety",
     help="succeed if there is no such group or topic",
 )
-_CHANGE_OPTIONS = (LOCK_WAIT_OPTION, DIRECTORY_OPTION, NETWORK_OPTION, JSON_OPTION, QUIET_OPTION)
-_LOOK_OPTIONS = (DIRECTORY_OPTION, JSON_OPTION, NO_COLOR_OPTION)
+_CHANGE_OPTIONS = (LOCK_WAIT_OPTION, DIRECTORY_OPTION, PROPERTY_OPTION, NETWORK_OPTION, JSON_OPTION, QUIET_OPTION)
+_LOOK_OPTIONS = (DIRECTORY_OPTION, PROPERTY_OPTION, JSON_OPTION, NO_COLOR_OPTION)
 _REFUSED = (
     "While a member of the group lives it is refused with 75, and the members are named: their commits would not count, "
     "or undo it. --wait waits for them to go. A member that died a moment ago is none: its locks are gone with it."
@@ -261,7 +262,7 @@ GROUPS_EXPORT = Command(
             "offsets of topics that are gone, is named on stderr."
         ),
     ),
-    parameters=(_GROUPS_ARGUMENT, _REGEX_OPTION, DIRECTORY_OPTION, JSON_OPTION, QUIET_OPTION),
+    parameters=(_GROUPS_ARGUMENT, _REGEX_OPTION, DIRECTORY_OPTION, PROPERTY_OPTION, JSON_OPTION, QUIET_OPTION),
     examples=(
         ("mk groups export billing > billing.csv", "a copy of where it stands"),
         ("mk groups export | sed 's/^old,/new,/' | mk groups import - --yes", "under other names"),
@@ -426,6 +427,7 @@ GROUPS_KICK = Command(
         ),
         _DRY_RUN_OPTION,
         DIRECTORY_OPTION,
+        PROPERTY_OPTION,
         NETWORK_OPTION,
         JSON_OPTION,
         QUIET_OPTION,
@@ -479,6 +481,7 @@ GROUPS_UNDO = Command(
 GROUPS = Command(
     "groups",
     summary="list, describe, reset and delete consumer groups",
+    panel="Topics and groups",
     default="list",
     description=(
         "Without a command it lists the consumer groups.",

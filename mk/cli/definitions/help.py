@@ -8,6 +8,7 @@ from mk.cli.definition import (
 COMPLETION = Command(
     "completion",
     summary="print the completions for a shell",
+    panel="Help",
     run="mk.cli.completions:run",
     description=("Prints the completions for SHELL: bash, zsh or fish.",),
     parameters=(
@@ -18,10 +19,12 @@ COMPLETION = Command(
 
 HELP = Command(
     "help",
-    summary="explain a command, or offsets, formats, exec, compaction, thresholds, exit-codes",
+    summary="explain a command, or offsets, formats, exec, compaction, thresholds, replication, kafka, cron, exit-codes",
+    panel="Help",
     run="mk.cli.help_topics:run",
     description=(
-        "Explains a command, such as `mk help topics create`, or one of: offsets, formats, exec, compaction, thresholds, exit-codes.",
+        "Explains a command, such as `mk help topics create`, or one of: offsets, formats, exec, compaction, thresholds, "
+        "replication, kafka, cron, exit-codes. It prints what `mk COMMAND --help` does; `mk COMMAND -h` is the short form.",
     ),
     parameters=(
         Parameter(

@@ -1,6 +1,7 @@
 """`mk produce`, as data."""
 
 from mk.cli.definition import (
+    ACKS,
     BYTES,
     DELIMITER,
     DIRECTORY_OPTION,
@@ -14,7 +15,9 @@ from mk.cli.definition import (
     NETWORK_OPTION,
     OUTPUT,
     PLACE,
+    PROPERTY_OPTION,
     QUIET_OPTION,
+    REPLICATION_OPTION,
     TIMESTAMP,
     TOPIC,
     VERBOSE_OPTION,
@@ -25,6 +28,7 @@ from mk.cli.definition import (
 PRODUCE = Command(
     "produce",
     summary="append records to a topic",
+    panel="Records",
     run="mk.cli.produce:run",
     description=(
         (
@@ -64,6 +68,12 @@ PRODUCE = Command(
             "are sent before those before them are acknowledged; behind one that fails, nothing is stored. If the connection "
             "ends (69), the records that were on their way are stored or not, and it says how many: with --producer-id, run the "
             "same command again. --follow with --producer-id is run there. A path with a colon is spelled ./a:b."
+        ),
+        (
+            "With -d kafka://HOST:PORT,... records go to the brokers of a Kafka cluster: to the partition that kcat and all of "
+            "librdkafka give a key, or, with -X partitioner=murmur2_random, to that of Java's clients. A record is sent again "
+            "until it is acknowledged, and stored once, in order; when no answer comes for -X message.timeout.ms (default "
+            "60000), it says how many are stored, and how many may be. --producer-id is not offered there."
         ),
     ),
     parameters=(
@@ -226,14 +236,13 @@ PRODUCE = Command(
         Parameter(
             "acks",
             "--acks",
-            kind=INTEGER,
+            kind=ACKS,
             metavar="LEVEL",
-            default=1,
-            choices=("0", "1"),
+            choices=("0", "1", "all"),
             environment="MK_ACKS",
             panel="Safety",
-            help="what is stored when a record counts as stored: 1 it is on disk, 0 it survives this process but "
-            "not a power cut; default 1",
+            help="when a record counts as stored: 1 it is on disk, 0 it survives this process but not a power cut; default 1. On "
+            "a Kafka cluster: 1 the leader has it, 0 it is sent, all (the default there) all replicas in sync have it",
         ),
         Parameter(
             "producer_id",
@@ -261,10 +270,12 @@ PRODUCE = Command(
             panel=PLACE,
             help="the number of partitions, if this command makes the topic; default 1",
         ),
+        REPLICATION_OPTION,
         Parameter(
             "no_create", "--no-create", kind=FLAG, default=False, panel=PLACE, help="fail if there is no such topic"
         ),
         DIRECTORY_OPTION,
+        PROPERTY_OPTION,
         NETWORK_OPTION,
         Parameter(
             "tee",

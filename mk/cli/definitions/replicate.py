@@ -11,6 +11,7 @@ from mk.cli.definition import (
     NETWORK_OPTION,
     NO_COLOR_OPTION,
     PLACE,
+    PROPERTY_OPTION,
     QUIET_OPTION,
     REGEX,
     TOPIC,
@@ -41,7 +42,8 @@ REPLICATE_RUN = Command(
     summary="copy what a log directory has and another one lacks",
     run="mk.cli.replicate:run",
     description=(
-        "Copies to DST what SRC has and DST lacks, and ends. It is what `mk replicate SRC DST` does.",
+        "Copies to DST what SRC has and DST lacks, and ends. It is what `mk replicate SRC DST` does. "
+        "`mk help replication` shows how it goes with failing over.",
         _PLACES,
         (
             "Records have the same offsets there, and the files of the log are the same byte by byte. With them go the "
@@ -157,6 +159,7 @@ REPLICATE_RUN = Command(
             unless="source",
             help="SRC, where it is left out; default $XDG_DATA_HOME/mk, else ~/.local/share/mk",
         ),
+        PROPERTY_OPTION,
         NETWORK_OPTION,
         JSON_OPTION,
         NO_COLOR_OPTION,
@@ -176,6 +179,7 @@ REPLICATE_RUN = Command(
         ("mk replicate -F web1:/srv/mk /srv/mk --prefix web1", "what comes in on another host, as web1.TOPIC here"),
         ("mk replicate /srv/mk /mnt/backup/mk --dry-run", "how much there is to copy"),
         ("mk replicate /srv/mk /mnt/backup/mk --verify", "whether the copy is one"),
+        ("mk replicate -F /srv/mk kafka://h1:9092,h2:9092", "what comes in, to a Kafka cluster as well"),
     ),
     exit_status="The status is 65 if a partition or topic was refused because DST has what SRC does not have, or SRC no longer "
     "has what comes next, or what comes is damaged; 75 if DST leads, SRC lost power and took no record since, or a lock was "
@@ -214,18 +218,18 @@ REPLICATE_STATUS = Command(
             "follower lacks the first of them."
         ),
         (
-            "Then the other directories: how many partitions of this one each FOLLOWS, and how many of it are FOLLOWED here. "
-            "Then gaps: records that were removed from a leader before they were here, where --accept-gap went on behind them. "
+            "Then the other directories: how many partitions each one copies from here (FOLLOWS_THIS), and how many are copied "
+            "from it (FOLLOWED_BY_THIS). Then gaps: records that were removed from a leader before they were here, where --accept-gap went on behind them. "
             "Then what was cut off and is kept in quarantine/: DIVERGED is the number of records that are in no log any more, "
             "since a promotion; `mk replicate salvage` produces them again."
         ),
     ),
-    parameters=(_TOPICS_ARGUMENT, _REGEX_OPTION, DIRECTORY_OPTION, JSON_OPTION, NO_COLOR_OPTION),
+    parameters=(_TOPICS_ARGUMENT, _REGEX_OPTION, DIRECTORY_OPTION, PROPERTY_OPTION, JSON_OPTION, NO_COLOR_OPTION),
     examples=(
         ("mk replicate status", "all of MK_DIR"),
         ("mk replicate status orders", "one topic"),
         (
-            "mk replicate status --json | jq '.partitions[].replicas[] | select(.in_sync | not)'",
+            "mk replicate status --json | jq '.. | select(.in_sync? == false)'",
             "copies that are behind",
         ),
     ),
@@ -253,7 +257,8 @@ REPLICATE_PROMOTE = Command(
         (
             "Killed half-way, it is run again. Where this directory leads already nothing is done, with status 0. When the "
             "old leader is back, replicate the other way, from here to there: it follows then, and what it alone had is cut "
-            "off, kept in its quarantine/, and can be produced again by `mk replicate salvage` there."
+            "off, kept in its quarantine/, and can be produced again by `mk replicate salvage` there. `mk help replication` "
+            "has the whole way on one page."
         ),
     ),
     parameters=(
@@ -270,6 +275,7 @@ REPLICATE_PROMOTE = Command(
         ),
         LOCK_WAIT_OPTION,
         DIRECTORY_OPTION,
+        PROPERTY_OPTION,
         NETWORK_OPTION,
         JSON_OPTION,
         NO_COLOR_OPTION,
@@ -329,6 +335,7 @@ REPLICATE_SALVAGE = Command(
         LOCK_WAIT_OPTION,
         RSH_OPTION,
         DIRECTORY_OPTION,
+        PROPERTY_OPTION,
         NETWORK_OPTION,
         JSON_OPTION,
         NO_COLOR_OPTION,
@@ -337,7 +344,10 @@ REPLICATE_SALVAGE = Command(
     examples=(
         ("mk replicate salvage --dry-run", "what is there, and where it would go"),
         ("mk replicate salvage --yes", "from a script"),
-        ("mk replicate salvage --into /tmp/look", "somewhere else first, to look at it"),
+        (
+            "mk topics create orders -p 4 -d /tmp/x && mk replicate salvage --into /tmp/x",
+            "somewhere else first, to look at it",
+        ),
     ),
     exit_status="The status is 2 without --yes where nobody can be asked, 66 if a topic or partition is not there, 69 if the host of "
     "the leader does not answer, 75 if what is said to lead does not; what was not stored stays in its file.",
@@ -346,9 +356,11 @@ REPLICATE_SALVAGE = Command(
 REPLICATE = Command(
     "replicate",
     summary="keep copies of log directories, and fail over to them",
+    panel="Copies",
     description=(
         "Keeps copies of a log directory in others, here or on other hosts, and makes a copy the leader when the other is lost.",
-        "Alone, with SRC and DST or DST only, it copies what SRC has and DST lacks: see `mk replicate run`.",
+        "Alone, with SRC and DST or DST only, it copies what SRC has and DST lacks: see `mk replicate run`. "
+        "`mk help replication` has it all on one page.",
     ),
     parameters=REPLICATE_RUN.parameters,
     default="run",

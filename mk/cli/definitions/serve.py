@@ -5,6 +5,7 @@ from mk.cli.definition import DIRECTORY, DIRECTORY_OPTION, FLAG, PLACE, Command,
 SERVE = Command(
     "serve",
     summary="the far side of ssh: serve one log directory to one client",
+    panel="Copies",
     run="mk.cli.serve:run",
     description=(
         (
@@ -51,15 +52,16 @@ SERVE = Command(
     ),
     examples=(
         (
-            'restrict,command="mk serve --stdio --root /srv/mk --only pull:orders" ssh-ed25519 AAAA... follower',
-            "a line of authorized_keys: with that key, topic orders can be copied from here, and nothing else be done",
+            'restrict,command="mk serve --stdio --root /srv/mk --only pull:orders" KEY',
+            "a line of authorized_keys, where KEY is the line of id_ed25519.pub: with that key, topic orders can be copied from here, "
+            "and nothing else be done",
         ),
         (
-            "restrict,command=\"mk serve --stdio --root /srv/mk --only 'push:site7[.].*'\" ssh-ed25519 AAAA... site7",
-            "one that can only write copies of topics whose names begin with site7., and read no record",
+            "restrict,command=\"mk serve --stdio --root /srv/mk --only 'push:s7[.].*'\" KEY",
+            "one that can only write copies of topics whose names begin with s7., and read no record",
         ),
         (
-            'restrict,command="mk serve --stdio --root /srv/mk --only produce:orders" ssh-ed25519 AAAA... shop',
+            'restrict,command="mk serve --stdio --root /srv/mk --only produce:orders" KEY',
             "one that can only append records to orders",
         ),
     ),

@@ -11,6 +11,8 @@ from mk.cli.definition import (
     OUTPUT,
     PARTITIONS,
     PLACE,
+    PROPERTY_OPTION,
+    REPLICATION_OPTION,
     SETTING,
     TOPIC,
     YES_OPTION,
@@ -43,12 +45,14 @@ TOPICS_LIST = Command(
     "topics",
     "list",
     summary="list the topics",
+    panel="What is there",
     run="mk.cli.topics:list_topics",
     description=("Lists the topics with their partitions, records and size. It is what `mk topics` alone does.",),
     parameters=(
         TOPICS_OR_REGEX[1],
         Parameter("quiet", "-q", kind=FLAG, default=False, panel=OUTPUT, help="names only, one a line"),
         DIRECTORY_OPTION,
+        PROPERTY_OPTION,
         JSON_OPTION,
         NO_COLOR_OPTION,
     ),
@@ -63,6 +67,7 @@ TOPICS_CREATE = Command(
     "topics",
     "create",
     summary="make a topic",
+    panel="Changes",
     run="mk.cli.topics:create",
     description=(
         "Makes the topic, and the log directory too if there is none.",
@@ -112,6 +117,7 @@ TOPICS_CREATE = Command(
             panel=PLACE,
             help="who reads a directory made with --shared-group: all, or group for its members only; default all",
         ),
+        REPLICATION_OPTION,
         DRY_RUN_OPTION,
         *CHANGE_OPTIONS,
     ),
@@ -127,6 +133,7 @@ TOPICS_DESCRIBE = Command(
     "topics",
     "describe",
     summary="show partitions and settings of topics",
+    panel="What is there",
     run="mk.cli.describe:run",
     description=(
         "Shows each TOPIC in three sections: a summary, the settings, and the partitions. Without -s, -c or -p, all three.",
@@ -135,6 +142,10 @@ TOPICS_DESCRIBE = Command(
             "records: those that a producer dated otherwise count where they were dated. LEADER is `this` for the "
             "directory itself, else a directory's id. STATE is ok, sealed, or FAILED where the disk refused a sync and "
             "nobody appends."
+        ),
+        (
+            "On a terminal, bars behind the partitions show how the records are spread over them, and over time: what was "
+            "appended between two moments, as the indexes tell; a record dated earlier than one before it counts with that one."
         ),
     ),
     parameters=(
@@ -148,6 +159,7 @@ TOPICS_DESCRIBE = Command(
         ),
         Parameter("all_sections", "-a", "--all", kind=FLAG, default=False, panel="Sections", help="all of them"),
         DIRECTORY_OPTION,
+        PROPERTY_OPTION,
         JSON_OPTION,
         NO_COLOR_OPTION,
     ),
@@ -162,6 +174,7 @@ TOPICS_DELETE = Command(
     "topics",
     "delete",
     summary="delete topics and their records",
+    panel="Changes",
     run="mk.cli.topics:delete",
     description=(
         (
@@ -181,6 +194,7 @@ TOPICS_ALTER = Command(
     "topics",
     "alter",
     summary="change settings of a topic, add partitions",
+    panel="Changes",
     run="mk.cli.alter:alter",
     description=(
         (
@@ -239,6 +253,7 @@ TOPICS_RENAME = Command(
     "topics",
     "rename",
     summary="give a topic another name",
+    panel="Changes",
     run="mk.cli.alter:rename",
     description=(
         (
@@ -263,6 +278,7 @@ TOPICS_SEAL = Command(
     "topics",
     "seal",
     summary="close a topic to new records",
+    panel="Changes",
     run="mk.cli.alter:seal",
     description=(
         (
@@ -287,6 +303,7 @@ TOPICS_WHICH = Command(
     "topics",
     "which",
     summary="tell which partition a key belongs to",
+    panel="What is there",
     run="mk.cli.keys:which",
     description=(
         (
@@ -299,6 +316,7 @@ TOPICS_WHICH = Command(
         Parameter("keys", kind=BYTES, metavar="KEY", default=(), multiple=True, help="a key; stdin is then not read"),
         Parameter("quiet", "-q", kind=FLAG, default=False, panel=OUTPUT, help="only the partitions, one a line"),
         DIRECTORY_OPTION,
+        PROPERTY_OPTION,
         JSON_OPTION,
         NO_COLOR_OPTION,
     ),
@@ -313,6 +331,7 @@ TOPICS_GET = Command(
     "topics",
     "get",
     summary="print the last record with a key",
+    panel="What is there",
     run="mk.cli.keys:get",
     description=(
         (
@@ -359,6 +378,7 @@ TOPICS_OFFSETS = Command(
     "topics",
     "offsets",
     summary="show the first and next offset of each partition",
+    panel="What is there",
     run="mk.cli.topics:offsets",
     description=("Shows where each partition of TOPIC starts and ends; the end is the offset of the next record.",),
     parameters=(
@@ -374,6 +394,7 @@ TOPICS_OFFSETS = Command(
             help="only these partitions, such as 0,3",
         ),
         DIRECTORY_OPTION,
+        PROPERTY_OPTION,
         JSON_OPTION,
         NO_COLOR_OPTION,
     ),
@@ -383,6 +404,7 @@ TOPICS_OFFSETS = Command(
 TOPICS = Command(
     "topics",
     summary="list, make, describe, change, delete and verify topics",
+    panel="Topics and groups",
     description=("Lists, makes, describes, changes, deletes and verifies topics. Alone, it lists them.",),
     parameters=TOPICS_LIST.parameters,
     default="list",

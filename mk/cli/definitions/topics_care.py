@@ -13,6 +13,7 @@ from mk.cli.definition import (
     OFFSETS,
     OUTPUT,
     PARTITIONS,
+    PROPERTY_OPTION,
     QUIET_OPTION,
     TOPIC,
     YES_OPTION,
@@ -37,11 +38,12 @@ DRY_RUN_OPTION = Parameter(
 IF_EXISTS_OPTION = Parameter(
     "if_exists", "--if-exists", kind=FLAG, default=False, panel="Safety", help="succeed if there is no such topic"
 )
-CHANGE_OPTIONS = (LOCK_WAIT_OPTION, DIRECTORY_OPTION, NETWORK_OPTION, JSON_OPTION, QUIET_OPTION)
+CHANGE_OPTIONS = (LOCK_WAIT_OPTION, DIRECTORY_OPTION, PROPERTY_OPTION, NETWORK_OPTION, JSON_OPTION, QUIET_OPTION)
 TOPICS_VERIFY = Command(
     "topics",
     "verify",
     summary="prove every byte of topics, and name damage",
+    panel="Care of the files",
     run="mk.cli.verify:verify",
     description=(
         (
@@ -71,12 +73,21 @@ TOPICS_VERIFY = Command(
             help="only these partitions, such as 0,3",
         ),
         DIRECTORY_OPTION,
+        PROPERTY_OPTION,
         JSON_OPTION,
         NO_COLOR_OPTION,
-        QUIET_OPTION,
+        Parameter(
+            "quiet",
+            "-q",
+            kind=FLAG,
+            default=False,
+            panel=OUTPUT,
+            help="print nothing of topics without damage or warnings, as for cron",
+        ),
     ),
     examples=(
         ("mk topics verify", "everything there is"),
+        ("30 4 * * * mk topics verify -q", "in a crontab: cron mails what somebody should look at"),
         ("mk topics verify orders --json | jq '.findings[]'", "for programs"),
     ),
     exit_status="The status is 65 if there is damage; warnings and notes do not fail.",
@@ -86,6 +97,7 @@ TOPICS_DUMP = Command(
     "topics",
     "dump",
     summary="show what stands in the files of a log",
+    panel="Care of the files",
     run="mk.cli.verify:dump",
     description=(
         (
@@ -119,6 +131,7 @@ TOPICS_DUMP = Command(
             "records", "--records", kind=FLAG, default=False, help="show the records too, as `mk consume -J` does"
         ),
         DIRECTORY_OPTION,
+        PROPERTY_OPTION,
         Parameter(
             "json",
             "--json",
@@ -139,13 +152,15 @@ TOPICS_CLEAN = Command(
     "topics",
     "clean",
     summary="remove the records that the topics' limits let go",
+    panel="Care of the files",
     run="mk.cli.clean:clean",
     description=(
         (
             "Removes from each TOPIC, all topics if none is named, the oldest segments that are older than retention.ms or make a "
             "partition larger than retention.bytes. Whoever begins a new segment does the same for the partition that it "
             "writes to; this does it also for topics to which nobody writes any more. A segment goes when its last record "
-            "is old enough, so a log may hold one segment more than its limits say. What the groups of retention.groups have "
+            "is old enough, so a log may hold one segment more than its limits say; one of thousands, which a writer looks at with "
+            "every n/200th segment that it begins, half a hundredth more. What the groups of retention.groups have "
             "not read stays beyond retention.ms, and --dry-run names the group that holds it and its offset."
         ),
         (
@@ -155,7 +170,7 @@ TOPICS_CLEAN = Command(
         ),
         (
             "Of a topic whose cleanup.policy has compact, it then keeps the last record of each key, if as much of the log is new "
-            "as min.cleanable.dirty.ratio says; see `mk topics compact`."
+            "as min.cleanable.dirty.ratio says; see `mk topics compact` and `mk help compaction`."
         ),
     ),
     parameters=(
@@ -170,6 +185,7 @@ TOPICS_CLEAN = Command(
         ),
         LOCK_WAIT_OPTION,
         DIRECTORY_OPTION,
+        PROPERTY_OPTION,
         NETWORK_OPTION,
         JSON_OPTION,
         NO_COLOR_OPTION,
@@ -187,6 +203,7 @@ TOPICS_TRIM = Command(
     "topics",
     "trim",
     summary="remove the records of a topic below an offset or time",
+    panel="Changes",
     run="mk.cli.clean:trim",
     description=(
         (
@@ -223,6 +240,7 @@ TOPICS_TRIM = Command(
         YES_OPTION,
         LOCK_WAIT_OPTION,
         DIRECTORY_OPTION,
+        PROPERTY_OPTION,
         NETWORK_OPTION,
         JSON_OPTION,
         NO_COLOR_OPTION,
@@ -243,6 +261,7 @@ TOPICS_CLONE = Command(
     "topics",
     "clone",
     summary="make a topic with the same records under another name",
+    panel="Changes",
     run="mk.cli.clone:clone",
     description=(
         (
@@ -302,6 +321,7 @@ TOPICS_SNAPSHOT = Command(
     "topics",
     "snapshot",
     summary="copy the whole log directory as of now, for a backup",
+    panel="Care of the files",
     run="mk.cli.snapshot:run",
     description=(
         (
@@ -342,6 +362,7 @@ TOPICS_COMPACT = Command(
     "topics",
     "compact",
     summary="keep the last record of each key, now",
+    panel="Care of the files",
     run="mk.cli.compact:run",
     description=(
         (
@@ -355,7 +376,7 @@ TOPICS_COMPACT = Command(
             "This does it now, and seals the active segment first, so that all records count; in a copy of another "
             "directory's topic it never does. Producers and readers go on meanwhile: only for moments is a partition "
             "locked, and nobody reads half of anything. It needs room for the largest segment once more, and may be "
-            "ended at any time."
+            "ended at any time. `mk help compaction` has it all on one page."
         ),
     ),
     parameters=(
@@ -370,6 +391,7 @@ TOPICS_COMPACT = Command(
         ),
         LOCK_WAIT_OPTION,
         DIRECTORY_OPTION,
+        PROPERTY_OPTION,
         NETWORK_OPTION,
         JSON_OPTION,
         NO_COLOR_OPTION,
@@ -388,10 +410,11 @@ TOPICS_REPAIR = Command(
     "topics",
     "repair",
     summary="bring a damaged topic to where it can be used",
+    panel="Care of the files",
     run="mk.cli.repair:repair",
     description=(
         (
-            "Looks at each TOPIC, all if none is named, as mk-topics-verify(1) does, says which offsets are lost and what would be done, "
+            "Looks at each TOPIC, all if none is named, as `mk topics verify` does, says which offsets are lost and what would be done, "
             "and asks. Only the batches that cannot be read are lost. Their bytes go to quarantine/ first; then a batch without "
             "records covers their offsets, which are never given out again, so all others keep theirs and no group skips any. "
             "The leader epoch is raised. `state`, `epochs` and topic.json are made again of what there is, if they are damaged."
