@@ -51,9 +51,10 @@ class Page:
         return [unescape(block) for block in blocks]
 
     def complaints(self):
-        """Return what mandoc's lint says, but for references to pages that need not be installed here."""
+        """Return what mandoc's lint says, but for references to pages that need not be installed here, or indexed."""
         lint = subprocess.run([mandoc(), "-Tlint", self.path], capture_output=True, text=True, check=False)
-        return [line for line in lint.stdout.splitlines() if "referenced manual not found: Xr" not in line]
+        elsewhere = ("referenced manual not found: Xr", "outdated mandoc.db lacks")
+        return [line for line in lint.stdout.splitlines() if not any(one in line for one in elsewhere)]
 
     def rendered(self):
         """Return the lines of the page as a wide terminal shows them, without overstrikes."""
@@ -70,8 +71,11 @@ def mandoc():
     return found
 
 
+_ESCAPES = {"\\-": "-", "\\(dq": '"', "\\(aq": "'", "\\(ga": "`", "\\(ti": "~", "\\(ha": "^", "\\&": "", "\\e": "\\"}
+
+
 def unescape(text):
-    return text.replace("\\-", "-").replace("\\(dq", '"').replace("\\&", "").replace("\\e", "\\")
+    return re.sub(r"\\\(..|\\.", lambda found: _ESCAPES[found[0]], text)
 
 
 def plain(text):

@@ -2,10 +2,12 @@
 
 import os
 import pty
+import re
 import select
 import shlex
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -34,7 +36,7 @@ def environment(directory, **extra):
 
 def bash(line, directory, made=None, **extra):
     """Complete `line` in bash; its words must be plain. made: other completions than those that are kept."""
-    words = line.replace("=", " = ").split(" ")
+    words = re.sub("([=:]+)", r" \1 ", line).split(" ")
     script = (
         f"source {shlex.quote(str(made or COMPLETIONS / 'mk.bash'))}\n"
         f"COMP_WORDS=({' '.join(shlex.quote(word) for word in words)}) COMP_CWORD={len(words) - 1}\n"
@@ -61,9 +63,17 @@ def run(command, directory, **extra):
 
 TOPICS = ["Pay_ments-2", "orders", "other"]
 CASES = [
-    ("mk ", ["check", "completion", "consume", "groups", "help", "produce", "replicate", "serve", "tail", "topics"]),
+    (
+        "mk ",
+        [
+            *("check", "completion", "consume", "groups", "help", "produce", "replicate", "serve", "tail", "top"),
+            *("topics", "wait"),
+        ],
+    ),
     ("mk pr", ["produce"]),
     ("mk topics de", ["delete", "describe"]),
+    ("mk wait or", ["orders"]),
+    ("mk wait -g b", ["billing"]),
     ("mk produce ", TOPICS),
     ("mk produce or", ["orders"]),
     ("mk produce orders ", []),
@@ -93,6 +103,8 @@ CASES = [
     ("mk groups reset ", ["audit-2", "billing"]),
     ("mk groups reset billing or", ["orders"]),
     ("mk groups reset billing --topic or", ["orders"]),
+    ("mk consume orders -g b", ["billing"]),
+    ("mk consume -X s", ["sasl.mechanism=", "sasl.username=", "security.protocol=", "ssl.ca.location="]),
     ("mk groups copy billing ", ["audit-2", "billing"]),
     ("mk groups delete --topic or", ["orders"]),
     ("mk replicate r", ["run"]),
@@ -356,3 +368,82 @@ def test_completions_follow_from_the_definition_alone(shell, name, line, offered
 def test_fish_offers_files_where_the_definition_says_so(made, directory):
     (directory / "input.txt").write_text("")
     assert fish("mk topics move --path inp", directory, made=made / "mk.fish") == ["input.txt"]
+
+
+@pytest.fixture
+def cluster(directory):
+    """A directory with an `mk` in `bin` that knows of a cluster, and keeps what it was asked in `asked`."""
+    (directory / "bin").mkdir()
+    program = directory / "bin/mk"
+    program.write_text(
+        f"""#!/bin/sh
+printf '%s\\n' "$*" >> {directory}/asked
+echo noise >&2
+read line && echo "$line"
+case $1 in
+    topics) printf '%s\\n' kept _schemas kin 'with space' '$(touch owned)' -x ;;
+    groups) echo kafka-group ;;
+esac
+"""
+    )
+    program.chmod(0o755)
+    return directory
+
+
+KAFKA = "kafka://h-1:9092,h2:9092"
+WITHIN_A_SECOND = "-X mk.timeout.ms=1000"
+
+
+@pytest.mark.parametrize("shell", [bash, fish])
+@pytest.mark.parametrize(
+    ("line", "offered", "asked"),
+    [
+        ("mk consume ", ["_schemas", "kept", "kin"], f"topics -q -d {KAFKA} {WITHIN_A_SECOND}"),
+        ("mk topics describe ke", ["kept"], f"topics -q -d {KAFKA} {WITHIN_A_SECOND}"),
+        ("mk consume kept -g ", ["kafka-group"], f"groups -q -d {KAFKA} {WITHIN_A_SECOND}"),
+        ("mk consume -d kafka://other:1?a=b ki", ["kin"], f"topics -q -d kafka://other:1?a=b {WITHIN_A_SECOND}"),
+        ("mk -d kafka://other:1 tail k", ["kept", "kin"], f"topics -q -d kafka://other:1 {WITHIN_A_SECOND}"),
+        ("mk tail -X profile=p -X a=b ki", ["kin"], f"topics -q -d {KAFKA} -X profile=p -X a=b {WITHIN_A_SECOND}"),
+        ("mk topics create -z ", [], None),
+        ("mk consume -d second ", ["elsewhere"], None),
+    ],
+)
+def test_the_topics_and_groups_of_a_cluster_are_asked_for(shell, line, offered, asked, cluster):
+    path = f"{cluster}/bin:{os.environ['PATH']}"
+    assert shell(line, cluster, MK_DIR=KAFKA, PATH=path) == offered
+    assert what_was_asked(cluster) == ([asked] if asked else [])
+
+
+def what_was_asked(cluster):
+    file = cluster / "asked"
+    return re.sub("-X(?=[a-z])", "-X ", file.read_text()).splitlines() if file.exists() else []
+
+
+@pytest.mark.parametrize(
+    ("line", "shown", "asked"),
+    [
+        ("mk consume k", ["kept", "kin"], f"topics -q -d {KAFKA} {WITHIN_A_SECOND}"),
+        ("mk consume kept -g ka", ["kafka-group"], f"groups -q -d {KAFKA} {WITHIN_A_SECOND}"),
+        ("mk -d kafka://other:1 consume k", ["kept", "kin"], f"topics -q -d kafka://other:1 {WITHIN_A_SECOND}"),
+        ("mk tail -X profile=p -X a=b k", ["kept"], f"topics -q -d {KAFKA} -X profile=p -X a=b {WITHIN_A_SECOND}"),
+    ],
+)
+@pytest.mark.parametrize("shell", [interactive_bash, zsh])
+def test_they_are_offered_on_a_terminal_and_nothing_else_is_said(shell, line, shown, asked, cluster):
+    screen = shell(line, cluster, shown, MK_DIR=KAFKA, PATH=f"{cluster}/bin:{os.environ['PATH']}")
+    assert not any(word in screen for word in ("noise", "touch", "space"))
+    assert what_was_asked(cluster)[0] == asked
+
+
+@pytest.mark.parametrize("shell", [bash, fish])
+@pytest.mark.parametrize("line", ["mk consume ", "mk groups describe "])
+def test_a_cluster_that_does_not_answer_offers_nothing(shell, line, directory):
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    assert shell(line, directory, MK_DIR="kafka://127.0.0.1:1", PATH=path) == []
+
+
+def test_bash_offers_nothing_within_a_name_that_it_breaks(cluster):
+    path = f"{cluster}/bin:{os.environ['PATH']}"
+    for line in ("mk consume -d kafka:", "mk consume -d kafka://h", "mk consume -d kafka://h:90", "mk consume -X a=b"):
+        assert bash(line, cluster, MK_DIR=KAFKA, PATH=path) == []
+    assert what_was_asked(cluster) == []

@@ -38,6 +38,25 @@ def test_mandoc_finds_nothing_to_complain_about(name):
     assert complaints == []
 
 
+@pytest.mark.parametrize(
+    ("name", "directives"),
+    [
+        ("mk-consume.1", {"%v", "%k", "%t", "%p", "%o", "%T", "%d", "%V", "%K", "%R", "%h"}),
+        ("mk-produce.1", {"%k", "%t", "%p", "%o", "%T", "%V", "%h"}),
+    ],
+)
+def test_each_directive_of_a_format_stands_on_the_page_as_it_is_shown(name, directives):
+    """%T, %V and %R are macros of mdoc(7), and called would vanish with a complaint of a usage."""
+    tool = shutil.which("groff")
+    if tool is None:
+        pytest.skip("groff is not installed")
+    command = [tool, "-mandoc", "-Tutf8", "-P-c", "-P-b", "-P-u", ROOT / "man" / name]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Usage:" not in shown.stderr
+    tags = {line.split()[0] for line in shown.stdout.splitlines() if line.strip()}
+    assert directives <= tags
+
+
 @pytest.mark.parametrize("level", LEVELS, ids=name_of)
 def test_every_command_and_option_is_explained_and_has_an_example(level):
     assert level.summary and level.description and level.examples
@@ -47,7 +66,7 @@ def test_every_command_and_option_is_explained_and_has_an_example(level):
         if parameter.flags and not parameter.hidden:
             assert all(flag in page for flag in parameter.flags)
     for command_line, effect in level.examples:
-        assert command_line in page and effect in page
+        assert command_line in page and effect in " ".join(page.split())
 
 
 def test_the_page_of_a_command_tells_how_it_and_its_subcommands_end():
