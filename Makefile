@@ -31,9 +31,12 @@ type: dev  ## check types
 docs: dev  ## write the generated man pages and completions
 	$(BIN)/python -m mk.cli.manual man && $(BIN)/python -m mk.cli.completions completions
 
-bench: dev  ## measure beside cat and bare Python
+bench: dev  ## measure beside the limits of the machine and the neighbours that are there, 20 minutes
 	$(BIN)/python benchmarks/run.py
+
+dist: dev  ## build the wheel and the sdist into an empty dist/
+	rm -rf dist && $(BIN)/python -m hatchling build
 
 check: lint type test sample  ## all that CI runs
 
-.PHONY: help dev test slow prove sample lint type docs bench check
+.PHONY: help dev test slow prove sample lint type docs bench dist check

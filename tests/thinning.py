@@ -13,6 +13,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
+    from pathlib import Path
 
 Case = TypeVar("Case")
 
@@ -71,7 +72,7 @@ def crossed(first: Sequence[object], second: Sequence[object], *, every: int) ->
     return found
 
 
-_COSTLY = ("cli", "crash", "multiprocess")
+_COSTLY = ("cli", "crash", "kafka", "multiprocess")
 """Where each case starts processes, or builds directories again and again."""
 
 _FEWEST = 4
@@ -86,9 +87,28 @@ def leave_cases_to_the_slow(items: Iterable[pytest.Item]) -> None:
     for item in items:
         is_costly = item.path.parent.name in _COSTLY and hasattr(item, "callspec")
         if is_costly and not item.get_closest_marker("slow") and not item.get_closest_marker("every_case"):
-            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+            # What is left of a test on one engine is what is left of it on the other.
+            engine = item.callspec.params.get("engine")  # type: ignore[attr-defined]
+            cases.setdefault(f"{item.nodeid.partition('[')[0]} {engine}", []).append(item)
     for of_one_test in cases.values():
         chosen = SAMPLE.of(of_one_test, max(_FEWEST, -(-len(of_one_test) // 4)))
         for item in of_one_test:
+            if item not in chosen:
+                item.add_marker(pytest.mark.slow)
+
+
+_OF_BOTH_ENGINES, _OF_KAFKA_ALONE = 16, 3
+
+
+def leave_most_of_kafka_to_the_slow(items: Iterable[pytest.Item]) -> None:
+    """Mark as slow most of what runs on a Kafka: in each module one of some stays, of what has no other engine more."""
+    of_module: dict[tuple[Path, int], list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("kafka") and not item.get_closest_marker("slow"):
+            of_how_many = _OF_BOTH_ENGINES if item.get_closest_marker("both_engines") else _OF_KAFKA_ALONE
+            of_module.setdefault((item.path, of_how_many), []).append(item)
+    for (_, of_how_many), candidates in of_module.items():
+        chosen = SAMPLE.of(candidates, max(1, round(len(candidates) / of_how_many)))
+        for item in candidates:
             if item not in chosen:
                 item.add_marker(pytest.mark.slow)

@@ -77,6 +77,8 @@ def directory(tmp_path):
         (["consume", "t"], b""),
         (["consume", "t", "-n", "1", "-o", "-1"], b""),
         (["consume", "t", "-F", "-n", "1"], b""),
+        (["consume", "t", "-g", "g"], b""),
+        (["wait", "t"], b""),
         (["--version"], b""),
     ],
 )

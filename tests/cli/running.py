@@ -1,4 +1,6 @@
-"""Running the installed `mk` as a shell would, each test on a directory of its own, never longer than a time limit."""
+"""Running the installed `mk` as a shell would, each test on a directory or a Kafka of its own, never longer than a time limit."""
+
+from __future__ import annotations
 
 import contextlib
 import json
@@ -9,8 +11,12 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mk.records.record_batch import HEADER_SIZE, parse_header
+
+if TYPE_CHECKING:
+    from tests.kafka.fixtures import SharedBroker
 
 BIN = Path(sys.executable).parent
 TIMEOUT = 60
@@ -87,6 +93,15 @@ class Mk:
                 if stream is not None:
                     stream.close()
 
+    @property
+    def location(self) -> str:
+        """What MK_DIR is, as mk.connect takes it."""
+        return self.environment["MK_DIR"]
+
+    def verify(self, *topics: str) -> None:
+        """Assert that what is stored is whole."""
+        self.ok("topics", "verify", *topics)
+
     def partition(self, topic: str, number: int = 0) -> Path:
         return self.directory / "topics" / topic / str(number)
 
@@ -111,6 +126,21 @@ class Mk:
         """Return start and end of each partition."""
         rows = json.loads(self.ok("topics", "offsets", topic, "--json"))
         return [(row["log_start_offset"], row["high_watermark"]) for row in rows]
+
+
+class KafkaMk(Mk):
+    """`mk` with MK_DIR set to a real Kafka. `directory` is one for files of the test, beside which there is no log directory."""
+
+    def __init__(self, directory: Path, broker: SharedBroker) -> None:
+        super().__init__(directory)
+        self.broker = broker
+        self.environment["MK_DIR"] = broker.url
+
+    def verify(self, *topics: str) -> None:
+        """What a broker stores it verifies itself."""
+
+    def partition(self, topic: str, number: int = 0) -> Path:
+        raise AssertionError("a test that looks into the log directory is to be marked directory_only")
 
 
 # A process begins with the peak of the one that forked it, so a small one has to stand between this one and `mk`.

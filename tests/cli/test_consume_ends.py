@@ -7,9 +7,11 @@ import sys
 import time
 
 import pytest
-from running import read_to_end, read_until
+from running import KafkaMk, read_to_end, read_until
 
 import mk as api
+
+pytestmark = pytest.mark.both_engines
 
 
 def numbers(first, last):
@@ -99,12 +101,15 @@ def test_with_time_enough_the_output_is_the_same(mk, tmp_path, option, words):
 
 
 def test_max_time_ends_following_with_status_0(mk):
+    # Within it Kafka has to be connected to.
+    limit = "2s" if isinstance(mk, KafkaMk) else "300ms"
     mk.ok("produce", "t", "v")
-    assert mk.ok("consume", "t", "-F", "--max-time", "300ms") == b"v\n"
-    assert mk.ok("consume", "t", "-F", "--max-time", "300ms", "--idle", "1h", "--timeout", "1h") == b"v\n"
-    assert mk.ok("consume", "t", "-F", "--max-time", "300ms", "-n", 5, "--timeout", "300ms") == b"v\n"
+    assert mk.ok("consume", "t", "-F", "--max-time", limit) == b"v\n"
+    assert mk.ok("consume", "t", "-F", "--max-time", limit, "--idle", "1h", "--timeout", "1h") == b"v\n"
+    assert mk.ok("consume", "t", "-F", "--max-time", limit, "-n", 5, "--timeout", limit) == b"v\n"
 
 
+@pytest.mark.directory_only("Kafka is hardly connected to in so short a time")
 def test_a_timeout_is_124_and_what_was_printed_stays(mk):
     mk.ok("produce", "t", *"abc")
     done = mk("consume", "t", "-n", 5, "-F", "--timeout", "400ms")
@@ -172,7 +177,7 @@ def test_an_offset_that_was_not_written_yet_is_waited_for_where_another_partitio
 
 def test_a_range_up_to_a_time_ends_at_the_first_record_of_that_time(mk):
     until = time.time_ns() // 1_000_000 + 3_600_000
-    with api.connect(str(mk.directory), create=True) as cluster:
+    with api.connect(mk.location, create=True) as cluster:
         cluster.create_topic("t")
         with cluster.producer("t") as producer:
             producer.send(b"before")
@@ -294,6 +299,7 @@ def test_partitions_that_are_added_are_followed_from_their_start(mk, words):
         assert lines_of(consumer) == b""
 
 
+@pytest.mark.directory_only("Kafka renames no topics")
 def test_a_topic_that_is_renamed_is_followed_and_read_once(mk):
     mk.ok("produce", "t-a", "v")
     mk.ok("produce", "t-b", "v")
@@ -315,7 +321,7 @@ def test_a_topic_that_is_renamed_is_followed_and_read_once(mk):
 
 
 def test_the_tail_over_all_partitions_and_topics(mk):
-    with api.connect(str(mk.directory), create=True) as cluster:
+    with api.connect(mk.location, create=True) as cluster:
         for topic in ("a", "b"):
             cluster.create_topic(topic, partitions=2)
             for partition in (0, 1):
@@ -331,6 +337,7 @@ def test_the_tail_over_all_partitions_and_topics(mk):
     assert mk.ok("consume", "a", "-p", 0, "--tail", 2, "--until", "1700000005") == b"a0 3\na0 4\n"
 
 
+@pytest.mark.directory_only("Kafka has no segments that small")
 def test_a_large_tail_over_many_batches_and_segments(mk):
     mk.ok("topics", "create", "t", "-c", "segment.bytes=65536")
     for first in range(0, 40_000, 10_000):
@@ -339,6 +346,7 @@ def test_a_large_tail_over_many_batches_and_segments(mk):
         assert mk.ok("consume", "t", "--tail", count) == numbers(max(0, 40_000 - count), 40_000)
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 @pytest.mark.parametrize("damage", ["remove", "lie"])
 def test_the_tail_without_an_index_to_be_trusted(mk, damage):
     mk.ok("topics", "create", "t", "-c", "segment.bytes=1000000")
@@ -355,6 +363,7 @@ def test_the_tail_without_an_index_to_be_trusted(mk, damage):
     assert mk.ok("consume", "t", "--tail", 95_000) == numbers(5_000, 100_000)
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_a_tail_that_reaches_into_damage_is_65_and_one_that_does_not_is_printed(mk):
     values = [b"%d" % number + b"x" * 100_000 + b"\n" for number in range(5)]
     for value in values:
@@ -376,7 +385,7 @@ def test_tail_prints_the_last_ten_and_goes_on(mk):
         mk.ok("produce", "t", "more")
         assert read_until(consumer.stdout.fileno(), b"more\n") == b"more\n"
     assert mk.ok("tail", "t", "--tail", 2, "--idle", "50ms", "-0") == b"99\0more\0"
-    assert mk.ok("tail", "-r", "t", "--tail", 1, "--max-time", "300ms") == b"more\n"
+    assert mk.ok("tail", "-r", "t", "--tail", 1, "--max-time", "2s") == b"more\n"
     assert mk("tail", "t", "--timeout", "300ms").status == 124
     assert json.loads(mk.ok("tail", "t", "-J", "--tail", 1, "--idle", "50ms"))["payload"] == "more"
     assert mk("tail").status == 2
@@ -412,7 +421,7 @@ def test_what_cannot_be_together_is_refused(mk, words):
 
 
 def test_null_can_be_told_from_empty(mk):
-    with api.connect(str(mk.directory), create=True) as cluster:
+    with api.connect(mk.location, create=True) as cluster:
         cluster.create_topic("t")
         with cluster.producer("t") as producer:
             producer.send(None, b"k")

@@ -9,28 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
+from committing import committed, members, owners
 from running import read_to_end, read_until
+
+pytestmark = pytest.mark.both_engines
 
 
 def numbers(first, last):
     return b"".join(b"%d\n" % number for number in range(first, last))
-
-
-def committed(mk, group="g"):
-    """Return what the group has committed, by partition, as the files say."""
-    found = {}
-    for path in sorted((mk.directory / "groups" / group / "claims").glob("*/[0-9]*")):
-        data = path.read_bytes()
-        slots = [
-            dict(word.split("=", 1) for word in slot.decode().split())
-            for slot in (data[:512], data[4096:4608])
-            if slot.strip(b"\0")
-        ]
-        if not slots:
-            continue  # A generation that is just being made.
-        newest = max(slots, key=lambda slot: int(slot["sequence"]))
-        found[int(newest["partition"])] = int(newest["offset"])
-    return found
 
 
 def wait_for(condition, seconds=30):
@@ -38,11 +24,6 @@ def wait_for(condition, seconds=30):
     while not condition():
         assert time.monotonic() < limit, "waited in vain"
         time.sleep(0.005)
-
-
-def members(mk, group="g"):
-    path = mk.directory / "groups" / group / "members"
-    return [name for name in os.listdir(path) if not name.startswith(".")] if path.exists() else []
 
 
 @pytest.fixture
@@ -63,7 +44,7 @@ def test_a_group_reads_everything_once_and_goes_on_where_it_stands(topic):
     assert topic.ok("consume", "t", "-g", "other") == numbers(0, 15)
     assert committed(topic) == {0: 15}
     assert members(topic) == []
-    topic.ok("topics", "verify", "t")
+    topic.verify("t")
 
 
 def test_the_group_may_come_from_the_environment_and_a_flag_beats_it(topic):
@@ -134,6 +115,7 @@ def test_members_take_up_partitions_that_are_added_and_topics_that_appear(mk):
     assert mk.ok("consume", "-r", "^a", "-g", "g") == b""
 
 
+@pytest.mark.directory_only("the coordinator of a Kafka's group shares all partitions")
 def test_only_some_partitions_are_for_this_member_and_the_others_for_others(mk):
     mk.ok("topics", "create", "t", "-p", "3")
     for partition in range(3):
@@ -265,6 +247,7 @@ def test_nothing_comes_and_the_commit_is_there_all_the_same_also_after_a_kill(to
     assert topic.ok("consume", "t", "-g", "g") == b""
 
 
+@pytest.mark.directory_only("Kafka is hardly connected to in so short a time")
 def test_a_cron_window_ends_and_the_next_one_goes_on(topic):
     assert topic.ok("consume", "t", "-g", "g", "-F", "--max-time", "500ms") == numbers(0, 10)
     topic.ok("produce", "t", "more")
@@ -293,19 +276,6 @@ def test_two_members_share_and_each_partition_is_read_by_one(mk):
     assert mk.ok("consume", "t", "-g", "g") == b""
 
 
-def owners(mk, group="g"):
-    """Return how many partitions each live member says that it owns."""
-    found = {}
-    live = members(mk, group)
-    for path in (mk.directory / "groups" / group / "claims").glob("*/[0-9]*"):
-        note = path.read_bytes()[1024:1088].rstrip(b"\0\n")
-        if note:
-            member = note.split(b" ")[0].removeprefix(b"member=").decode()
-            if member in live:
-                found[member] = found.get(member, 0) + 1
-    return found
-
-
 def take_lines(process, count):
     data = b""
     while data.count(b"\n") < count:
@@ -331,6 +301,7 @@ def test_the_third_of_two_partitions_stands_by_and_takes_over(mk):
                 assert process.wait(20) == -signal.SIGTERM
 
 
+@pytest.mark.directory_only("Kafka counts a member that was killed until its session ends")
 def test_a_run_that_finds_another_one_leaves_it_the_work_if_it_was_told_to(topic):
     with topic.start("consume", "t", "-g", "g", "-F") as member:
         read_until(member.stdout.fileno(), b"9\n")
@@ -349,8 +320,8 @@ def test_two_runs_that_overlap_print_everything_once_between_them(mk):
     for partition in range(6):
         mk.ok("produce", "t", "-p", str(partition), stdin=b"".join(b"%d-%d\n" % (partition, n) for n in range(2000)))
     script = "for i in 1 2 3; do mk consume t -g g > out.$i & done; wait"
-    subprocess.run(["bash", "-c", script], cwd=mk.directory, env=mk.environment, check=True, timeout=60)
-    lines = [line for n in (1, 2, 3) for line in (mk.directory / f"out.{n}").read_bytes().split()]
+    subprocess.run(["bash", "-c", script], cwd=mk.directory.parent, env=mk.environment, check=True, timeout=60)
+    lines = [line for n in (1, 2, 3) for line in (mk.directory.parent / f"out.{n}").read_bytes().split()]
     assert len(lines) == 12_000 == len(set(lines))
 
 
@@ -388,6 +359,7 @@ def test_having_been_stopped_does_not_make_a_member_impatient(topic):
     assert committed(topic) == {0: 11}
 
 
+@pytest.mark.directory_only("a session of a Kafka's group is longer")
 def test_a_stopped_member_is_fenced_and_says_so_when_it_goes_on(topic):
     with topic.start("consume", "t", "-g", "g", "-F", "--session-timeout", "500ms") as member:
         read_until(member.stdout.fileno(), b"9\n")
@@ -424,7 +396,7 @@ def test_a_stopped_member_is_fenced_and_says_so_when_it_goes_on(topic):
 def test_what_means_nothing_to_a_group_is_refused(topic, words, why):
     done = topic("consume", "t", "-g", "g", *words)
     assert (done.status, done.out) == (2, b"") and why in done.err
-    assert not (topic.directory / "groups").exists()
+    assert "g" not in topic.ok("groups").decode().split()
 
 
 @pytest.mark.parametrize(
@@ -442,12 +414,19 @@ def test_what_only_a_group_has_is_refused_without_one(topic, words):
     assert done.status == 2 and "means nothing without -g" in done.err
 
 
+def test_a_group_without_a_name_is_refused(topic):
+    done = topic("consume", "t", "-g", "")
+    assert (done.status, done.out) == (2, b"") and "name" in done.err
+
+
+@pytest.mark.directory_only("a group of Kafka may have any name")
 @pytest.mark.parametrize("name", ["../x", "", "a b", ".hidden", "x" * 201])
 def test_a_name_that_no_group_can_have_is_refused(topic, name):
     done = topic("consume", "t", "-g", name)
     assert done.status == 2 and "cannot be the name of a group" in done.err
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_a_directory_that_may_only_be_read_says_why_a_group_needs_more(topic, for_reader):
     copy, prefix = for_reader(topic)
     done = copy("consume", "t", "-g", "g", prefix=prefix)
@@ -457,6 +436,7 @@ def test_a_directory_that_may_only_be_read_says_why_a_group_needs_more(topic, fo
     assert copy("consume", "t", prefix=prefix).out == numbers(0, 10)
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 @pytest.mark.root
 def test_a_mount_that_may_only_be_read_does_so_too(topic):
     if os.geteuid():
@@ -475,6 +455,7 @@ def test_a_mount_that_may_only_be_read_does_so_too(topic):
     assert b"a group keeps its members" in done.stderr
 
 
+@pytest.mark.directory_only("Kafka forgets what a group had committed of a topic that is deleted")
 def test_a_topic_made_anew_is_read_from_its_start_and_that_is_said(topic):
     topic.ok("consume", "t", "-g", "g")
     topic.ok("topics", "delete", "t", "--yes")
@@ -489,6 +470,7 @@ def test_a_topic_made_anew_is_read_from_its_start_and_that_is_said(topic):
     assert topic("consume", "t", "-g", "g").err == ""
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 @pytest.mark.parametrize(("choice", "read"), [("back", 0), ("start", 6), ("end", 0), (None, 0)])
 def test_a_log_that_is_shorter_than_what_was_committed_is_named_and_never_jumped(topic, choice, read):
     before = topic.directory.parent / "before"
@@ -517,6 +499,7 @@ def test_records_that_retention_removed_before_the_group_read_them_are_named(top
     assert "offsets 2 to 4 are gone" in done.err
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_a_claim_that_cannot_be_read_stops_the_group_and_is_named(topic):
     topic.ok("consume", "t", "-g", "g")
     (claim,) = (topic.directory / "groups" / "g" / "claims").glob("*/0.*")
@@ -526,6 +509,7 @@ def test_a_claim_that_cannot_be_read_stops_the_group_and_is_named(topic):
     assert str(claim) in done.err and "restore the file from a copy" in done.err
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 @pytest.mark.root
 def test_commits_work_on_a_full_disk(topic):
     if os.geteuid():
@@ -565,6 +549,7 @@ def test_commits_work_on_a_full_disk(topic):
 # The Python API.
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_a_program_reads_for_a_group_record_by_record(topic):
     import mk as api
 

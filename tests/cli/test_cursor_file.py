@@ -12,6 +12,8 @@ import time
 import pytest
 from running import read_to_end, read_until
 
+pytestmark = pytest.mark.both_engines
+
 
 def numbers(first, last):
     return b"".join(b"%d\n" % number for number in range(first, last))
@@ -41,6 +43,7 @@ def wait_for(condition, seconds=20):
 # What it does.
 
 
+@pytest.mark.directory_only("brokers verify their own files")
 def test_each_run_prints_what_came_since_the_last(mk, cursor):
     mk.ok("topics", "create", "t", "-p", 2)
     mk.ok("produce", "t", "-p", 0, "a", "b")
@@ -112,6 +115,7 @@ def test_a_partition_that_ends_before_what_is_asked_for_gets_no_position(mk, cur
     assert mk.ok("consume", "t", "--cursor-file", cursor, "-o", 3) == b"y\nz\n"
 
 
+@pytest.mark.directory_only("Kafka renames no topics")
 def test_several_topics_share_a_file_and_each_is_found_again(mk, cursor):
     mk.ok("produce", "a", "a1")
     mk.ok("produce", "b", "b1")
@@ -288,6 +292,7 @@ def test_a_file_that_was_taken_away_meanwhile_is_not_written(mk, cursor):
     assert mk.ok("consume", "t", "--cursor-file", cursor) == b"b\n"
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_a_reader_who_may_write_nothing_else_can_keep_one(mk, for_reader, tmp_path):
     mk.ok("produce", "t", "a")
     copied, prefix = for_reader(mk)
@@ -349,6 +354,7 @@ def test_a_cursor_of_another_directory_is_refused(mk, cursor, tmp_path):
     assert cursor.read_bytes() == before
 
 
+@pytest.mark.directory_only("Kafka renames no topics")
 def test_a_topic_made_anew_is_noticed_and_read_from_its_start(mk, cursor):
     mk.ok("produce", "t", *"abc")
     mk.ok("consume", "t", "--cursor-file", cursor)
@@ -370,6 +376,7 @@ def test_a_topic_made_anew_is_noticed_and_read_from_its_start(mk, cursor):
     assert mk.ok("consume", "u", "--cursor-file", cursor) == b""
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_a_log_that_was_cut_is_noticed_and_not_jumped_over(mk, cursor, tmp_path):
     mk.ok("produce", "t", *"ab")
     mk.ok("topics", "verify", "-q")

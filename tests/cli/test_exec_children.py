@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from running import BIN, Mk, read_until
 
+pytestmark = pytest.mark.both_engines
+
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
@@ -73,6 +75,7 @@ def wait_until_gone(pid, seconds=20):
 @pytest.mark.parametrize("options", [(), ("--jobs", 2), ("--dlq", "d")])
 def test_a_child_that_outlives_mk_still_finds_the_whole_value(mk, tmp_path, script, size, options):
     """Without it, an orphan would take the part that it got, or nothing, for the value of its record."""
+    mk.ok("topics", "create", "t", "-c", "max.message.bytes=4MiB")
     mk.ok("produce", "t", "--whole", stdin=b"x" * size)
     command = script(f"kill -9 $PPID; wc -c > {tmp_path}/counting; mv {tmp_path}/counting {tmp_path}/counted")
     assert mk("consume", "t", "--exec", command, *options).status == 128 + signal.SIGKILL
@@ -93,11 +96,13 @@ def test_what_a_pipe_holds_comes_through_a_pipe_and_more_than_that_through_a_fil
 @pytest.mark.parametrize("command", ["true", "head -c 1", "sh -c 'exec <&-; true'"])
 @pytest.mark.parametrize("options", [(), ("--jobs", 2), ("--dlq", "d")])
 def test_who_does_not_read_its_value_has_taken_it_all_the_same(mk, command, options):
+    mk.ok("topics", "create", "t", "-c", "max.message.bytes=4MiB")
     mk.ok("produce", "t", "--whole", stdin=b"x" * (3 << 20))
     out = mk.ok("consume", "t", "--exec", command, *options, "-q")
     assert out == (b"x" if "head" in command else b"")
 
 
+@pytest.mark.directory_only("a broker takes 1 MiB unless it is told otherwise")
 def test_a_large_value_goes_through(mk):
     value = os.urandom(5 << 20)
     mk.ok("produce", "t", "--whole", stdin=value)
@@ -175,6 +180,7 @@ def test_a_grandchild_that_speaks_later_does_not_die_of_it(mk, tmp_path, script)
     assert done.status == 0 and done.err == "late\n"
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_children_hold_nothing_but_their_three_streams(mk, script, gate):
     mk.ok("produce", "t", "-k", "k", "a", "b")
     reader, writer = os.pipe()
@@ -199,6 +205,7 @@ def test_children_hold_nothing_but_their_three_streams(mk, script, gate):
         os.close(writer)
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_locks_are_free_at_once_when_mk_is_killed_and_a_child_runs_on(mk, script):
     mk.ok("produce", "t", "a", "b")
     command = script("echo $$; exec sleep 300")
@@ -317,6 +324,7 @@ def test_ctrl_c_at_a_terminal_reaches_children_too_and_is_no_failure(mk, script,
     assert mk.ok("consume", "t", "-g", "g") == b"a\nb\n"
 
 
+@pytest.mark.directory_only("how long it takes to be a member of a group on Kafka is not known")
 @pytest.mark.parametrize(("option", "status"), [("--max-time", 0), ("--timeout", 124)])
 def test_when_the_time_is_over_what_runs_is_waited_for(mk, script, option, status):
     mk.ok("produce", "t", "a", "b", "c")
@@ -326,6 +334,7 @@ def test_when_the_time_is_over_what_runs_is_waited_for(mk, script, option, statu
     assert mk.ok("consume", "t", "-g", "g") == b"c\n"
 
 
+@pytest.mark.directory_only("Kafka is hardly connected to in so short a time")
 def test_time_is_over_also_for_what_waits_to_be_tried_again(mk):
     mk.ok("produce", "t", "a")
     done = mk("consume", "t", "-g", "g", "--exec", "sh -c 'exit 75'", "--backoff", "10s", "--max-time", "300ms")
@@ -379,6 +388,7 @@ def test_a_topic_that_is_deleted_ends_a_follower_once_its_records_are_done(mk, s
         assert b"Traceback" not in process.stderr.read()
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_memory_does_not_grow_with_the_log(mk, tmp_path):
     data = b"".join(b"%099d\n" % number for number in range(200_000))
     mk.ok("produce", "t", stdin=data)

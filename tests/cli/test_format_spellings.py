@@ -10,7 +10,7 @@ from mk.formats import format_spellings
 from mk.formats.format_parts import DIRECTIVES, ESCAPES
 from mk.formats.writers import PRESETS
 
-pytestmark = pytest.mark.every_case
+pytestmark = [pytest.mark.every_case, pytest.mark.both_engines]
 
 PRINTED = [row for _, rows in format_spellings.sections() for row in rows]
 
@@ -79,6 +79,7 @@ def test_a_wrong_format_is_refused_with_its_place_and_what_is_valid(example, lin
     assert sorted(example.directory.rglob("*")) == before
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_a_wrong_format_makes_no_directory(mk):
     assert mk("produce", "t", "-f", "%v", stdin=b"x\n").status == 2
     assert not mk.directory.exists()

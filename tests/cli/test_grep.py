@@ -9,6 +9,8 @@ from running import read_until
 
 import mk as api
 
+pytestmark = pytest.mark.both_engines
+
 
 def numbers(first, last):
     return b"".join(b"%d\n" % number for number in range(first, last))
@@ -17,7 +19,7 @@ def numbers(first, last):
 @pytest.fixture
 def mixed(mk):
     """Records of all kinds: lines with and without a key, nulls, headers, a value with a newline."""
-    with api.connect(str(mk.directory), create=True) as cluster:
+    with api.connect(mk.location, create=True) as cluster:
         cluster.create_topic("t")
         with cluster.producer("t") as producer:
             for value in (b"apple", b"banana", b"cherry"):

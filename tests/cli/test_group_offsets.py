@@ -10,6 +10,8 @@ import pytest
 from committing import commit
 from running import Mk
 
+pytestmark = pytest.mark.both_engines
+
 
 @pytest.fixture
 def topic(mk, made_once):
@@ -20,7 +22,7 @@ def topic(mk, made_once):
 def make_topic(mk):
     mk.ok("topics", "create", "t", "-p", "2")
     mk.ok("produce", "t", "-p", "0", stdin=b"".join(b"%d\n" % number for number in range(10)))
-    commit(mk.directory, "billing", "t", 0, 6)
+    commit(mk, "billing", "t", 0, 6)
 
 
 def claim_of(mk, group="billing", partition=0, generation=1):
@@ -45,14 +47,16 @@ def test_reading_goes_on_where_a_group_stands(topic):
     assert topic.ok("consume", "-r", "^t", "-o", "group:billing") == b"6\n7\n8\n9\n"
 
 
+@pytest.mark.directory_only("Kafka knows no group that has committed nothing")
 def test_a_group_that_has_read_nothing_of_it_stands_at_the_start(topic):
-    commit(topic.directory, "audit", "t", 0, None)
+    commit(topic, "audit", "t", 0, None)
     assert topic.ok("consume", "t", "-o", "group:audit").count(b"\n") == 10
     topic.ok("topics", "create", "u")
     topic.ok("produce", "u", "x")
     assert topic.ok("consume", "u", "-o", "group:billing") == b"x\n"
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_a_group_that_is_not_there_is_66_and_named(topic):
     for words in (
         ("consume", "t", "-o", "group:nobody"),
@@ -67,7 +71,7 @@ def test_a_group_that_is_not_there_is_66_and_named(topic):
 
 
 def test_a_commit_that_the_log_does_not_have_is_65_and_reads_nothing(topic):
-    commit(topic.directory, "billing", "t", 0, 14)
+    commit(topic, "billing", "t", 0, 14)
     done = topic("consume", "t", "-o", "group:billing", "--json")
     assert (done.status, done.out) == (65, b"")
     error = json.loads(done.err)
@@ -102,6 +106,7 @@ def test_trim_removes_what_a_group_has_read(topic):
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
 
+@pytest.mark.directory_only("brokers verify their own files")
 def test_whoever_may_only_read_is_told_that_groups_are_closed():
     with tempfile.TemporaryDirectory(prefix="mk-groups-") as top:
         os.chmod(top, 0o755)
@@ -109,7 +114,7 @@ def test_whoever_may_only_read_is_told_that_groups_are_closed():
         if shutil.which("setpriv") is None or mk("--version", prefix=NOBODY).status != 0:
             pytest.skip("needs root, setpriv, and an environment that others can reach")
         mk.ok("produce", "t", "x")
-        commit(mk.directory, "billing", "t", 0, 1)
+        commit(mk, "billing", "t", 0, 1)
         for words in (["consume", "t", "-o", "group:billing"], ["topics", "trim", "t", "--to", "group:billing"]):
             done = mk(*words, prefix=NOBODY)
             assert (done.status, done.out) == (77, b""), done
@@ -119,6 +124,7 @@ def test_whoever_may_only_read_is_told_that_groups_are_closed():
         assert (done.status, json.loads(done.out)["findings"]) == (0, [])
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 @pytest.mark.parametrize(
     ("value", "kept"),
     [("billing", "billing"), ("a,b", "a,b"), ("a, b,a", "a,b"), ("all", "all"), ("", ""), ("A.b-c_1", "A.b-c_1")],
@@ -132,6 +138,7 @@ def test_retention_groups_takes_names_or_all(mk, value, kept):
     assert "retention.groups" not in (mk.directory / "topics/t/topic.json").read_text()
 
 
+@pytest.mark.directory_only("retention.groups is a setting of directories")
 @pytest.mark.parametrize("value", ["a,", ",", "a b", "../x", "all,a", ".a", "a\nb", "a;b", "x" * 201])
 def test_retention_groups_refuses_what_is_no_name(mk, value):
     done = mk("topics", "create", "t", "-c", f"retention.groups={value}")
@@ -141,11 +148,13 @@ def test_retention_groups_refuses_what_is_no_name(mk, value):
     assert done.err.count("\n") == 2
 
 
+@pytest.mark.directory_only("brokers verify their own files")
 def test_claims_that_are_right_are_no_finding(topic):
     assert findings(topic, "t") == (0, [])
     assert findings(topic) == (0, [])
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_one_damaged_slot_is_a_note_and_two_are_damage(topic):
     path = claim_of(topic)
     data = path.read_bytes()
@@ -163,6 +172,7 @@ def test_one_damaged_slot_is_a_note_and_two_are_damage(topic):
     assert findings(topic, "t", "-p", "1") == (0, [])
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_an_earlier_generation_makes_damage_a_warning(topic):
     path = claim_of(topic)
     path.with_name("0.0000000002").write_bytes(b"damaged" * 1000)
@@ -175,21 +185,24 @@ def test_an_earlier_generation_makes_damage_a_warning(topic):
     assert "generations 2 to 3 are missing" in found[-1]["found"]
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_a_claim_of_another_topic_is_found_out(topic):
     topic.ok("topics", "create", "u")
-    commit(topic.directory, "audit", "u", 0, None)
+    commit(topic, "audit", "u", 0, None)
     shutil.copy(claim_of(topic), claim_of(topic, "audit"))
     status, (found,) = findings(topic, "u")
     assert (status, found["kind"], found["severity"]) == (65, "damaged-claim", "damage")
     assert "its slot belongs to topic id" in found["found"]
 
 
+@pytest.mark.directory_only("brokers verify their own files")
 def test_a_commit_beyond_the_end_is_a_warning(topic):
-    commit(topic.directory, "billing", "t", 0, 14)
+    commit(topic, "billing", "t", 0, 14)
     status, (found,) = findings(topic, "t")
     assert (status, found["kind"], found["severity"], found["offset"]) == (0, "commit-beyond-end", "warning", 14)
 
 
+@pytest.mark.directory_only("brokers verify their own files")
 def test_claims_on_topics_that_are_gone_are_notes_of_verify_without_arguments(topic):
     topic.ok("topics", "create", "u")
     topic.ok("topics", "delete", "t", "--yes")
@@ -200,6 +213,7 @@ def test_claims_on_topics_that_are_gone_are_notes_of_verify_without_arguments(to
     assert "orphaned-claims" in text and "group billing has claims on 1 partition" in text
 
 
+@pytest.mark.directory_only("Kafka renames no topics")
 def test_a_renamed_topic_keeps_its_claims(topic):
     topic.ok("topics", "rename", "t", "orders")
     assert topic.ok("consume", "orders", "-o", "group:billing") == b"6\n7\n8\n9\n"
@@ -214,7 +228,7 @@ def test_the_python_api_knows_groups_too(topic):
     spec = api.parse_offset_spec("group:billing")
     assert (spec, str(spec)) == (api.OffsetSpec("group", group="billing"), "group:billing")
     assert spec != api.OffsetSpec("group", group="audit")
-    with api.connect(str(topic.directory)) as cluster:
+    with api.connect(topic.location) as cluster:
         assert [record.value for record in cluster.consumer(["t"], offset=spec)] == [b"6", b"7", b"8", b"9"]
         assert cluster.committed_offset("billing", "t", 0) == 6
         assert cluster.committed_offset("billing", "t", 1) is None

@@ -41,11 +41,13 @@ def plant_member(mk, *, member_id=INTRUDER, heartbeat=b"", since_ms=0):
         since_ms=since_ms,
         session_timeout_ms=10_000,
     )
-    path = mk.directory / "groups" / "g" / "members" / member_id
-    file = path.open("w+b")
+    new = mk.directory.parent / member_id
+    file = new.open("w+b")
     fcntl.flock(file, fcntl.LOCK_EX)
     file.write(heartbeat.ljust(DOCUMENT_POSITION, b"\0") + member.encode())
     file.flush()
+    # Locked before anybody sees it: the file of a dead process would be swept away.
+    new.rename(mk.directory / "groups" / "g" / "members" / member_id)
     return file
 
 

@@ -1,6 +1,7 @@
 """Small files of a log directory with a checksum that is right and content that is hostile: an error of one line or none, and
 never a way out of the directory, a control sequence, or a bug."""
 
+import copy
 import json
 import shutil
 
@@ -187,8 +188,11 @@ def state_with(old, place, number):
     """Return a `state` whose newer slot has another number at a place, such as "segment" or ("written", "offset")."""
     slots = [decode_slot(old[at : at + SLOT_SIZE]) for at in (0, SLOT_DISTANCE)]
     state = max((slot for slot in slots if slot is not None), key=lambda slot: slot.sequence)
-    holder, name = (getattr(state, place[0]), place[1]) if isinstance(place, tuple) else (state, place)
-    setattr(holder, name, number)
+    if isinstance(place, tuple):
+        setattr(state, place[0], copy.copy(getattr(state, place[0])))  # Both ends may be one.
+        setattr(getattr(state, place[0]), place[1], number)
+    else:
+        setattr(state, place, number)
     return state.encode().ljust(SLOT_DISTANCE + SLOT_SIZE, b"\0")
 
 

@@ -5,8 +5,10 @@ import os
 import time
 
 import pytest
-from running import Mk
+from running import KafkaMk, Mk
 from test_remote import Remote, fake_ssh
+
+pytestmark = pytest.mark.both_engines
 
 KEEPS_LAST = ("-c", "cleanup.policy=compact")
 
@@ -84,7 +86,8 @@ def test_an_empty_key_is_a_key_and_a_fixed_one_is_one_for_all(side):
 
 def test_both_policies_together_want_keys_too(mk):
     mk.ok("topics", "create", "t", "-c", "cleanup.policy=delete,compact")
-    assert json.loads(mk.ok("topics", "describe", "t", "--json"))[0]["config"]["cleanup.policy"] == "compact,delete"
+    (topic,) = json.loads(mk.ok("topics", "describe", "t", "--json"))
+    assert sorted(topic["config"]["cleanup.policy"].split(",")) == ["compact", "delete"]
     assert mk("produce", "t", "x").status == 65
 
 
@@ -97,6 +100,7 @@ def test_of_a_topic_of_several_only_that_record_is_refused(side):
     assert stored(side) == [("k", "3")]
 
 
+@pytest.mark.directory_only("brokers remember no producer that was started again")
 def test_a_followed_file_is_refused_with_its_line(compacted, tmp_path):
     log = tmp_path / "app.log"
     log.write_bytes(b"a:1\nb\n")
@@ -114,8 +118,7 @@ def test_a_followed_file_is_refused_with_its_line(compacted, tmp_path):
 @pytest.mark.parametrize("words", [(), ("-J",), ("-K", ":")])
 def test_a_policy_that_changes_is_seen_by_a_running_producer_at_its_next_append(mk, tmp_path, words):
     mk.ok("topics", "create", "t")
-    far = Remote(mk, fake_ssh(tmp_path))
-    for one in (mk, far):
+    for one in (mk,) if isinstance(mk, KafkaMk) else (mk, Remote(mk, fake_ssh(tmp_path))):
         mk.ok("topics", "alter", "t", "-c", "cleanup.policy=delete")
         with one.start("produce", "t", *words) as producer:
             line = b'{"payload":"x"}\n' if words == ("-J",) else b"x\n"
@@ -167,6 +170,43 @@ def test_what_a_program_gets(compacted):
     assert document["facts"] == {"topic": "t", "place": "input line 1", "records_stored": 0}
 
 
+@pytest.mark.directory_only("the brokers of the tests keep all, however old")
 def test_old_times_are_no_matter_where_nothing_goes_by_its_age(compacted):
     assert compacted("produce", "t", "-k", "k", "--timestamp", "1000", "v").err == ""
     assert "older than u keeps" in compacted("produce", "u", "-k", "k", "--timestamp", "1000", "v").err
+
+
+KEYED = ("-K", "\t"), b"no key\n" + 1_700_000 * b"k\tv\n"
+UNKEYED = ("-f", "%v\\n"), 700_000 * b"v\n"
+
+
+@pytest.mark.parametrize("words", [(), ("--skip-bad",)])
+def test_what_an_append_refuses_in_the_midst_of_a_block_is_an_error_and_no_bad_record(mk, tmp_path, words):
+    is_refused_in_the_midst(mk, tmp_path, *UNKEYED, words)
+
+
+@pytest.mark.directory_only("batches behind one that brokers refuse may be stored")
+@pytest.mark.parametrize("words", [(), ("--skip-bad",), ("--skip-bad", "--producer-id", "me")])
+def test_what_has_keys_is_not_stored_behind_what_an_append_refuses(mk, tmp_path, words):
+    is_refused_in_the_midst(mk, tmp_path, *KEYED, words)
+
+
+@pytest.mark.directory_only("brokers remember no producer that was started again")
+def test_with_a_producer_id_what_an_append_refuses_is_no_bad_record_either(mk, tmp_path):
+    is_refused_in_the_midst(mk, tmp_path, *UNKEYED, ("--skip-bad", "--producer-id", "me"))
+
+
+def is_refused_in_the_midst(mk, tmp_path, form, data, words):
+    """Produce more than is buffered, to a topic that is compacted from when it was opened on."""
+    mk.ok("topics", "create", "t")
+    gate, rest = tmp_path / "gate", tmp_path / "rest"
+    os.mkfifo(gate)
+    rest.write_bytes(data)
+    with mk.start("produce", "t", *form, *words, "--file", gate, "--file", rest) as producer:
+        writer = os.open(gate, os.O_WRONLY)  # Which waits until the producer has its topic open.
+        mk.ok("topics", "alter", "t", *KEEPS_LAST)
+        os.close(writer)
+        error = producer.communicate(timeout=60)[1].decode()
+    assert producer.returncode == 65, error
+    assert error.startswith("mk: 0 records stored\n") and "nothing of this append is stored" in error
+    assert mk.ok("consume", "t") == b""

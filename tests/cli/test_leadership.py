@@ -45,6 +45,27 @@ def test_status_tells_who_leads_and_how_far_copies_are_behind(mk, copy):
     assert mk("replicate", "status", "nope").status == 66
 
 
+def test_status_tells_which_way_other_directories_are_copied(mk, copy):
+    def others(mk):
+        (other,) = status(mk)["replicas"]
+        heading, row = mk.ok("replicate", "status").decode().split("\n\n")[3].splitlines()[:2]
+        shown = dict(zip(heading.split(), row.split()))
+        assert (shown["FOLLOWS_THIS"], shown["FOLLOWED_BY_THIS"]) == (str(other["follows"]), str(other["followed"]))
+        return other["follows"], other["followed"]
+
+    assert (others(mk), others(copy)) == ((3, 0), (0, 3))
+    copy.ok("replicate", "promote", "t", "-q")
+    copy.ok("replicate", copy.directory, mk.directory, "--topics", "t", "-q")
+    assert (others(mk), others(copy)) == ((1, 2), (2, 1))
+
+
+def test_status_says_where_there_is_no_copy_and_how_another_directory_is_named(mk, tmp_path):
+    mk.ok("topics", "create", "t")
+    assert "no other directory is known" in mk("replicate", "status").err
+    named = mk("replicate", "status", tmp_path)
+    assert named.status == 2 and "put -d in front if it is a log directory" in named.err
+
+
 def test_topics_show_leader_and_replicas(mk, copy):
     (document,) = json.loads(mk.ok("topics", "describe", "t", "--json"))
     partition = document["partitions"][0]

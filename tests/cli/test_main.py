@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from terminal import Terminal
 
+from mk import __version__
 from mk.cli.exit_statuses import error_classes
 from mk.errors import MkError
 
@@ -262,8 +264,17 @@ def test_mk_alone_shows_its_help_and_is_a_usage_error():
     assert done.stderr.startswith("Usage: mk ")
 
 
+def test_a_subject_is_as_wide_as_the_terminal():
+    command = [sys.executable, "-m", "mk", "help", "exec"]
+    with Terminal(command, size=(80, 90), env=ENVIRONMENT) as terminal:
+        assert terminal.end() == 0
+        lines = terminal.text.rstrip().splitlines()
+    assert "CMD is split into words once, as a shell would, and run without one. It finds" in lines
+    assert " ".join(lines).split() == mk("help", "exec").stdout.split()
+
+
 def test_help_and_version():
-    assert mk("--version").stdout == mk("--version", "produce").stdout == "mk 0.1.0\n"
+    assert mk("--version").stdout == mk("--version", "produce").stdout == f"mk {__version__}\n"
     assert mk("topics", "create", "--help").stdout == mk("help", "topics", "create").stdout
     assert mk("--help").stdout == mk("help").stdout
     assert "-N " in mk("help", "offsets").stdout

@@ -8,6 +8,8 @@ from running import read_to_end, read_until
 
 import mk as api
 
+pytestmark = pytest.mark.both_engines
+
 
 def now_ms():
     return time.time_ns() // 1_000_000
@@ -15,7 +17,7 @@ def now_ms():
 
 @pytest.fixture
 def cluster(mk):
-    with api.connect(str(mk.directory), create=True) as cluster:
+    with api.connect(mk.location, create=True) as cluster:
         yield cluster
 
 
@@ -61,6 +63,7 @@ def test_much_is_merged_as_it_is_sorted(mk, cluster):
     assert mk.ok("consume", "t", "--merge", "--reverse", "-n", 10).split() == expected[:-11:-1]
 
 
+@pytest.mark.directory_only("brokers refuse what lies an hour ahead")
 def test_a_record_that_comes_while_another_partition_is_silent_waits_no_longer_than_a_second_or_two(mk, cluster):
     cluster.create_topic("t", partitions=2)
     send(cluster, "t", [(5, b"old")], 0)
@@ -116,6 +119,7 @@ def test_partitions_and_topics_that_appear_are_merged_too(mk, cluster):
         read_until(consumer.stdout.fileno(), b"four\n")
 
 
+@pytest.mark.directory_only("Kafka has no segments that small")
 def test_reading_backward_says_what_was_removed_meanwhile(mk):
     mk.ok("topics", "create", "t", "-c", "segment.bytes=65536")
     mk.ok("produce", "t", "-q", stdin=b"".join(b"%d" % number + b"x" * 999 + b"\n" for number in range(2000)))
@@ -137,6 +141,7 @@ def test_following_backward_is_refused(mk):
     assert mk("consume", "nope", "--reverse").status == 66
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_damage_is_named_backward_too(mk):
     mk.ok("topics", "create", "t")
     for number in range(3):

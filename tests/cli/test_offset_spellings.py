@@ -12,7 +12,7 @@ import mk as api
 from mk.consumer import offset_spellings
 from mk.consumer.offset_spellings import Spelling
 
-pytestmark = pytest.mark.every_case
+pytestmark = [pytest.mark.every_case, pytest.mark.both_engines]
 
 FIRST_MS = 1795428000000  # 2026-11-23T10:00Z
 DAY_MS = 86_400_000
@@ -29,13 +29,13 @@ RELATIVE = {
 def example(tmp_path_factory):
     """The topic of EXAMPLE_TOPIC, as `t`."""
     mk = Mk(tmp_path_factory.mktemp("example") / "log")
-    with api.connect(str(mk.directory), create=True) as cluster:
+    with api.connect(mk.location, create=True) as cluster:
         cluster.create_topic("t", partitions=2)
         for partition, count in ((0, 10), (1, 5)):
             with cluster.producer("t", partition=partition) as producer:
                 for minute in range(count):
                     producer.send(b"v", timestamp_ms=FIRST_MS + minute * 60_000)
-    commit(mk.directory, "billing", "t", 0, 6)
+    commit(mk, "billing", "t", 0, 6)
     return mk
 
 
@@ -73,7 +73,7 @@ def test_times_that_depend_on_the_clock(mk, row: Spelling):
     margin = 600_000  # The records are so far from what is asked for that the time this takes does not matter.
     meant = [RELATIVE[spelling](now) for spelling in RELATIVE]
     times = sorted({moment + side for moment in meant for side in (-margin, margin)})
-    with api.connect(str(mk.directory), create=True) as cluster:
+    with api.connect(mk.location, create=True) as cluster:
         cluster.create_topic("t")
         with cluster.producer("t") as producer:
             for moment in times:

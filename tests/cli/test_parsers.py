@@ -128,6 +128,7 @@ VALUES = {
     definition.TEXT: ["t", "none", "zstd", "kv", "json", "there", ""],
     definition.BYTES: ["u1", "=", "a=b", "", "-", "--", "-k", "--key", "é", "\udcff"],
     definition.DELIMITER: [":", "=", "\\t", "--", "-K", "", "\\q"],
+    definition.ACKS: ["0", "1", "all", "2", "-1", ""],
     definition.INTEGER: ["0", "1", "3", "=1", "-1", "x"],
     definition.PARTITIONS: ["0", "0,3", "1,1", ",", "-p"],
     definition.DURATION: ["10s", "500ms", "1.5m", "s", "--"],
@@ -222,7 +223,7 @@ environs = st.fixed_dictionaries(
     {},
     optional={
         "MK_TOPIC": st.sampled_from(["", "t"]),
-        "MK_ACKS": st.sampled_from(["", "0", "all"]),
+        "MK_ACKS": st.sampled_from(["", "0", "all", "some"]),
         "MK_LOCK_WAIT": st.sampled_from(["", "2s", "soon"]),
         "MK_DIR": st.sampled_from(["", "/somewhere"]),
     },
@@ -302,8 +303,10 @@ def test_produce_has_these_values():
         "producer_id": None,
         "lock_wait_ms": 1500,
         "partitions": None,
+        "replication_factor": None,
         "no_create": False,
         "directory": "there",
+        "properties": {},
         "allow_network_fs": False,
         "quiet": False,
         "verbose": True,
@@ -314,7 +317,7 @@ def test_produce_has_these_values():
 def test_produce_without_anything_reads_stdin_into_default():
     options = options_of("produce")
     # No topic: `default` stands in for it where nothing else names one, as a record of -J may.
-    assert (options.topic, options.values, options.acks, options.lock_wait_ms) == (None, (), 1, 10_000)
+    assert (options.topic, options.values, options.acks, options.lock_wait_ms) == (None, (), None, 10_000)
     assert (options.format, options.keep_partition) == ("value", False)
     assert options.directory is None
 
@@ -350,6 +353,7 @@ def test_consume_has_these_values():
         "raw": False,
         "quiet": False,
         "directory": None,
+        "properties": {},
         "allow_network_fs": False,
         **dict.fromkeys(("group", "on_truncation", "session_timeout_ms")),
         **dict.fromkeys(("no_commit", "or_skip", "no_create"), False),
@@ -360,7 +364,8 @@ def test_consume_has_these_values():
 def test_a_flag_beats_the_environment_which_beats_the_default():
     assert options_of("produce", MK_ACKS="0").acks == 0
     assert options_of("produce --acks 1", MK_ACKS="0").acks == 1
-    assert options_of("produce", MK_ACKS="").acks == 1
+    assert options_of("produce", MK_ACKS="").acks is None
+    assert options_of("produce --acks all", MK_ACKS="0").acks == "all"
     assert options_of("consume", MK_TOPIC="t").topics == ("t",)
     assert options_of("produce", MK_DIR="there", MK_TOPIC="t").directory == "there"
 
@@ -418,7 +423,7 @@ def test_key_delimiters(text, delimiter):
         ("consume", "TOPIC is missing", "mk consume --help"),
         ("consume t -o soon", "'soon' is no offset", "mk help offsets"),
         ("consume t -J -f kv", "-J and another format exclude each other", "leave one"),
-        ("produce t --acks all", "--acks cannot be all", "mk produce --help"),
+        ("produce t --acks some", "--acks cannot be some", "mk produce --help"),
         ("produce t --lock-wait 1x", "--lock-wait cannot be 1x", "mk produce --help"),
         ("produce t -K ''", "--key-delimiter cannot be empty", "mk produce --help"),
         ("produce t --partitions 0", "--partitions cannot be 0", "mk produce --help"),
@@ -441,5 +446,5 @@ def test_a_usage_error_says_what_and_names_the_way_out(line, what, fix):
 
 
 def test_a_wrong_value_in_the_environment_is_blamed_on_the_variable():
-    with pytest.raises(UsageError, match="MK_ACKS cannot be all"):
-        APPLICATION.parse(["produce"], {"MK_ACKS": "all"})
+    with pytest.raises(UsageError, match="MK_ACKS cannot be some"):
+        APPLICATION.parse(["produce"], {"MK_ACKS": "some"})

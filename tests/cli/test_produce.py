@@ -15,6 +15,8 @@ from running import read_to_end, read_until
 from mk.records.codecs import CODEC_NAMES, ZSTD
 from tests.thinning import crossed
 
+pytestmark = pytest.mark.both_engines
+
 MIB = 1 << 20
 
 # Kafka's UtilsTest.testMurmur2, as Java's signed integers.
@@ -34,6 +36,7 @@ def test_a_million_lines_come_out_as_they_went_in(mk):
     assert mk.offsets("n") == [(0, 1_000_000)]
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 @pytest.mark.parametrize("partitioner", ["crc32", "murmur2"])
 def test_each_key_keeps_its_order_and_lands_where_the_published_partitioner_says(mk, partitioner):
     mk.ok("topics", "create", "t", "-p", 8, "-c", f"partitioner={partitioner}")
@@ -79,6 +82,7 @@ def test_lines_are_unchanged_whatever_they_hold(mk, data, options):
     assert mk.offsets("t") == [(0, expected.count(b"\n"))]
 
 
+@pytest.mark.directory_only("a broker takes 1 MiB unless it is told otherwise")
 @pytest.mark.parametrize(("codec", "options"), crossed(["none", "gzip", "lz4", "zstd"], [(), ("-K", ":")], every=2))
 def test_values_of_ten_megabytes(mk, codec, options):
     big = os.urandom(5 * MIB).hex().encode() + b"x"
@@ -88,6 +92,7 @@ def test_values_of_ten_megabytes(mk, codec, options):
     assert mk.ok("consume", "t", "-o", 1, "-n", 1) == (b"small\n" if options else b"k:small\n")
 
 
+@pytest.mark.directory_only("Kafka's max.message.bytes counts the head of a batch, too")
 def test_a_line_over_the_limit_is_named_and_what_came_before_is_stored(mk):
     mk.ok("topics", "create", "t", "-c", "max.message.bytes=1000")
     done = mk("produce", "t", stdin=b"a\n\n" + b"b" * 1000 + b"\n" + b"c" * 1001 + b"\nd\n")
@@ -98,6 +103,7 @@ def test_a_line_over_the_limit_is_named_and_what_came_before_is_stored(mk):
     assert mk.ok("consume", "t") == b"a\n\n" + b"b" * 1000 + b"\n"
 
 
+@pytest.mark.directory_only("Kafka's max.message.bytes counts the head of a batch, too")
 def test_a_line_over_the_limit_far_into_the_input_is_named_by_its_number(mk):
     mk.ok("topics", "create", "t", "-c", "max.message.bytes=100")
     lines = b"".join(b"%d\n" % number for number in range(1, 300_001))
@@ -108,6 +114,7 @@ def test_a_line_over_the_limit_far_into_the_input_is_named_by_its_number(mk):
     assert mk.ok("consume", "t") == lines
 
 
+@pytest.mark.directory_only("a broker takes 1 MiB unless it is told otherwise")
 def test_the_default_limit_is_16_mib(mk):
     with mk.start("produce", "t") as process:
         _, errors = process.communicate(b"first\n" + b"x" * (16 * MIB + 1) + b"\n", timeout=30)
@@ -125,6 +132,7 @@ def test_an_endless_line_is_refused_without_reading_it_all(mk):
     assert "input line 1" in done.err
 
 
+@pytest.mark.directory_only("Kafka's max.message.bytes counts the head of a batch, too")
 def test_a_key_counts_towards_the_limit(mk):
     mk.ok("topics", "create", "t", "-c", "max.message.bytes=100")
     assert mk("produce", "t", "-k", "k" * 50, stdin=b"v" * 50).status == 0
@@ -156,6 +164,7 @@ def test_with_values_standard_input_is_left_alone(mk):
     assert mk.ok("consume", "t") == b"value\nsecond\nthird\n"
 
 
+@pytest.mark.directory_only("a broker takes 1 MiB unless it is told otherwise")
 def test_a_value_over_the_limit_is_named_and_what_came_before_is_stored(mk):
     mk.ok("topics", "create", "t", "-c", "max.message.bytes=10")
     done = mk("produce", "t", "one", "two", "x" * 11, "four")
@@ -200,12 +209,21 @@ def test_a_partition_that_is_not_there(mk):
     assert mk.offsets("t") == [(0, 0)] * 4
 
 
+@pytest.mark.parametrize("words", [("-p", 1, "v"), ("-p", 2, "--partitions", 2)])
+def test_a_partition_that_the_topic_would_not_have_leaves_no_topic(mk, words):
+    mk.ok("topics", "create", "other")
+    done = mk("produce", "t", *words, stdin=b"v\n")
+    assert done.status == 66 and "would have no partition" in done.err, done
+    assert mk.ok("topics", "-q") == b"other\n"
+
+
 def test_records_without_a_key_stay_together_batch_by_batch(mk):
     mk.ok("topics", "create", "t", "-p", 4)
     mk.ok("produce", "t", *"abc")
     assert sorted(end for _, end in mk.offsets("t")) == [0, 0, 0, 3]
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 @pytest.mark.parametrize("codec", ["gzip", "lz4", "zstd"])
 @pytest.mark.parametrize("options", [(), ("-K", " ")])
 def test_compression(mk, codec, options):
@@ -219,6 +237,7 @@ def test_compression(mk, codec, options):
     )
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_compression_type_of_the_topic_unless_told_otherwise(mk):
     mk.ok("topics", "create", "t", "-c", "compression.type=zstd")
     mk.ok("produce", "t", stdin=b"x" * 1000)
@@ -228,6 +247,7 @@ def test_compression_type_of_the_topic_unless_told_otherwise(mk):
     assert mk.ok("consume", "t") == (b"x" * 1000 + b"\n") * 3
 
 
+@pytest.mark.directory_only("a broker takes 1 MiB unless it is told otherwise")
 @pytest.mark.parametrize("codec", ["gzip", "lz4", "zstd"])
 def test_what_compresses_too_well_is_stored_plain(mk, codec):
     """A reader refuses a payload that claims to grow more than a thousandfold."""
@@ -242,6 +262,7 @@ def test_acks(mk, acks):
     assert mk.ok("consume", "t") == b"a\nb\nc\n"
 
 
+@pytest.mark.directory_only("brokers leave the sync to the kernel")
 def test_acks_0_does_not_sync_and_acks_1_does(mk, tmp_path):
     if not shutil.which("strace"):
         pytest.skip("there is no strace")
@@ -257,12 +278,14 @@ def test_acks_0_does_not_sync_and_acks_1_does(mk, tmp_path):
     assert counts[1] > 0
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 @pytest.mark.parametrize("acks", ["all", "2", "-1"])
 def test_other_acks_are_refused(mk, acks):
     assert mk("produce", "t", f"--acks={acks}", "v").status == 2
     assert not mk.directory.exists()
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_the_topic_is_made_on_first_use_and_stderr_says_so(mk):
     done = mk("produce", "t", "--partitions", 3, "v")
     assert done.status == 0
@@ -276,6 +299,7 @@ def test_quiet_says_nothing(mk):
     assert mk("produce", "t", "-q", "v").err == ""
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_no_create(mk):
     done = mk("produce", "t", "--no-create", "v")
     assert done.status == 66
@@ -298,6 +322,7 @@ def test_topic_from_the_environment_else_default(mk):
     assert mk.ok("consume", "argument") == b"c\n"
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_the_directory_from_the_option_the_environment_or_the_users_own(mk, tmp_path):
     mk.ok("produce", "t", "v", "-d", tmp_path / "option")
     assert (tmp_path / "option" / "mk.json").exists()
@@ -308,6 +333,7 @@ def test_the_directory_from_the_option_the_environment_or_the_users_own(mk, tmp_
     assert (tmp_path / ".local" / "share" / "mk" / "mk.json").exists()
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_a_directory_with_other_things_in_it_is_not_made_a_log_directory(mk):
     mk.directory.mkdir()
     (mk.directory / "letter.txt").write_text("dear")
@@ -319,6 +345,7 @@ def test_a_directory_with_other_things_in_it_is_not_made_a_log_directory(mk):
     mk.ok("produce", "t", "v")
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_a_directory_below_a_file(mk):
     mk.directory.write_text("a file")
     assert mk("produce", "t", "v").status == 73
@@ -326,6 +353,7 @@ def test_a_directory_below_a_file(mk):
     assert mk("consume", "t").status == 66
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 @pytest.mark.parametrize(
     "name", ["../evil", ".hidden", "a/b", "dot.", "x" * 201, "", "a b", "ä", "..", ".", "-x", "x\n"]
 )
@@ -350,6 +378,7 @@ def test_the_longest_name(mk):
     mk.ok("topics", "delete", name, "--yes")
 
 
+@pytest.mark.directory_only("to Kafka they are two names")
 def test_a_name_that_differs_only_in_case(mk):
     mk.ok("produce", "orders", "v")
     done = mk("produce", "Orders", "v")
@@ -362,6 +391,7 @@ def test_a_name_that_differs_only_in_case(mk):
 # Slow and fast input.
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_each_line_of_a_slow_pipe_is_visible_at_once(mk):
     mk.ok("topics", "create", "t")
     with mk.start("consume", "t", "-F") as consumer, mk.start("produce", "t") as producer:
@@ -385,6 +415,7 @@ def test_half_a_line_waits_for_its_other_half(mk):
         read_until(consumer.stdout.fileno(), b"two\n")
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_a_fast_pipe_goes_in_blocks(mk):
     data = b"".join(b"%d\n" % number for number in range(1_000_000))
     mk.ok("produce", "t", stdin=data)
@@ -487,6 +518,7 @@ def wait_until_it_waits(process):
         time.sleep(0.01)
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_c_is_heard_while_waiting_for_a_lock(mk):
     """Lines that were read are worth a wait, so there it takes two; the second one does not wait for anything."""
     mk.ok("produce", "t", "v")
@@ -510,6 +542,7 @@ def test_c_is_heard_while_waiting_for_a_lock(mk):
     assert mk.offsets("t") == [(0, 1)]
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_after_c_what_was_read_is_stored_when_the_lock_comes_free(mk):
     mk.ok("produce", "t", "v")
     (lock,) = mk.directory.glob("locks/*/0")
@@ -523,6 +556,7 @@ def test_after_c_what_was_read_is_stored_when_the_lock_comes_free(mk):
     assert mk.ok("consume", "t") == b"v\nw\n"
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_a_lock_that_is_not_got_in_time(mk):
     mk.ok("produce", "t", "v")
     (lock,) = mk.directory.glob("locks/*/0")
@@ -544,7 +578,7 @@ def test_notes_that_nobody_can_read_stop_nothing(mk, redirect):
     assert mk.shell(f"mk produce t -v one {redirect}").status == 0
     assert mk.shell(f"seq 3 | mk produce new -v {redirect}").status == 0
     assert mk.shell(f"mk topics create other {redirect}").status == 0
-    assert mk.ok("consume", "t", "new") == b"one\n1\n2\n3\n"
+    assert (mk.ok("consume", "t"), mk.ok("consume", "new")) == (b"one\n", b"1\n2\n3\n")
     mk.ok("topics", "create", "small", "-c", "max.message.bytes=10")
     assert mk.shell(f"mk produce small 12345678901 {redirect}").status == 65
 
@@ -583,6 +617,7 @@ def test_a_topic_deleted_under_a_producer(mk):
     assert mk("consume", "t").status == 66
 
 
+@pytest.mark.directory_only("librdkafka sends to whatever has the name; who produces to Kafka looks once a minute")
 def test_a_topic_made_anew_under_a_producer_takes_nothing_from_it(mk):
     mk.ok("topics", "create", "t")
     with mk.start("produce", "t") as producer:
@@ -602,6 +637,7 @@ def test_many_producers_at_once_make_one_topic(mk):
     assert sorted(mk.ok("consume", "t").split()) == sorted(b"v%d" % number for number in range(1, 11))
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_reading_what_a_producer_reports_on_a_terminal(mk, terminal):
     """Notes go to stderr even if that is a terminal, one a line."""
     ours, theirs = terminal

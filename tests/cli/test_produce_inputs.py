@@ -10,6 +10,8 @@ from running import read_to_end, read_until
 
 from tests.thinning import crossed
 
+pytestmark = pytest.mark.both_engines
+
 MIB = 1 << 20
 
 
@@ -98,6 +100,7 @@ def test_each_record_of_a_slow_pipe_is_visible_at_once(mk):
     assert mk.offsets("t") == [(0, 5)]
 
 
+@pytest.mark.directory_only("Kafka's max.message.bytes counts the head of a batch, too")
 def test_a_record_over_the_limit_is_named_by_its_number(mk):
     mk.ok("topics", "create", "t", "-c", "max.message.bytes=10")
     done = mk("produce", "t", "-0", stdin=b"a\nb\0" + b"x" * 11 + b"\0c")
@@ -177,6 +180,7 @@ def test_errors_of_files_as_json(mk, inputs):
     assert document["facts"] == {"path": str(inputs / "missing"), "records_stored": 2}
 
 
+@pytest.mark.directory_only("Kafka's max.message.bytes counts the head of a batch, too")
 def test_a_line_over_the_limit_is_named_by_its_file_and_number(mk, inputs):
     mk.ok("topics", "create", "t", "-c", "max.message.bytes=2")
     (inputs / "long").write_bytes(b"ok\nlong\n")
@@ -198,6 +202,7 @@ def test_the_whole_input_is_one_record(mk):
     assert [one.get("payload", "binary") is None for one in documents(mk)] == [False, False, True, False, False]
 
 
+@pytest.mark.directory_only("a broker takes 1 MiB unless it is told otherwise")
 def test_whole_files_are_a_record_each(mk, inputs):
     done = mk("produce", "t", "-q", "--whole", "-T", *(f"--file={inputs}/{name}" for name in ("a", "b", "big", "c")))
     big = (inputs / "big").read_bytes()
@@ -205,6 +210,7 @@ def test_whole_files_are_a_record_each(mk, inputs):
     assert values(mk) == [b"a1\na2", b"", big, b"c1\n"]
 
 
+@pytest.mark.directory_only("a broker takes 1 MiB unless it is told otherwise")
 def test_a_file_over_the_limit_is_named(mk, inputs):
     mk.ok("topics", "create", "t", "-c", "max.message.bytes=1m")
     words = [f"--file={inputs}/{name}" for name in ("a", "big", "c")]
@@ -269,6 +275,7 @@ def test_headers(mk):
     assert [one["key"] for one in documents(mk)] == ["k", None, None, "k"]
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 @pytest.mark.parametrize("header", ["", "=v", ":v"])
 def test_a_header_without_a_name_is_refused(mk, header):
     done = mk("produce", "t", "-H", header, "v")
@@ -301,6 +308,7 @@ def test_a_time_so_long_ago(mk):
     assert abs(now - then - 3_600_000) < 60_000
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 def test_what_is_no_time_is_refused(mk):
     done = mk("produce", "t", "--timestamp", "soon", "v")
     assert done.status == 2
@@ -328,6 +336,7 @@ def test_an_empty_value_is_a_null_when_asked_for(mk):
     ]
 
 
+@pytest.mark.directory_only("Kafka's max.message.bytes counts the head of a batch, too")
 def test_key_and_headers_count_towards_the_limit(mk):
     mk.ok("topics", "create", "t", "-c", "max.message.bytes=100")
     for words in (["-H", "h=" + "x" * 49], ["-k", "k" * 50], ["-k", "k" * 25, "-H", "h=" + "x" * 24]):
@@ -398,6 +407,7 @@ def test_what_is_passed_on_is_stored(mk):
         assert producer.wait(20) == 0
 
 
+@pytest.mark.directory_only("a broker takes 1 MiB unless it is told otherwise")
 @pytest.mark.parametrize("options", [[], ["-K", ":"], ["-0"], ["-D", "34"], ["-H", "h"], ["-z", "gzip"], ["--whole"]])
 def test_a_lot_is_passed_on_as_it_came(mk, options):
     done = mk.shell(f"set -o pipefail; seq 1 300000 | mk produce t -q -T {' '.join(options)} | cmp - <(seq 1 300000)")
@@ -428,6 +438,7 @@ def test_a_terminal_is_shown_what_is_passed_on_and_not_steered(mk, terminal):
 # Bad records.
 
 
+@pytest.mark.directory_only("Kafka's max.message.bytes counts the head of a batch, too")
 @pytest.mark.parametrize("options", [[], ["-0"], ["-D", "ab"], ["-D", "aa"], ["-K", ":"], ["-H", "h=1"], ["-Z"]])
 def test_bad_records_are_skipped_and_named(mk, options):
     mk.ok("topics", "create", "t", "-c", "max.message.bytes=10")
@@ -446,6 +457,7 @@ def test_bad_records_are_skipped_and_named(mk, options):
     assert notes[-1] == "mk: 3 records stored, 3 skipped"
 
 
+@pytest.mark.directory_only("Kafka's max.message.bytes counts the head of a batch, too")
 def test_a_bad_record_among_good_ones_of_a_block_is_skipped_alone(mk):
     """Too large only by its key: the reader cannot tell."""
     mk.ok("topics", "create", "t", "-c", "max.message.bytes=20")
@@ -462,6 +474,7 @@ def test_a_bad_record_among_good_ones_of_a_block_is_skipped_alone(mk):
     assert done.out == b"".join(b"k:%d\n" % number for number in range(1000))
 
 
+@pytest.mark.directory_only("Kafka's max.message.bytes counts the head of a batch, too")
 def test_bad_values_are_skipped(mk):
     mk.ok("topics", "create", "t", "-c", "max.message.bytes=3")
     done = mk("produce", "t", "--skip-bad", "a", "long", "b")
@@ -471,6 +484,7 @@ def test_bad_values_are_skipped(mk):
     assert mk("produce", "t", "--skip-bad", "c").status == 0
 
 
+@pytest.mark.directory_only("Kafka's max.message.bytes counts the head of a batch, too")
 def test_a_skipped_record_keeps_its_place_under_a_producer_id(mk):
     mk.ok("topics", "create", "t", "-c", "max.message.bytes=3")
     data = b"a\nlong\nb\n"
@@ -480,6 +494,7 @@ def test_a_skipped_record_keeps_its_place_under_a_producer_id(mk):
     assert mk.ok("consume", "t") == b"a\nb\nc\n"
 
 
+@pytest.mark.directory_only("Kafka's max.message.bytes counts the head of a batch, too")
 def test_skipped_records_count_as_read(mk):
     mk.ok("topics", "create", "t", "-c", "max.message.bytes=3")
     done = mk.shell("printf 'a\\nlong\\nb\\nc\\n' | { mk produce t --skip-bad -n 3; }")
@@ -490,6 +505,7 @@ def test_skipped_records_count_as_read(mk):
 # What cannot be together, and the environment.
 
 
+@pytest.mark.directory_only("it looks at the files of the log")
 @pytest.mark.parametrize(
     "words",
     [
@@ -518,6 +534,7 @@ def test_what_contradicts_itself_is_refused(mk, words):
     assert not mk.directory.exists()
 
 
+@pytest.mark.directory_only("brokers have no locks to wait for")
 @pytest.mark.parametrize(
     ("variable", "good", "bad"), [("MK_ACKS", "0", "all"), ("MK_LOCK_WAIT", "50ms", "soon"), ("MK_ACKS", "", "2")]
 )
@@ -550,6 +567,7 @@ def test_a_terminal_is_told_what_is_wanted(mk, terminal):
     assert values(mk) == [b"typed\n", b"typed\n"]
 
 
+@pytest.mark.directory_only("Kafka's max.message.bytes counts the head of a batch, too")
 def test_everything_at_once(mk, inputs):
     (inputs / "mixed").write_bytes(b"k1=v\n1||k2=||none||" + b"x" * 101 + b"||k3=v3||never read")
     mk.ok("topics", "create", "t", "-p", 3, "-c", "max.message.bytes=100")
@@ -587,6 +605,7 @@ def test_everything_at_once(mk, inputs):
     }
 
 
+@pytest.mark.directory_only("the brokers of the tests keep what is old")
 def test_records_that_will_not_stay_are_announced(mk):
     done = mk("produce", "t", "--timestamp", "2024-01-01", "old")
     assert done.status == 0

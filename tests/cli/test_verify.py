@@ -85,6 +85,20 @@ def test_damage_is_told_with_file_partition_position_and_offsets(filled):
     assert filled("topics", "verify", "t", "-p", 1).status == 65
 
 
+def test_quiet_prints_what_somebody_should_look_at_and_nothing_else(filled):
+    done = filled("topics", "verify", "-q")
+    assert (done.status, done.out, done.err) == (0, b"", "")
+    segment = filled.segments("u", 0)[0]
+    segment.with_suffix(".index").write_bytes(b"stale" * 8)
+    assert "note" in filled.ok("topics", "verify").decode()
+    assert filled.ok("topics", "verify", "-q") == b""
+    flip(filled.segments("t", 1)[0], filled.batches("t", 1)[2].position + HEADER_SIZE + 3)
+    done = filled("topics", "verify", "-q")
+    assert (done.status, done.err) == (65, "")
+    assert "damaged-batch" in done.out.decode() and "u: " not in done.out.decode()
+    assert json.loads(filled("topics", "verify", "-q", "--json").out)["damage"] == 1
+
+
 def test_which_topics(filled):
     def topics(*words):
         return [topic["topic"] for topic in json.loads(filled.ok("topics", "verify", "--json", *words))["topics"]]

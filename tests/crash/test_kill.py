@@ -15,7 +15,7 @@ import pytest
 from mk.errors import SyncFailedError
 from mk.storage.partition_log import DISK, PAGE_CACHE
 from tests.crash.recorder import Killed, RecordingDisk
-from tests.crash.world import Moments, Sweep, World, attempts, check_directory, drain, next_boot, promised
+from tests.crash.world import Moments, Sweep, World, attempts, check_directory, drain, in_pauses, next_boot, promised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +98,23 @@ def append_to_cache(world: World, log: PartitionLog) -> None:
     world.append(world.open(), PAGE_CACHE, batches=2)
 
 
+def appends_that_share_a_sync(world: World, log: PartitionLog) -> None:
+    one, two = world.open_contended(), world.open_contended()
+    with in_pauses(lambda: world.append(two, DISK, batches=2)):
+        world.append(one, DISK, value=300)
+
+
+def written_and_not_synced(world: World, log: PartitionLog) -> None:
+    """Leave what a process wrote that was killed before anybody synced."""
+    some_records(world, log)
+
+    def kill() -> None:
+        raise Killed
+
+    with in_pauses(kill), pytest.raises(Killed):
+        world.append(world.open_contended(), DISK, value=300)
+
+
 def append_over_segments(world: World, log: PartitionLog) -> None:
     world.append(world.open(), DISK, batches=4, value=700)
 
@@ -124,6 +141,12 @@ def recovery_finds_a_refusing_disk(world: World, log: PartitionLog) -> None:
 
 CASES: list[tuple[Callable[[World, PartitionLog], None], Callable[[World, PartitionLog], None]]] = [
     (nothing, append_on_disk),
+    (nothing, appends_that_share_a_sync),
+    (almost_full_segment, appends_that_share_a_sync),
+    (unfinished_append, appends_that_share_a_sync),
+    (written_and_not_synced, append_on_disk),
+    (written_and_not_synced, append_to_cache),
+    (written_and_not_synced, append_over_segments),
     (some_records, append_on_disk),
     (some_records, append_to_cache),
     (almost_full_segment, append_over_segments),

@@ -13,7 +13,7 @@ from mk.errors import MkError, SyncFailedError
 from mk.storage.partition_log import DISK, PAGE_CACHE
 from tests.crash.images import materialise
 from tests.crash.recorder import RecordingDisk, fast_disk
-from tests.crash.world import Sweep, World, attempts, check_directory, next_boot, promised
+from tests.crash.world import Sweep, World, attempts, check_directory, in_pauses, next_boot, promised
 from tests.proof import figures
 
 if TYPE_CHECKING:
@@ -63,6 +63,21 @@ def one_append_over_several_segments(world: World) -> None:
     log = world.open()
     world.append(log, DISK, batches=5, value=700)
     world.append(log, PAGE_CACHE, batches=5, value=700)
+
+
+def appends_that_share_a_sync(world: World) -> None:
+    """Three that wrote before anybody synced, beside one that leaves no sync to others, and one without any."""
+    reader = world.open_reader()
+    one, two, three, other = world.open_contended(), world.open_contended(), world.open_contended(), world.open()
+    with in_pauses(
+        lambda: world.append(two, value=300), lambda: world.append(three, batches=2), lambda: world.read(reader)
+    ):
+        world.append(one)
+    world.append(other, PAGE_CACHE)
+    with in_pauses(lambda: world.append(other, PAGE_CACHE), lambda: world.append(other, value=700)):
+        world.append(one, value=400)
+        world.append(two, value=400)
+    world.read(reader)
 
 
 def failing_syncs(world: World) -> None:
@@ -123,6 +138,7 @@ def _refuse_sync(world: World, skip: int) -> None:
 
 SCENARIOS = [
     single_appends,
+    appends_that_share_a_sync,
     several_batches_in_one_append,
     mixed_acknowledgements,
     rolls,

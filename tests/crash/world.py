@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import os
 import random
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from mk.errors import MkError
 from mk.maintenance.findings import DAMAGE
 from mk.maintenance.verify import verify_topic
 from mk.records.record_batch import EncodedBatch, encode_lines
+from mk.storage import group_commit
 from mk.storage.log_directory import LogDirectory, create_directory
 from mk.storage.partition_log import DISK, PartitionLog
 from mk.storage.partition_reader import PartitionReader
@@ -84,6 +87,12 @@ class World:
         self.logs.append(log)
         return log
 
+    def open_contended(self) -> PartitionLog:
+        """Open the partition as of a process that had to wait for the lock: it lets others share its sync."""
+        log = self.open()
+        log._waited_seconds = 0.001
+        return log
+
     def open_reader(self) -> PartitionReader:
         if self.directory is None:
             self.directory = LogDirectory(str(self.path))
@@ -145,6 +154,23 @@ class World:
 
     def _last_attempt_at(self, value: bytes) -> int:
         return max(offset for offset, values in attempts(self.disk).items() if value in values)
+
+
+@contextmanager
+def in_pauses(*steps: Callable[[], object]) -> Iterator[None]:
+    """Do these one by one, each while an append lets others write before it looks for a sync."""
+    left, real = list(steps), group_commit.time
+
+    def sleep(seconds: float) -> None:
+        if left:
+            left.pop(0)()
+
+    group_commit.time = SimpleNamespace(sleep=sleep)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        group_commit.time = real
+    assert not left, "there was no pause to do this in"
 
 
 def _close_quietly(fd: int) -> None:

@@ -245,6 +245,8 @@ def keeps_what_it_cuts_off(case, result, seen):
 
 RSH = {"MK_RSH": "RSH", "MK_REMOTE_PATH": MK}
 
+IN_VAIN = {"again": (124,), "statuses": (74, 124), "statuses_unharmed": (124,)}
+
 COMMANDS = {
     # produce
     "produce with keys": Command(
@@ -314,6 +316,15 @@ COMMANDS = {
     "topics offsets": Command(filled, ["topics", "offsets", "t", "--json"], check=says_the_same),
     "topics get": Command(filled, ["topics", "get", "t", "k1"], check=says_the_same),
     "topics dump": Command(filled, ["topics", "dump", "t"], check=says_the_same),
+    "wait": Command(filled, ["wait", "t", "--records", str(STORED)]),
+    "wait -k": Command(filled, ["wait", "t", "-k", "k1"]),
+    "wait -g": Command(filled, ["wait", "t", "-g", "g", "--lag", str(STORED - 9)]),
+    # Whatever fails, what is not so is not said to be so.
+    "wait in vain": Command(filled, ["wait", "t", "--records", str(STORED + 1), "--timeout", "0"], **IN_VAIN),
+    "wait -k in vain": Command(filled, ["wait", "t", "-k", "nobody", "--timeout", "0"], **IN_VAIN),
+    "wait -g in vain": Command(
+        filled, ["wait", "t", "-g", "g", "--lag", str(STORED - 10), "--timeout", "0"], **IN_VAIN
+    ),
     # groups
     "groups list": Command(filled, ["groups", "list", "-q"], check=says_the_same),
     "groups describe": Command(filled, ["groups", "describe", "g", "--json"], check=says_the_same),

@@ -320,6 +320,23 @@ def test_a_gap_that_is_accepted_is_named_and_nothing_behind_it_is_lost_or_double
     check_clean(shipper.directory)
 
 
+def test_a_short_log_that_was_emptied_meanwhile_is_a_gap_like_others(shipper, log):
+    log.append(5)
+    process = shipper()
+    await_all(shipper, log)
+    process.kill()
+    process.wait()
+    known = list(log.written)
+    log.append(3)
+    log.path.write_bytes(b"")
+    log.append(1)
+    assert end(shipper()).status == 65
+    process = shipper("--accept-gap")
+    log.written = known + log.written[-1:]
+    await_all(shipper, log)
+    check_clean(shipper.directory)
+
+
 def test_one_process_at_a_time_follows_under_a_name(shipper, log):
     log.append(2)
     process = shipper()

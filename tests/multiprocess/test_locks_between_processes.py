@@ -89,6 +89,19 @@ def test_a_waiter_goes_on_as_soon_as_the_holder_is_killed_even_a_stopped_one(dir
     assert result.status == 0 and parse_acks(result.stderr) == [(0, 0, 0)], result
 
 
+def test_an_alarm_that_was_set_before_ends_a_waiter_and_who_has_waited(directory, running):
+    holder = hold_lock(directory, running)
+    alarm = ["perl", "-e", "alarm 2; exec @ARGV"]
+    producer = start(directory, "produce", "t", "-v", prefix=alarm)
+    running.append(producer)
+    producer.stdin.write(b"x\n")
+    producer.stdin.flush()
+    wait_until(lambda: is_waiting_for_lock(producer.pid))
+    holder.kill()
+    assert LineSource(producer.stderr).next() == b"t 0 0 0"
+    assert producer.wait(TIMEOUT) == -signal.SIGALRM
+
+
 def test_creating_a_topic_waits_for_the_directorys_lock_and_names_its_holder(directory, running):
     holder = hold_lock(directory, running, directory / "locks/directory")
     result = run(directory, "topics", "delete", "t", "--yes", "--lock-wait", "200ms")

@@ -148,6 +148,9 @@ class Workspace:
             "no:cacheprovider",
             "-o",
             "console_output_style=classic",
+            # The bugs are in the log directory, which a Kafka has none of.
+            "-m",
+            "not slow and not kafka",
         ]
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(

@@ -44,18 +44,16 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "unlinked-before-the-log-start-is-moved",
         "1 D-14",
-        _LOG,
+        _REMOVAL,
         """\
-            state = retain(self._files, state, began_ms)
-            remove_dead_segments(self._files, state, state.log_start_offset)
+        state = retain(partition, state, began_ms)
+        remove_dead_segments(partition, state, state.log_start_offset)
 """,
         """\
-            from mk.storage.segment_removal import verdicts
-
-            going = [verdict for verdict in verdicts(self._files, state, record_clock=True) if verdict.goes]
-            if going and going[-1].segment.base_offset < state.segment:
-                remove_dead_segments(self._files, state, going[-1].segment.next_offset)
-            state = retain(self._files, state, began_ms)
+        going = [verdict for verdict in verdicts(partition, state, record_clock=True) if verdict.goes]
+        if going and going[-1].segment.base_offset < state.segment:
+            remove_dead_segments(partition, state, going[-1].segment.next_offset)
+        state = retain(partition, state, began_ms)
 """,
         (
             "tests/crash/test_removal.py::test_killed_at_any_operation_nothing_above_the_log_start_is_lost[sample-roll_that_removes]",
@@ -65,8 +63,8 @@ BUGS: tuple[Bug, ...] = (
         "segment-of-the-log-start-removed",
         "1 D-14",
         _REMOVAL,
-        "    first = max((base for base in bases if base <= log_start_offset), default=0)\n",
-        "    first = log_start_offset\n",
+        '    first = segment_name(bases[at - 1], "") if at else ""\n',
+        '    first = segment_name(log_start_offset, "")\n',
         ("tests/unit/storage/test_partition_cleaner.py::test_the_log_begins_exactly_where_it_was_trimmed_to[1]",),
     ),
     Bug(
@@ -491,7 +489,7 @@ BUGS: tuple[Bug, ...] = (
         "snapshot-of-what-is-not-on-disk",
         "1 D-11",
         _LOG,
-        "        if producers.snapshot_due() and state.durable.offset == state.written.offset:\n",
+        "        if producers.snapshot_due() and producers.segment == state.segment and producers.offset <= state.durable.offset:\n",
         "        if producers.snapshot_due():\n",
         ("tests/unit/storage/test_producer_state.py::test_one_is_due_after_so_many_batches",),
     ),

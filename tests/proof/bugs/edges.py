@@ -94,13 +94,24 @@ BUGS: tuple[Bug, ...] = (
         _CHANGES,
         """\
             with append_locks(directory, topic.topic_id, name, range(topic.partitions), wait_ms=wait_ms):
-                replace_topic(topic, {**fields, **seal})
+                if seal:
 """,
         """\
             with append_locks(directory, topic.topic_id, name, (), wait_ms=wait_ms):
-                replace_topic(topic, {**fields, **seal})
+                if seal:
 """,
         ("tests/cli/test_topic_changes.py::test_a_change_waits_for_an_append_and_not_for_ever",),
+    ),
+    Bug(
+        "sealed-with-records-that-wait-for-a-sync",
+        "3 D-5",
+        _CHANGES,
+        """\
+                if seal:
+                    _finish_appends(topic)
+""",
+        "",
+        ("tests/unit/storage/test_group_commit.py::test_a_seal_comes_behind_all_that_is_written",),
     ),
     Bug(
         "name-of-a-renamed-topic-not-synced",

@@ -37,8 +37,8 @@ BUGS: tuple[Bug, ...] = (
         "name-of-a-claim-not-synced-before-a-commit",
         "2 D-17",
         _CLAIM,
-        "                files.fsync(self._claims.fd)\n                self._is_named = True\n",
-        "                self._is_named = True\n",
+        "                files.fsync(self._claims.fd)\n                self._claims.named = opened\n",
+        "                self._claims.named = opened\n",
         ("tests/crash/test_claims.py::test_a_commit_into_a_claim_whose_maker_was_killed_stands_after_a_power_cut",),
     ),
     Bug(
@@ -254,13 +254,21 @@ BUGS: tuple[Bug, ...] = (
         "2 D-17",
         _CONSUMER,
         """\
-                if source.claim.is_fenced():
+                if source.is_lost():
                     self._lose(source)
                     continue
                 fetch""",
         """\
                 fetch""",
-        ("tests/unit/groups/test_handing_over.py::test_a_member_that_was_fenced_hands_over_nothing_more",),
+        ("tests/unit/groups/test_handing_over.py::test_a_member_that_was_stopped_and_fenced_hands_over_nothing_more",),
+    ),
+    Bug(
+        "look-at-whose-a-partition-is-counts-for-ever",
+        "2 D-17",
+        "mk/consumer/group_source.py",
+        "        if now < self._proved_until:\n",
+        "        if self._proved_until:\n",
+        ("tests/unit/groups/test_handing_over.py::test_a_member_that_was_stopped_and_fenced_hands_over_nothing_more",),
     ),
     Bug(
         "commit-before-the-records-are-taken",
@@ -310,8 +318,8 @@ BUGS: tuple[Bug, ...] = (
         "no-commit-at-the-end",
         "2 D-20",
         _CONSUMER,
-        "                self.commit()  # Also what was taken by then when a signal ends the wait.\n",
-        "                pass\n",
+        "                    self._commit_taken()  # Also what was taken by then when a signal ends the wait.\n",
+        "                    pass\n",
         ("tests/cli/test_consume_group.py::test_a_group_reads_everything_once_and_goes_on_where_it_stands",),
     ),
     Bug(
@@ -362,7 +370,7 @@ BUGS: tuple[Bug, ...] = (
         "heartbeat-never-moves",
         "2 D-20",
         _MEMBERSHIP,
-        "            counter += 1\n",
+        "                counter += 1\n",
         "",
         ("tests/unit/groups/test_silence.py::test_who_moves_is_not_silent_and_who_lives_moves",),
     ),
@@ -386,7 +394,7 @@ BUGS: tuple[Bug, ...] = (
         "stopped-members-never-fenced",
         "2 D-20",
         _COORDINATOR,
-        "        if owner in self._membership.silent:\n            return fence(claims, partition)\n",
+        "        if owner in self._membership.silent:\n            return fence(claims, partition, listed)\n",
         "        if owner in self._membership.silent:\n            return None\n",
         ("tests/cli/test_consume_group.py::test_a_stopped_member_is_fenced_and_says_so_when_it_goes_on",),
     ),
@@ -524,8 +532,8 @@ BUGS: tuple[Bug, ...] = (
         "last-read-of-a-reader-that-went-away-counts-as-taken",
         "2 D-8",
         "mk/cli/group_output.py",
-        "            if mark.end > taken or (is_gone and not mark.alone and taken - mark.end < _LONGEST_READ):\n",
-        "            if mark.end > taken:\n",
+        "            if end > taken or (is_gone and not alone and taken - end < _LONGEST_READ):\n",
+        "            if end > taken:\n",
         (
             "tests/cli/test_consume_group.py::test_a_reader_that_goes_away_in_the_middle_of_much_repeats_and_never_skips[150-json]",
         ),

@@ -45,11 +45,16 @@ BUGS: tuple[Bug, ...] = (
         """\
         if state.durable.offset == state.high_watermark == state.written.offset:
             return state
-        self._sync(state)
+        return self._make_durable(state)
 """,
         """\
         if state.durable.offset == state.high_watermark == state.written.offset:
             return state
+        state = state.copy()
+        state.durable = state.written
+        state.high_watermark = state.written.offset
+        self._publish(state)
+        return state
 """,
         ("tests/unit/storage/test_follower_log.py::test_a_refused_sync_costs_nothing_that_was_seen",),
     ),

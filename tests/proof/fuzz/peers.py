@@ -161,13 +161,27 @@ def _value_runs() -> list[bytes]:
     return [bytes([number]) + packed(*run) for number, run in enumerate(runs)]
 
 
-_DOCUMENTS = ("summary", "offsets", "settings", "topic", "rates", "config")
+_DOCUMENTS = ("summary", "offsets", "settings", "topic", "rates", "config", "times", "sample")
 
 
 def fuzz_document(data: bytes) -> None:
     """JSON that describes a topic, from a far side."""
     what = _DOCUMENTS[data[0] % len(_DOCUMENTS) if data else 0]
     is_refused(take_document, what, data[1:], Fields(b"", "far"))
+
+
+def _sample() -> dict[str, object]:
+    partition = {"partition": 0, "leader": "d", "leader_epoch": 1, "log_start_offset": 0, "high_watermark": 5}
+    partition |= {"size_bytes": 9, "last_write_ms": 7, "failed": False, "run": 1, "appended_bytes": 9, "problem": None}
+    member = {"member": "m", "host": "h", "pid": 1, "user": "u", "command": "mk", "since_ms": 3}
+    offset = {"topic": "t", "topic_id": "x", "partition": 0, "committed_offset": 4, "committed_ms": 6, "lag": 1}
+    offset |= {"is_replicated": False, "member": "m", "problem": None}
+    group = {"group": "g", "members": [member], "lag": 1, "last_commit_ms": 6, "problem": None, "offsets": [offset]}
+    seen = {"topic": "t", "partition": 0, "next_offset": 4, "lag": 1, "seen_ms": 8}
+    replica = {"directory_id": "e", "address": None, "role": "follower", "lag": 1, "seen_ms": 8, "partitions": [seen]}
+    topic = {"topic": "t", "topic_id": "x", "problem": None, "partitions": [partition]}
+    sample = {"directory_id": "d", "clock_ms": 1.5, "time_ms": 9, "topics": [topic], "groups": [group]}
+    return {**sample, "replicas": [replica], "unseen": [{"what": "groups", "why": "closed"}]}
 
 
 def _descriptions() -> list[bytes]:
@@ -187,6 +201,8 @@ def _descriptions() -> list[bytes]:
         {**settings, "records": 5, "size_bytes": 9, "partitions": [partition]},
         [rates],
         {"retention.ms": 1, "x": "y"},
+        {"from_ms": 0, "step_ms": 1000, "records": [5, 0]},
+        _sample(),
     ]
     return [bytes([number]) + json.dumps(document).encode() for number, document in enumerate(made)]
 
@@ -310,6 +326,7 @@ def _readings() -> list[bytes]:
     made = [
         hello + frame("topic_names"),
         topic + frame("describe", "summary", "orders") + frame("close_topic", 1),
+        hello + frame("sample", "readers") + frame("sample", ""),
         topic + frame("epochs", 1, 0),
         topic + frame("pin_producer", 1, "shop", -1, 0) + frame("last_sequence", 1, 0, 0, producer_id_of("shop")),
         topic + frame("check_not_followed", 1, "shop") + frame("make_topic", "orders", 1, "crc32", 1, "min.free", 0, 0),
