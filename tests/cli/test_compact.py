@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import os
 import signal
 import time
 
@@ -162,6 +163,17 @@ def test_a_progress_bar_is_for_terminals(dirty, terminal):
     assert b"compacted up to offset 160" in read_to_end(ours)
 
 
+def await_open(process, directory):
+    """Wait until a command has something of the log directory open, or has ended."""
+    limit = time.monotonic() + 30
+    while process.poll() is None and time.monotonic() < limit:
+        with contextlib.suppress(OSError):  # What it closed meanwhile.
+            fds = [os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{process.pid}/fd")]
+            if any(path.startswith(str(directory)) for path in fds):
+                return
+        time.sleep(0.002)
+
+
 def test_ctrl_c_leaves_a_log_that_is_whole(mk):
     mk.ok(
         "topics",
@@ -177,8 +189,9 @@ def test_ctrl_c_leaves_a_log_that_is_whole(mk):
     for start in range(0, 30_000, 600):
         mk.ok("produce", "t", "-K", ":", "--acks", 0, stdin=lines(start, start + 600, keys=5000))
     mk.ok("topics", "alter", "t", "-c", "min.compaction.lag.ms=0")
-    for wait in (0.05, 0.1, 0.15, 0.2):
+    for wait in (0, 0.05, 0.1, 0.15):
         with mk.start("topics", "compact", "t") as process:
+            await_open(process, mk.directory)  # Before that Python starts, which ^C ends in its own way.
             time.sleep(wait)
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=30)
