@@ -41,7 +41,8 @@ def cluster(monkeypatch):
     made = client.Client(KafkaAddress("127.0.0.1:1", {}, 2000))
     monkeypatch.setattr(client, "_LOOK_SECONDS", 0.05)
     monkeypatch.setattr(made, "look_again", lambda: True)
-    return made
+    yield made
+    made.close()
 
 
 def about(key):

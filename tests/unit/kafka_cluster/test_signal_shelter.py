@@ -28,6 +28,9 @@ class Fake:
     def init_transactions(self, timeout):
         pass
 
+    def list_topics(self, topic, timeout):
+        pass
+
     def close(self):
         pass
 
@@ -49,7 +52,8 @@ def threads(request):
 def client(monkeypatch):
     client = Client(parse_kafka_address("kafka://127.0.0.1:1"))
     monkeypatch.setattr(client, "new_consumer", lambda **properties: Fake([]))
-    return client
+    yield client
+    client.close()
 
 
 @pytest.mark.parametrize(
