@@ -6,6 +6,7 @@ the reason in the error of a request that gets no answer; a login that was refus
 
 from __future__ import annotations
 
+from contextlib import suppress
 from os import getpid
 from time import monotonic, sleep
 
@@ -172,6 +173,16 @@ class Client:
     def new_producer(self, **properties: object) -> Any:
         """Return a producer, in the same way."""
         return self._made(self.kafka.Producer, {**self._properties(_ONLY_CONSUMERS), **_dotted(properties)})
+
+    def hurry(self, producer: Any, topic: str) -> None:
+        """Have a producer get its id as soon as it can.
+
+        It asks for one when it has heard of brokers; with none connected then, as where the one that told of them is let go,
+        half a second later. The first answer may come of that one, the second one comes of another.
+        """
+        with suppress(self.kafka.KafkaException):
+            for _ in range(2):
+                producer.list_topics(topic, timeout=SLICE_SECONDS)
 
     def ask(
         self,

@@ -7,6 +7,9 @@ finds what it had committed, however it ended.
 
 from __future__ import annotations
 
+from collections import deque
+from itertools import repeat
+from operator import length_hint
 from time import monotonic
 
 from mk.clock import now_ms
@@ -79,6 +82,7 @@ class CopyProducer:
         self._positions_consumer = client.new_consumer(
             group_id=self.group, enable_auto_commit=False, isolation_level="read_committed"
         )
+        client.hurry(self.producer, topic)
         try:
             self._call(self.producer.init_transactions, f"no transaction can be had for topic {topic}")
         except BaseException:
@@ -109,25 +113,27 @@ class CopyProducer:
             self._guarded(self.producer.begin_transaction)
             self.is_open = True
 
-    def send(self, partition: int, rows: Sequence[tuple[Any, ...]], on_last: Callable[[Any, Any], None]) -> None:
-        """Hand over value, key, time and headers of some records. on_last: told of what became of the last of them."""
-        topic, produce, last = self.topic, self.producer.produce, len(rows) - 1
-        begin, rest = 0, _POLL_RECORDS
-        while begin <= last:
+    def send(self, partition: int, columns: Sequence[Sequence[Any]], on_last: Callable[[Any, Any], None]) -> None:
+        """Hand over some records: columns of values, keys and times, and of headers if there are any.
+
+        on_last: told of what became of the last of them.
+        """
+        count, begin = len(columns[0]), 0
+        reports = [*repeat(None, count - 1), on_last]
+        while begin < count:
+            some = slice(begin, begin + _POLL_RECORDS)
+            values, keys, *others = (column[some] for column in columns)
+            left = iter(values)
+            rows = [repeat(self.topic), left, keys, repeat(partition), reports[some], repeat(None), *others]
             try:
-                for value, key, time, headers in rows[begin : begin + rest]:
-                    # By place, as it is 1.5 times as fast: then come on_delivery, and a partitioner.
-                    if begin == last:
-                        produce(topic, value, key, partition, on_last, None, time, headers)
-                    elif headers:
-                        produce(topic, value, key, partition, None, None, time, headers)
-                    else:
-                        produce(topic, value, key, partition, None, None, time)
-                    begin += 1
+                # Called from C, and by place, this takes half the time of a loop.
+                deque(map(self.producer.produce, *rows), maxlen=0)
+                begin += len(values)
             except BufferError:
+                begin += len(values) - length_hint(left) - 1  # The one that found no room was taken out as well.
                 self._wait_for_room()
             except self._kafka.KafkaException as failure:
-                raise self.error(failure.args[0], f"the records for topic {topic} cannot be stored") from None
+                raise self.error(failure.args[0], f"the records for topic {self.topic} cannot be stored") from None
             self.poll(0)
 
     def _wait_for_room(self) -> None:
@@ -337,9 +343,9 @@ class CopyWriter:
         """Produce the records of one batch, all of them or, if one cannot be had in Kafka, none."""
         pieces = list(batch.record_slices(self._producer.topic, self._partition))
         if batch.base_offset < self._first_offset:
-            pieces = [piece for one in pieces if (piece := _from_offset(one, self._first_offset)) is not None]
-        rows = [self._rows_of(piece, batch.raw_length) for piece in pieces]
-        if not any(rows):
+            pieces = [_from_offset(piece, self._first_offset) for piece in pieces]
+        columns = [self._columns_of(piece, batch.raw_length) for piece in pieces if len(piece)]
+        if not columns:
             return
         producer = self._producer
         if not producer.is_open:
@@ -347,11 +353,12 @@ class CopyWriter:
             self._began = monotonic()
         # From here on it is half done until the last one is taken.
         self._is_broken = True
-        producer.send(self._partition, [row for some in rows for row in some], self._was_delivered)
+        for some in columns:
+            producer.send(self._partition, some, self._was_delivered)
         self._is_broken = False
 
-    def _rows_of(self, piece: RecordSlice, raw_length: int) -> list[tuple[Any, ...]]:
-        """Return value, key, time and headers of each record as the library takes them. Raises DataError for what it cannot."""
+    def _columns_of(self, piece: RecordSlice, raw_length: int) -> list[Sequence[Any]]:
+        """Return values, keys, times and, if there are any, headers as the library takes them. Raises DataError for what it cannot."""
         times, limit = piece.timestamps, self._producer.max_bytes
         if 0 in times:
             raise self._refused(
@@ -363,8 +370,9 @@ class CopyWriter:
                     raise RecordTooLargeError(
                         size_bytes=size, max_bytes=limit, place=f"the record at offset {piece.offsets[at]} of SRC"
                     )
-        headers: list[Any] = [None] * len(times)
+        columns: list[Sequence[Any]] = [piece.values, piece.keys, times]
         if any(piece.headers):
+            headers: list[Any] = [None] * len(times)
             for at, pairs in enumerate(piece.headers):
                 if pairs:
                     try:
@@ -372,7 +380,8 @@ class CopyWriter:
                     except HeaderNameError as failure:
                         why = f"the name of a header is no UTF-8 text, or has a NUL byte in it: {failure.why}"
                         raise self._refused(piece, at, why) from None
-        return list(zip(piece.values, piece.keys, times, headers))
+            columns.append(headers)
+        return columns
 
     def _refused(self, piece: RecordSlice, at: int, why: str) -> DataError:
         return DataError(
@@ -456,14 +465,9 @@ class CopyWriter:
             self._producer.abort()
 
 
-def _from_offset(piece: RecordSlice, offset: int) -> RecordSlice | None:
-    """Return the records of a piece at or behind an offset, None if there are none."""
-    offsets = piece.offsets
-    if offsets[0] >= offset:
-        return piece
-    if offsets[-1] < offset:
-        return None
+def _from_offset(piece: RecordSlice, offset: int) -> RecordSlice:
+    """Return the records of a piece at or behind an offset."""
     from bisect import bisect_left
 
-    found: RecordSlice = piece[bisect_left(offsets, offset) :]
+    found: RecordSlice = piece[bisect_left(piece.offsets, offset) :]
     return found

@@ -263,7 +263,9 @@ class KafkaSender:
                     self._hurries = 0
                     self._client.heed_nothing()
                 return done
-            self._hurry()
+            if self._hurries:
+                self._hurries -= 1
+                self._client.hurry(self._producer, self._topic)
             try:
                 if is_flush:
                     self._producer.flush(SLICE_SECONDS)  # It does not linger meanwhile.
@@ -281,18 +283,6 @@ class KafkaSender:
             except MkError as error:
                 lost = self._give_up(error, is_refused=False)
                 raise SendingFailedError(LostRecords(lost.error, done + lost.stored, lost.unsure)) from None
-
-    def _hurry(self) -> None:
-        """Have librdkafka get its producer id now.
-
-        It asks for one when it has heard of brokers; with none connected then, as where the one that told of them is let go,
-        half a second later. The first answer may come of that one, the second one comes of another.
-        """
-        if self._hurries:
-            self._hurries -= 1
-            with suppress(self._client.kafka.KafkaException):
-                for _ in range(2):
-                    self._producer.list_topics(self._topic, timeout=SLICE_SECONDS)
 
     def _is_done(self, first: SentAppend) -> bool:
         """Tell whether all of the append that began first are acknowledged; nothing has failed so far.
