@@ -256,6 +256,8 @@ class Output:
                 buffers = []
                 self._splice(fetched, block)
             else:
+                if self._pipe_is_narrow and len(block) >= _WRITE_BYTES:
+                    self._widen_pipe()
                 buffers.append(block)
         self._put(buffers)
 
