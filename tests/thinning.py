@@ -75,11 +75,11 @@ def crossed(first: Sequence[object], second: Sequence[object], *, every: int) ->
 _COSTLY = ("cli", "crash", "kafka", "multiprocess")
 """Where each case starts processes, or builds directories again and again."""
 
-_FEWEST = 4
+_FEWEST = 3
 
 
 def leave_cases_to_the_slow(items: Iterable[pytest.Item]) -> None:
-    """Mark as slow most cases of a costly test that has many: the first, the last and every fourth in between stay.
+    """Mark as slow most cases of a costly test that has many: the first, the last and every sixth in between stay.
 
     Not of a test that is marked `every_case`: each of its cases is the only one of its kind.
     """
@@ -91,7 +91,7 @@ def leave_cases_to_the_slow(items: Iterable[pytest.Item]) -> None:
             engine = item.callspec.params.get("engine")  # type: ignore[attr-defined]
             cases.setdefault(f"{item.nodeid.partition('[')[0]} {engine}", []).append(item)
     for of_one_test in cases.values():
-        chosen = SAMPLE.of(of_one_test, max(_FEWEST, -(-len(of_one_test) // 4)))
+        chosen = SAMPLE.of(of_one_test, max(_FEWEST, -(-len(of_one_test) // 6)))
         for item in of_one_test:
             if item not in chosen:
                 item.add_marker(pytest.mark.slow)

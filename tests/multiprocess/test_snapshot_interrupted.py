@@ -128,7 +128,7 @@ def test_a_snapshot_beside_full_speed_has_what_was_acknowledged_and_no_commit_ah
     directory = tmp_path / "log"
     create_topic(directory, "t", PARTITIONS, segment_bytes=1 << 18)
     with Load(directory, acks) as load:
-        for number in range(thoroughness.pick(3, 60)):
+        for number in range(thoroughness.pick(2, 60)):
             # Each of them has something new, and members have begun.
             before = load.acknowledged()
             wait_until(lambda: load.acknowledged() != before and (directory / "groups/g/claims").exists())  # noqa: B023
