@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from time import monotonic
 
 from mk.errors import FarSideError, MkError, PeerUnreachableError, UsageError
 from mk.transport.channel import Channel
@@ -25,6 +26,8 @@ _SSH_OPTIONS = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
 _KEPT_BYTES = 4096
 _KEPT_LINES = 5
 _END_SECONDS = 3.0
+_RECENT_SECONDS = 2.0
+"""What a far side said so shortly before its end is taken for the reason, though it has been shown already."""
 _SIGTERM, _SIGKILL = 15, 9
 _FOR_EVER = float("inf")
 _NOT_EXECUTABLE, _NOT_FOUND, _SSH_FAILED = 126, 127, 255
@@ -39,6 +42,8 @@ class RemoteCommand:
         "_pid",
         "_poll",
         "_read_fd",
+        "_shown",
+        "_shown_at",
         "_status",
         "_stderr_fd",
         "_write_fd",
@@ -56,7 +61,8 @@ class RemoteCommand:
         Raises PeerUnreachableError, and FarSideError if what answers is no mk.
         """
         words = command_line(address, rsh=rsh, environ=environ)
-        self._buffered = b""
+        self._buffered = self._shown = b""
+        self._shown_at = 0.0
         self._has_begun = False
         self._status: int | None = None
         child_in, self._write_fd = os.pipe()
@@ -92,8 +98,9 @@ class RemoteCommand:
 
     def explain(self, error: MkError) -> MkError:
         """Return `error` as the end of ssh, and what it said last, explain it."""
+        now = monotonic()
         self._end()
-        said = self._last_lines()
+        said = self._last_lines(now)
         peer = self.channel.peer
         if self._status in (_NOT_FOUND, _NOT_EXECUTABLE) and not self._has_begun:
             return PeerUnreachableError(
@@ -132,17 +139,17 @@ class RemoteCommand:
         if self._status is not None:
             return
         import select
-        import time
+        from time import sleep
 
         self.channel.forget()
         os.close(self._write_fd)
-        deadline = time.monotonic() + (_END_SECONDS if patience_seconds is None else patience_seconds)
+        deadline = monotonic() + (_END_SECONDS if patience_seconds is None else patience_seconds)
         # The end of its output, and not that of stderr, which a shared connection of ssh keeps open in the background.
         poll = select.poll()
         poll.register(self._read_fd, select.POLLIN)
         poll.register(self._stderr_fd, select.POLLIN)
         is_open = True
-        while is_open and (left := deadline - time.monotonic()) > 0:
+        while is_open and (left := deadline - monotonic()) > 0:
             for fd, _ in poll.poll(left * 1000):
                 if fd == self._stderr_fd:
                     if not self._keep():
@@ -154,9 +161,9 @@ class RemoteCommand:
             if pid:
                 break
             os.kill(self._pid, number)
-            deadline = time.monotonic() + (_END_SECONDS if number != _SIGKILL else _FOR_EVER)
-            while not pid and time.monotonic() < deadline:
-                time.sleep(0.002)
+            deadline = monotonic() + (_END_SECONDS if number != _SIGKILL else _FOR_EVER)
+            while not pid and monotonic() < deadline:
+                sleep(0.002)
                 pid, status = os.waitpid(self._pid, os.WNOHANG)
         while self._keep():
             pass
@@ -193,6 +200,7 @@ class RemoteCommand:
         """Show what was said on stderr by a far side that works: warnings, and questions of ssh."""
         if self._buffered:
             lines = self._buffered.decode(errors="backslashreplace").splitlines()
+            self._shown, self._shown_at = self._buffered, monotonic()
             self._buffered = b""
             # What a terminal would act on is spelled out: another host may not do that to this one.
             shown = "".join(f"{line if line.isprintable() else ascii(line)[1:-1]}\n" for line in lines)
@@ -202,8 +210,11 @@ class RemoteCommand:
             except OSError:
                 pass  # nobody can be told
 
-    def _last_lines(self) -> str:
-        lines = self._buffered.decode(errors="surrogateescape").splitlines()
+    def _last_lines(self, now: float) -> str:
+        # It may have said why it ends while an answer was on its way yet.
+        is_recent = now - self._shown_at < _RECENT_SECONDS
+        said = (self._shown if is_recent else b"") + self._buffered
+        lines = said.decode(errors="surrogateescape").splitlines()
         self._buffered = b""
         return "; ".join(line.strip() for line in lines[-_KEPT_LINES:] if line.strip())
 

@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+import time
 
 import pytest
 
@@ -115,10 +116,14 @@ def test_the_command_gets_three_descriptors_and_the_usual_signals(reach, tmp_pat
     assert int((tmp_path / "signals").read_text().split()[1], 16) & (1 << 12) == 0  # SIGPIPE, number 13
 
 
-def test_a_far_side_that_goes_away_is_explained_at_the_next_request(fake_ssh, tmp_path):
+@pytest.mark.parametrize("seconds", [0, 0.3])
+def test_a_far_side_that_goes_away_is_explained_at_the_next_request(fake_ssh, tmp_path, seconds):
     (tmp_path / "said").write_bytes(greeting())
     script = f"cat {shlex.quote(str(tmp_path / 'said'))}; head -c 20 >/dev/null; echo the disk burns >&2; exit 1;"
     connection = connect(ADDRESS, environ={"MK_RSH": fake_ssh, "MK_REMOTE_PATH": script, "PATH": os.environ["PATH"]})
+    time.sleep(
+        seconds
+    )  # Then it has said so before it is asked, and that has been shown when it turns out to have ended.
     with pytest.raises(PeerUnreachableError, match="connection to ann@far.example ended") as caught:
         connection.do("anything")
     assert "the disk burns" in caught.value.why and "acknowledged is stored" in caught.value.fix
