@@ -10,7 +10,7 @@ import time
 import pytest
 from history import read_state
 from injection import kill_at, needs_strace, points_of, to_kill_at
-from processes import ENVIRONMENT, MK, create_topic, end, kill_all, must, run, start
+from processes import ENVIRONMENT, MK, create_topic, end, kill_all, must, run, start, wait_until
 
 from tests.proof.figures import count
 
@@ -110,6 +110,7 @@ def test_a_producer_a_follower_and_clean_side_by_side(tmp_path, thoroughness):
     for thread in readers:
         thread.start()
     try:
+        wait_until(lambda: seen)  # What was removed before it began, it is not told of.
         stop = time.monotonic() + seconds
         number = 1
         while time.monotonic() < stop:
