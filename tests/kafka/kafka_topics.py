@@ -56,6 +56,8 @@ class Kafka:
         settings = {name.replace("_", "."): str(value) for name, value in config.items()}
         new = admin.NewTopic(topic, partitions, config=settings)
         self.admin.create_topics([new])[topic].result(SECONDS)
+        # The controller has made it, of which the broker itself may hear a moment later.
+        wait_until(lambda: topic in self.admin.list_topics(timeout=SECONDS).topics)
         return topic
 
     def write(self, topic: str, records: Iterable[Any], **properties: object) -> None:
